@@ -1,1 +1,11 @@
-//! perception
+//! ONNX networks behind typed methods: detect, embed, transcribe, rate.
+
+pub mod audio;
+mod error;
+pub mod registry;
+pub mod runtime;
+pub mod text;
+pub mod vision;
+
+pub use error::Error;
+pub use registry::Network;

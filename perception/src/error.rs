@@ -1,0 +1,56 @@
+//! What can go wrong, by what the caller can do about it.
+
+use std::path::PathBuf;
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// ONNX Runtime's library could not be opened.
+    #[error("ONNX Runtime could not be opened from {path}: {message}; run `omni models pull onnxruntime`")]
+    Runtime {
+        /// The library asked for.
+        path: PathBuf,
+        /// What the loader said.
+        message: String,
+    },
+    /// The device asked for is not usable on this machine.
+    #[error("device {device} is not usable: {message}")]
+    Device {
+        /// The device, for example `cuda:0`.
+        device: String,
+        /// The missing library or the provider's own words.
+        message: String,
+    },
+    /// A network failed to load, or has another signature than its role asks for.
+    #[error("network {network}: {message}")]
+    Network {
+        /// Id of the network.
+        network: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// No weights for a role.
+    #[error("no weights for {role} (network `{id}`): run `{command}`")]
+    NoWeights {
+        /// The role, for example `face_detector`.
+        role: String,
+        /// The network the profile names.
+        id: String,
+        /// The command that brings it.
+        command: String,
+    },
+    /// An input that a network cannot take (empty picture, too short sound).
+    #[error("{0}")]
+    Input(String),
+    /// The registry or a request against it is wrong.
+    #[error("{0}")]
+    Registry(String),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
