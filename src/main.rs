@@ -1,1 +1,27 @@
-fn main() {}
+//! `omni`: the open toolkit for identity-preserving joint audio-video generation.
+//!
+//! This crate turns flags into calls and results into text, bars and exit codes; the logic lies in the libraries.
+
+mod cli;
+mod commands;
+mod config;
+mod exit;
+mod output;
+mod progress;
+mod signals;
+mod table;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    signals::quiet_broken_pipe();
+    let arguments = cli::Arguments::parse();
+    match commands::run(arguments.command) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            output::error(&error);
+            exit::Code::of(&error).into()
+        }
+    }
+}

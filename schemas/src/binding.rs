@@ -16,7 +16,7 @@ pub struct BoundSubject {
     pub subject: i64,
     /// The speaker; null for a silent face.
     pub speaker: Option<String>,
-    /// How far the choice lies above the next best, grey levels of mouth motion; null when nothing competed.
+    /// How far the choice lies above the next best (another face, or nobody), grey levels; null for a silent face.
     pub margin: Option<f64>,
 }
 
@@ -47,7 +47,7 @@ impl Record for Binding {
             text("speaker", "the speaker; null for a silent face"),
             real(
                 "margin",
-                "distance to the next best choice; null when nothing competed",
+                "distance to the next best choice (another face, or nobody), grey levels; null for a silent face",
             ),
         ];
         vec![

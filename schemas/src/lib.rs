@@ -7,6 +7,7 @@
 mod av_evidence;
 mod binding;
 mod blob;
+mod caption;
 mod clip;
 mod column;
 mod face_ref;
@@ -21,6 +22,7 @@ mod voice_ref;
 pub use av_evidence::{AvEvidence, VoiceMotion};
 pub use binding::{Binding, BoundSubject, SOURCE_LOCAL};
 pub use blob::Blob;
+pub use caption::Caption;
 pub use clip::Clip;
 pub use column::{Column, Kind, boolean, integer, list, real, record, text};
 pub use face_ref::FaceRef;
@@ -59,6 +61,7 @@ pub const ALL: &[Described] = &[
     entry::<Clip>(),
     entry::<Track>(),
     entry::<FaceRef>(),
+    entry::<Caption>(),
     entry::<Transcript>(),
     entry::<VoiceRef>(),
     entry::<AvEvidence>(),

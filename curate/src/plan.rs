@@ -1,0 +1,63 @@
+//! From a recipe to a plan: its source and stages by name, each with its own table of settings.
+
+use crate::{
+    kit::Kit,
+    recipe::{Recipe, RecipeError},
+    sources,
+    stages::{self, BuildError},
+};
+use omni_pipeline::Plan;
+use std::path::Path;
+
+/// Why a recipe gives no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The recipe is wrong.
+    #[error("{0}")]
+    Recipe(#[source] RecipeError),
+    /// A stage cannot be built.
+    #[error("stage `{stage}`: {error}")]
+    Stage {
+        /// The stage.
+        stage: String,
+        /// Why.
+        #[source]
+        error: BuildError,
+    },
+    /// The corpus cannot be listed.
+    #[error("source `{name}`: {error}")]
+    Source {
+        /// The source.
+        name: String,
+        /// Why.
+        #[source]
+        error: sources::Error,
+    },
+    /// The stages do not fit together.
+    #[error("{0}")]
+    Graph(#[source] omni_pipeline::Error),
+}
+
+/// Builds the plan of a recipe over a corpus; opens no network and no media.
+pub fn build(recipe: &Recipe, root: &Path, kit: &Kit) -> Result<Plan, PlanError> {
+    let names = recipe.stages.iter().map(String::as_str).chain([recipe.source.as_str()]);
+    recipe.check_names(names).map_err(PlanError::Recipe)?;
+    let known = sources::ALL.iter().find(|entry| entry.name == recipe.source).ok_or_else(|| {
+        let names = sources::ALL.iter().map(|entry| entry.name);
+        PlanError::Recipe(recipe.unknown_name("source", &recipe.source, names))
+    })?;
+    let table = recipe.table(&recipe.source).map_err(PlanError::Recipe)?;
+    let source = (known.build)(root, &table).map_err(|error| PlanError::Source { name: recipe.source.clone(), error })?;
+    let stages = recipe.stages.iter().map(|name| stage(recipe, name, kit)).collect::<Result<Vec<_>, _>>()?;
+    Plan::new(source, stages).map_err(PlanError::Graph)
+}
+
+fn stage(recipe: &Recipe, name: &str, kit: &Kit) -> Result<Box<dyn omni_pipeline::AnyStage>, PlanError> {
+    let entry = stages::ALL.iter().find(|entry| entry.name == name).ok_or_else(|| {
+        let names = stages::ALL.iter().map(|entry| entry.name);
+        PlanError::Recipe(recipe.unknown_name("stages", name, names))
+    })?;
+    let table = recipe.table(name).map_err(PlanError::Recipe)?;
+    kit.begin(name);
+    (entry.build)(&table, kit).map_err(|error| PlanError::Stage { stage: name.to_owned(), error })
+}

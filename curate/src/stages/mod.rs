@@ -1,0 +1,72 @@
+//! The stages of curation, one file each. The list below is the only registration there is.
+
+pub mod av_evidence;
+pub mod bind;
+pub mod caption_ingest;
+pub mod compose;
+pub mod face_ref;
+pub mod probe;
+pub mod track;
+pub mod transcribe;
+pub mod transcript_ingest;
+pub mod voice_ref;
+
+use crate::{kit::Kit, recipe::{RecipeError, Table}};
+use omni_pipeline::AnyStage;
+
+/// What went wrong while a stage was built from its recipe.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The recipe is wrong.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The profile names no network for a role, or the registry does not know it.
+    #[error(transparent)]
+    Network(#[from] omni_perception::Error),
+    /// A file the recipe names cannot be used.
+    #[error("{0}")]
+    Input(String),
+}
+
+/// A stage as a recipe can name it.
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Builds it from its table of the recipe.
+    pub build: fn(&Table<'_>, &Kit) -> Result<Box<dyn AnyStage>, BuildError>,
+}
+
+/// Every stage.
+pub const ALL: &[Entry] = &[
+    probe::ENTRY,
+    track::ENTRY,
+    face_ref::ENTRY,
+    transcribe::ENTRY,
+    transcript_ingest::ENTRY,
+    caption_ingest::ENTRY,
+    voice_ref::ENTRY,
+    av_evidence::ENTRY,
+    bind::ENTRY,
+    compose::ENTRY,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_listed() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stages");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .filter(|name| name != "mod")
+            .collect();
+        let mut listed: Vec<String> = ALL.iter().map(|entry| entry.name.to_owned()).collect();
+        files.sort();
+        listed.sort();
+        assert_eq!(files, listed);
+    }
+}

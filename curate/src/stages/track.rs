@@ -1,0 +1,226 @@
+//! Follows every face through a clip in one decode pass (paper, section 3: InsightFace tracking on every clip), and
+//! measures the motion of each mouth on the way, so that no later stage has to decode for it.
+
+use super::Entry;
+use crate::kit::{Loaded, media_fault, network_fault, settings_json};
+use omni_media::{Frame, Limits, Span};
+use omni_perception::vision::{
+    DetectSettings, Face, FaceDetector, FaceEmbedder,
+    motion::MotionMeter,
+    shots::{ShotDetector, ShotSettings},
+    tracker::{RawTrack, Tracker, TrackerSettings, join},
+};
+use omni_pipeline::{Cx, Fault, One, Stage};
+use omni_schemas::{Clip, Track, TrackFrame};
+use serde::{Deserialize, Serialize};
+use std::{collections::HashMap, ops::ControlFlow};
+
+/// What changes the result.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Faces are looked for on every k-th picture.
+    pub every: u64,
+    /// Detections below this confidence are ignored, 0..=1; absent: the network's own.
+    pub min_score: Option<f32>,
+    /// Faces whose shorter side is below this many pixels are ignored.
+    pub min_side: f32,
+    /// Tracks seen on fewer pictures are dropped as chance detections.
+    pub min_frames: usize,
+    /// Tracks whose mean confidence is lower are dropped as chance detections.
+    pub min_mean_score: f32,
+    /// Seconds a face may be hidden before its track ends.
+    pub max_gap: f64,
+    /// Cosine above which two tracks are one person; absent: the network's own.
+    pub same_person: Option<f32>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            every: 1,
+            min_score: None,
+            min_side: 20.0,
+            min_frames: 8,
+            min_mean_score: 0.6,
+            max_gap: 1.0,
+            same_person: None,
+        }
+    }
+}
+
+/// Listed as `track`.
+pub const ENTRY: Entry = Entry {
+    name: TrackFaces::NAME,
+    about: "detect, follow and embed every face; measure its mouth; join tracks of one person",
+    build: |table, kit| {
+        let settings: Settings = table.read()?;
+        if settings.every == 0 {
+            return Err(table.error("every", "must be at least 1").into());
+        }
+        let detect = DetectSettings { threshold: settings.min_score, ..DetectSettings::default() };
+        Ok(Box::new(TrackFaces { detector: kit.face_detector(detect)?, embedder: kit.face_embedder()?, settings }))
+    },
+};
+
+struct TrackFaces {
+    settings: Settings,
+    detector: Loaded<dyn FaceDetector>,
+    embedder: Loaded<dyn FaceEmbedder>,
+}
+
+impl Stage for TrackFaces {
+    type In = One<Clip>;
+    type Out = Track;
+    const NAME: &'static str = "track";
+    const VERSION: u32 = 1;
+
+    fn settings(&self) -> serde_json::Value {
+        let mut settings = settings_json(&self.settings);
+        settings["detector"] = self.detector.network.tag().into();
+        settings["embedder"] = self.embedder.network.tag().into();
+        settings
+    }
+
+    fn guarded(&self) -> bool {
+        true
+    }
+
+    fn run(&self, One(clip): Self::In, cx: &Cx<'_>) -> Result<Vec<Track>, Fault> {
+        let (detector, embedder) = (self.detector.get()?, self.embedder.get()?);
+        let mut pass = Pass::new(self, &clip, detector, embedder);
+        let span = Span { start: clip.start, end: clip.end };
+        let mut failed = None;
+        let result = omni_media::read_frames(&cx.root.join(&clip.path), &span, &Limits::default(), &mut |frame| {
+            match pass.push(&frame) {
+                Ok(()) if !cx.cancel.is_cancelled() => ControlFlow::Continue(()),
+                Ok(()) => ControlFlow::Break(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        match failed {
+            Some(error) => return Err(network_fault(error)),
+            None => result.map_err(media_fault)?,
+        };
+        cx.check_cancelled()?;
+        let threshold = self.settings.same_person.unwrap_or_else(|| embedder.threshold());
+        let tracks = pass.finish(threshold);
+        if tracks.is_empty() { Err(Fault::Drop("no_face".into())) } else { Ok(tracks) }
+    }
+}
+
+/// The state of one decode pass.
+struct Pass<'a> {
+    stage: &'a TrackFaces,
+    clip: &'a Clip,
+    detector: &'a dyn FaceDetector,
+    embedder: &'a dyn FaceEmbedder,
+    shots: ShotDetector,
+    tracker: Tracker,
+    meter: MotionMeter,
+    /// Motion by frame and by the face's own box, to be joined to the tracks at the end.
+    motion: HashMap<(u64, [u32; 4]), (Option<f32>, Option<f32>)>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(
+        stage: &'a TrackFaces,
+        clip: &'a Clip,
+        detector: &'a dyn FaceDetector,
+        embedder: &'a dyn FaceEmbedder,
+    ) -> Self {
+        let rate = clip.fps / stage.settings.every as f64;
+        let settings = TrackerSettings {
+            rate,
+            max_gap: stage.settings.max_gap,
+            min_frames: stage.settings.min_frames,
+            min_mean_score: stage.settings.min_mean_score,
+            same_person: stage.settings.same_person.unwrap_or_else(|| embedder.threshold()),
+            ..TrackerSettings::default()
+        };
+        Self {
+            stage,
+            clip,
+            detector,
+            embedder,
+            shots: ShotDetector::new(ShotSettings::default()),
+            tracker: Tracker::new(settings),
+            meter: MotionMeter::default(),
+            motion: HashMap::new(),
+        }
+    }
+
+    fn push(&mut self, frame: &Frame<'_>) -> Result<(), omni_perception::Error> {
+        let cut = self.shots.push(frame.image);
+        if !cut && frame.index % self.stage.settings.every != 0 {
+            return Ok(());
+        }
+        if cut {
+            self.meter.cut();
+        }
+        let side = |face: &Face| (face.bbox[2] - face.bbox[0]).min(face.bbox[3] - face.bbox[1]);
+        let mut faces = self.detector.detect(frame.image)?;
+        faces.retain(|face| side(face) >= self.stage.settings.min_side);
+        for face in &faces {
+            let motion = self.meter.push(frame.index, frame.image, face);
+            self.motion.insert((frame.index, key(face)), motion);
+        }
+        let mut embed = |face: &Face| self.embedder.embed(frame.image, &face.points).map(Some);
+        self.tracker.push(frame.index, faces, &mut embed, cut)
+    }
+
+    fn finish(self, threshold: f32) -> Vec<Track> {
+        let raw = self.tracker.finish();
+        let subjects = join(&raw, threshold);
+        let embedder = self.embedder.network().tag();
+        raw.iter()
+            .zip(subjects)
+            .enumerate()
+            .map(|(number, (track, subject))| Track {
+                clip: self.clip.clip.clone(),
+                track: number as i64,
+                subject: subject as i64,
+                shot: track.shot as i64,
+                frames: track.frames.iter().map(|(index, face)| self.frame(*index, face)).collect(),
+                vector: mean_vector(track),
+                embedder: embedder.clone(),
+            })
+            .collect()
+    }
+
+    fn frame(&self, index: u64, face: &Face) -> TrackFrame {
+        let (mouth, upper) = self.motion.get(&(index, key(face))).copied().unwrap_or_default();
+        let mut points = [0.0; 10];
+        for (slot, value) in points.iter_mut().zip(face.points.iter().flatten()) {
+            *slot = f64::from(*value);
+        }
+        TrackFrame {
+            frame: index as i64,
+            bbox: face.bbox.map(f64::from),
+            score: f64::from(face.score),
+            points,
+            mouth_motion: mouth.map(f64::from),
+            upper_motion: upper.map(f64::from),
+        }
+    }
+}
+
+/// A detection's box, bit for bit: two faces of one picture never have the same.
+fn key(face: &Face) -> [u32; 4] {
+    face.bbox.map(f32::to_bits)
+}
+
+/// The mean of the unit vectors, normalised; empty when there is none.
+fn mean_vector(track: &RawTrack) -> Vec<f64> {
+    let Some((_, first)) = track.vectors.first() else { return Vec::new() };
+    let mut sum = vec![0.0f64; first.len()];
+    for (_, vector) in &track.vectors {
+        for (total, value) in sum.iter_mut().zip(vector) {
+            *total += f64::from(*value);
+        }
+    }
+    crate::kit::unit(sum)
+}

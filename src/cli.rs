@@ -1,0 +1,238 @@
+//! What can be typed. Meaning is given to it in `commands`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// The open toolkit for identity-preserving joint audio-video generation.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = "Settings of a working folder come from omni.toml; `omni init` writes one.\n\
+Exit codes: 0 done, 1 something failed or is pending, 2 wrong usage or recipe, 3 something needed is missing, 130 Ctrl-C.")]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Turn a corpus of talking-people clips into training manifests.
+    #[command(after_help = "Example:\n  omni curate --source folder --root clips --out out\n\n\
+The same command again resumes: what is on disk and sound is not made again.")]
+    Curate(CurateArgs),
+    /// Print a manifest as a table or JSON lines, or the receipt of one part.
+    #[command(after_help = "Example:\n  omni show out clip --json")]
+    Show(ShowArgs),
+    /// Tell everything every stage knows of one clip, or why it was dropped.
+    #[command(after_help = "Example:\n  omni explain out talk.mp4")]
+    Explain(ExplainArgs),
+    /// Take the clips a training stage wants.
+    #[command(after_help = "Example:\n  omni select stage1 --from out --to stage1")]
+    Select(SelectArgs),
+    /// Find who is the same person across clips.
+    #[command(after_help = "Example:\n  omni pool --from out --to people")]
+    Pool(PoolArgs),
+    /// List, fetch and check networks.
+    #[command(subcommand, after_help = "Example:\n  omni models list")]
+    Models(ModelsCommand),
+    /// Write an omni.toml, so that later commands need no flags.
+    #[command(after_help = "Example:\n  omni init --source folder --root clips --out out")]
+    Init(InitArgs),
+    /// Print a built-in recipe, to start one's own from.
+    #[command(after_help = "Example:\n  omni recipe folder")]
+    Recipe(RecipeArgs),
+    /// Say what this machine lacks, and how to get it.
+    #[command(after_help = "Example:\n  omni doctor")]
+    Doctor,
+    /// Print a completion script for a shell.
+    #[command(after_help = "Example:\n  omni completions bash")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where networks come from and what they run on.
+#[derive(Debug, Clone, Default, Args)]
+pub struct NetworkArgs {
+    /// Which networks: open, research or paper [default: open, or omni.toml's].
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// What they run on: cpu or cuda:0 [default: cpu, or omni.toml's].
+    #[arg(long)]
+    pub device: Option<String>,
+}
+
+/// `omni curate`.
+#[derive(Debug, Args)]
+pub struct CurateArgs {
+    /// The kind of corpus: openhumanvid or folder.
+    #[arg(long)]
+    pub source: Option<String>,
+    /// The corpus [default: omni.toml's `roots.<source>`].
+    #[arg(long)]
+    pub root: Option<PathBuf>,
+    /// The output folder [default: omni.toml's `out`].
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// A recipe file instead of the built-in recipe of the source.
+    #[arg(long)]
+    pub recipe: Option<PathBuf>,
+    /// Override one key of the recipe, for example settings.track.every=2.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    #[command(flatten)]
+    pub networks: NetworkArgs,
+    /// Print stages, folders and shards done and to do; run nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: print the graph of stages instead.
+    #[arg(long, requires = "dry_run")]
+    pub graph: Option<GraphFormat>,
+    /// Take only this many clips, chosen by the seed.
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// Seed of --limit.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Run only these stages.
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Clips side by side [default: the number of cores].
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// This worker's number, from 0.
+    #[arg(long, default_value_t = 0)]
+    pub rank: usize,
+    /// The number of workers.
+    #[arg(long, default_value_t = 1)]
+    pub world: usize,
+}
+
+/// How a graph is printed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum GraphFormat {
+    /// A Mermaid flowchart.
+    Mermaid,
+}
+
+/// `omni show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The output folder of a run, or one part.
+    pub path: PathBuf,
+    /// The record: clip, track, face_ref, transcript, ...
+    pub record: Option<String>,
+    /// Only rows whose field has this value.
+    #[arg(long = "where", value_name = "FIELD=VALUE")]
+    pub filter: Option<String>,
+    /// JSON lines instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `omni explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The output folder of a run.
+    pub out: PathBuf,
+    /// The clip.
+    pub clip: String,
+    /// JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `omni select`.
+#[derive(Debug, Args)]
+pub struct SelectArgs {
+    /// A recipe file, or the name of a built-in one (stage1, stage2).
+    pub recipe: String,
+    /// The output folder of a run [default: omni.toml's `out`].
+    #[arg(long)]
+    pub from: Option<PathBuf>,
+    /// Where the selection goes [default: select-<name> in the output folder].
+    #[arg(long)]
+    pub to: Option<PathBuf>,
+}
+
+/// `omni pool`.
+#[derive(Debug, Args)]
+pub struct PoolArgs {
+    /// The output folder of a run [default: omni.toml's `out`].
+    #[arg(long)]
+    pub from: Option<PathBuf>,
+    /// Where the identities go [default: pool in the output folder].
+    #[arg(long)]
+    pub to: Option<PathBuf>,
+}
+
+/// `omni models`.
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Every network, its licences, and whether it is here.
+    #[command(after_help = "Example:\n  omni models list --profile open")]
+    List {
+        /// Only the networks of a profile.
+        #[arg(long)]
+        profile: Option<String>,
+        /// JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch networks and ONNX Runtime; what is here and right is not fetched again.
+    #[command(after_help = "Example:\n  omni models pull --profile open")]
+    Pull(PullArgs),
+    /// Hash every file that is here and compare.
+    #[command(after_help = "Example:\n  omni models verify")]
+    Verify {
+        /// Ids of networks; none: all that are here.
+        ids: Vec<String>,
+    },
+}
+
+/// `omni models pull`.
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// Ids of networks or libraries; none: the whole profile and ONNX Runtime.
+    pub ids: Vec<String>,
+    /// The profile [default: open, or omni.toml's].
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// Take the files from this folder instead of the network.
+    #[arg(long)]
+    pub from: Option<PathBuf>,
+    /// Accept weights for non-commercial use only.
+    #[arg(long)]
+    pub accept_non_commercial: bool,
+    /// Only weights under these licences.
+    #[arg(long, value_delimiter = ',')]
+    pub license_allow: Vec<String>,
+}
+
+/// `omni init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The kind of corpus.
+    #[arg(long, default_value = "folder")]
+    pub source: String,
+    /// The corpus.
+    #[arg(long)]
+    pub root: PathBuf,
+    /// The output folder.
+    #[arg(long, default_value = "out")]
+    pub out: PathBuf,
+    /// Which networks.
+    #[arg(long, default_value = "open")]
+    pub profile: String,
+    /// Replace an omni.toml that is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `omni recipe`.
+#[derive(Debug, Args)]
+pub struct RecipeArgs {
+    /// Name of a built-in recipe; none: list them.
+    pub name: Option<String>,
+}

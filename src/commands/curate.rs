@@ -1,0 +1,160 @@
+//! `omni curate`: builds the plan of a recipe and runs it.
+
+use super::{kit, out_dir};
+use crate::{
+    cli::{CurateArgs, GraphFormat},
+    config::Config,
+    exit::{Code, missing, usage},
+    output,
+    progress::Console,
+    signals, table,
+};
+use anyhow::Context;
+use omni_curate::{kit::Kit, plan, recipe::Recipe};
+use omni_pipeline::{Cancel, Outcome, Plan, RunOptions, Summary, Verify};
+use std::path::PathBuf;
+
+/// Runs the command.
+pub fn run(args: &CurateArgs) -> anyhow::Result<Code> {
+    let config = Config::load()?;
+    let recipe = recipe(args, &config)?;
+    let root = root(args, &config, &recipe.source)?;
+    let kit = kit(&args.networks, &config)?;
+    let plan = plan::build(&recipe, &root, &kit)?;
+    if args.graph == Some(GraphFormat::Mermaid) {
+        output::line(plan.mermaid().trim_end())?;
+        return Ok(Code::Done);
+    }
+    let options = options(args, &config, &recipe, root, &plan)?;
+    if args.dry_run {
+        return dry_run(&plan, &options);
+    }
+    check_networks(&plan, &kit, &args.only)?;
+    work(&plan, &options)
+}
+
+fn recipe(args: &CurateArgs, config: &Config) -> anyhow::Result<Recipe> {
+    let mut recipe = match (&args.recipe, &args.source) {
+        (Some(path), _) => Recipe::open(path, &args.set)?,
+        (None, Some(source)) => Recipe::built_in(source, &args.set)?,
+        (None, None) => match config.roots.keys().collect::<Vec<_>>().as_slice() {
+            [only] => Recipe::built_in(only, &args.set)?,
+            _ => return Err(usage("no source: give --source (openhumanvid, folder) or --recipe FILE")),
+        },
+    };
+    if let Some(source) = &args.source {
+        recipe.source.clone_from(source);
+    }
+    Ok(recipe)
+}
+
+fn root(args: &CurateArgs, config: &Config, source: &str) -> anyhow::Result<PathBuf> {
+    let root = args.root.clone().or_else(|| config.roots.get(source).cloned());
+    let root = root.ok_or_else(|| {
+        usage(format!(
+            "no corpus: give --root DIR, or `roots.{source}` in omni.toml \
+             (`omni init --source {source} --root DIR` writes one)"
+        ))
+    })?;
+    if !root.is_dir() {
+        let what = if root.exists() { "is not a folder" } else { "does not exist" };
+        return Err(missing(format!("the corpus {} {what}; it comes from --root or `roots.{source}`", root.display())));
+    }
+    Ok(root)
+}
+
+fn options(
+    args: &CurateArgs,
+    config: &Config,
+    recipe: &Recipe,
+    root: PathBuf,
+    plan: &Plan,
+) -> anyhow::Result<RunOptions> {
+    if args.world == 0 || args.rank >= args.world {
+        return Err(usage(format!("--rank {} must be below --world {}", args.rank, args.world)));
+    }
+    if args.threads == Some(0) {
+        return Err(usage("--threads must be at least 1"));
+    }
+    for name in &args.only {
+        let mut stages = plan.steps().iter().map(|step| step.stage);
+        if !stages.clone().any(|stage| stage == name) {
+            let hint = omni_curate::recipe::nearest(name, stages.clone());
+            let hint = hint.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
+            let known = stages.by_ref().collect::<Vec<_>>().join(", ");
+            return Err(usage(format!("--only {name}: this recipe has no such stage{hint}; it has {known}")));
+        }
+    }
+    let verify = match recipe.run.verify.as_str() {
+        "full" => Verify::Full,
+        "size" => Verify::Size,
+        other => return Err(usage(format!("run.verify = \"{other}\": must be full or size"))),
+    };
+    let mut options = RunOptions {
+        out: out_dir(args.out.as_deref(), config, "--out DIR")?,
+        root,
+        rank: args.rank,
+        world: args.world,
+        only: args.only.clone(),
+        limit: args.limit,
+        seed: args.seed,
+        shard_clips: recipe.run.shard_clips.max(1),
+        max_drop_rate: recipe.run.max_drop_rate,
+        verify,
+        recipe: serde_json::json!({ "name": recipe.name, "set": args.set }),
+        ..RunOptions::default()
+    };
+    options.threads = args.threads.unwrap_or(options.threads);
+    Ok(options)
+}
+
+/// Says at once what would otherwise stop the run in its middle: a network or library that is not here.
+fn check_networks(plan: &Plan, kit: &Kit, only: &[String]) -> anyhow::Result<()> {
+    let wanted = |stage: &str| only.is_empty() || only.iter().any(|name| name == stage);
+    let stages: Vec<&str> = plan.steps().iter().map(|step| step.stage).filter(|stage| wanted(stage)).collect();
+    Ok(kit.check(&stages)?)
+}
+
+fn dry_run(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
+    let rows: Vec<Vec<String>> = omni_pipeline::status(plan, options)?
+        .into_iter()
+        .map(|step| vec![step.stage.to_string(), step.dir.to_string(), step.done.to_string(), step.total.to_string()])
+        .collect();
+    output::line(&table::layout(&["stage", "folder", "done", "of shards"], &rows))?;
+    Ok(Code::Done)
+}
+
+fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
+    std::fs::create_dir_all(&options.out).with_context(|| format!("output folder {}", options.out.display()))?;
+    let cancel = Cancel::default();
+    signals::on_interrupt(&cancel);
+    let marker = omni_pipeline::crash_marker(&options.out).context("the folder for logs could not be made")?;
+    signals::mark_crashes(marker);
+    let console = Console::new(signals::stderr_is_terminal());
+    let result = omni_pipeline::run(plan, options, &cancel, &console);
+    console.finish();
+    let summary = result?;
+    report(&summary, options)?;
+    Ok(match summary.outcome {
+        _ if signals::was_interrupted() => Code::Interrupted,
+        Outcome::Complete | Outcome::ShareComplete => Code::Done,
+        _ => Code::Failed,
+    })
+}
+
+fn report(summary: &Summary, options: &RunOptions) -> anyhow::Result<()> {
+    let mut rows = vec![vec!["kept".to_owned(), summary.kept.to_string()]];
+    rows.extend(summary.dropped.iter().map(|(reason, count)| vec![format!("dropped: {reason}"), count.to_string()]));
+    if summary.pending > 0 {
+        rows.push(vec!["pending".to_owned(), summary.pending.to_string()]);
+    }
+    rows.push(vec!["listed".to_owned(), summary.listed.to_string()]);
+    output::line(&table::layout(&["what", "clips"], &rows))?;
+    let seconds: Vec<Vec<String>> =
+        summary.seconds.iter().map(|(stage, seconds)| vec![stage.clone(), format!("{seconds:.1}")]).collect();
+    output::line(&format!("\n{}", table::layout(&["stage", "seconds"], &seconds)))?;
+    let out = options.out.display();
+    output::line(&format!("\nthe result lies in {out} (numbers: {out}/summary.json); look at it with"))?;
+    output::line(&format!("  omni show {out} omni_caption"))?;
+    output::line(&format!("  omni explain {out} CLIP"))
+}

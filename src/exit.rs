@@ -1,0 +1,76 @@
+//! The exit codes of every command.
+
+use std::process::ExitCode;
+
+/// How a command ended. Scripts may rely on these numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// 0: all done.
+    Done,
+    /// 1: some items failed or are pending, or a check did not hold.
+    Failed,
+    /// 2: wrong usage or recipe.
+    Usage,
+    /// 3: something needed is missing: weights, a library, a service, a feature.
+    Missing,
+    /// 130: stopped by Ctrl-C; what was done is kept.
+    Interrupted,
+}
+
+/// An error that says which code it ends with.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Wrong usage or recipe.
+    #[error("{0}")]
+    Usage(String),
+    /// Something needed is missing.
+    #[error("{0}")]
+    Missing(String),
+}
+
+/// A usage error.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    Failure::Usage(message.into()).into()
+}
+
+/// Something needed is missing.
+pub fn missing(message: impl Into<String>) -> anyhow::Error {
+    Failure::Missing(message.into()).into()
+}
+
+impl Code {
+    /// The code of an error: by its kind, anywhere in its chain.
+    pub fn of(error: &anyhow::Error) -> Self {
+        error.chain().find_map(Self::of_one).unwrap_or(Self::Failed)
+    }
+
+    fn of_one(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        use omni_perception::Error as Network;
+        if let Some(failure) = error.downcast_ref::<Failure>() {
+            return Some(match failure {
+                Failure::Usage(_) => Self::Usage,
+                Failure::Missing(_) => Self::Missing,
+            });
+        }
+        if error.is::<omni_curate::recipe::RecipeError>() {
+            return Some(Self::Usage);
+        }
+        match error.downcast_ref::<Network>()? {
+            Network::NoWeights { .. } | Network::Runtime { .. } | Network::Device { .. } => Some(Self::Missing),
+            Network::Registry(_) => Some(Self::Usage),
+            _ => None,
+        }
+    }
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(match code {
+            Code::Done => 0,
+            Code::Failed => 1,
+            Code::Usage => 2,
+            Code::Missing => 3,
+            Code::Interrupted => 130,
+        })
+    }
+}

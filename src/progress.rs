@@ -1,0 +1,147 @@
+//! What a run says while it goes: bars on a terminal, plain lines elsewhere.
+
+use crate::output;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use omni_pipeline::{Event, Progress};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Plain lines appear at most this often per stage.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// The listener of a run.
+pub struct Console {
+    state: Mutex<State>,
+    bars: Option<MultiProgress>,
+}
+
+#[derive(Default)]
+struct State {
+    stages: BTreeMap<&'static str, Stage>,
+    order: Vec<&'static str>,
+    total: u64,
+}
+
+struct Stage {
+    bar: Option<ProgressBar>,
+    done: u64,
+    dropped: u64,
+    /// When the first clip began in this run; the rate counts from there.
+    began: Option<Instant>,
+    fresh: u64,
+    said: Option<Instant>,
+}
+
+impl Console {
+    /// Bars when stderr is a terminal.
+    pub fn new(terminal: bool) -> Self {
+        Self { state: Mutex::default(), bars: terminal.then(MultiProgress::new) }
+    }
+
+    /// Takes the bars away, so that the closing table stands alone.
+    pub fn finish(&self) {
+        if let Some(bars) = &self.bars {
+            let _ = bars.clear();
+        }
+    }
+
+    fn ready(&self, state: &mut State, stages: &[&'static str], clips: u64, shards: usize) {
+        state.order = stages.to_vec();
+        state.total = clips;
+        for name in stages {
+            let bar = self.bars.as_ref().map(|bars| bars.add(bar(name, clips)));
+            state.stages.insert(name, Stage { bar, done: 0, dropped: 0, began: None, fresh: 0, said: None });
+        }
+        self.say(&format!("{clips} clips in {shards} shards"));
+    }
+
+    fn say(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => drop(bars.println(text)),
+            None => output::note(text),
+        }
+    }
+
+    fn skipped(&self, state: &mut State, name: &'static str, clips: u64) {
+        if let Some(stage) = state.stages.get_mut(name) {
+            stage.done += clips;
+            stage.bar.iter().for_each(|bar| bar.inc(clips));
+        }
+    }
+
+    fn clip_done(&self, state: &mut State, name: &'static str, key: &str, dropped: Option<&str>) {
+        let total = state.total;
+        let Some(stage) = state.stages.get_mut(name) else { return };
+        stage.done += 1;
+        stage.fresh += 1;
+        stage.dropped += u64::from(dropped.is_some());
+        match &stage.bar {
+            Some(bar) => {
+                bar.inc(1);
+                bar.set_message(if stage.dropped > 0 { format!("{} dropped", stage.dropped) } else { String::new() });
+            }
+            None => {
+                if let Some(reason) = dropped {
+                    output::note(&format!("{name}: {key} dropped: {reason}"));
+                }
+                if stage.said.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
+                    stage.said = Some(Instant::now());
+                    output::note(&stage.line(name, total));
+                }
+            }
+        }
+    }
+}
+
+impl Stage {
+    fn line(&self, name: &str, total: u64) -> String {
+        let seconds = self.began.map_or(0.0, |at| at.elapsed().as_secs_f64());
+        let rate = if seconds > 0.5 { self.fresh as f64 / seconds } else { 0.0 };
+        let left = total.saturating_sub(self.done) as f64;
+        let eta = if rate > 0.0 { format!(", {rate:.2} clips/s, about {:.0} s left", left / rate) } else { String::new() };
+        format!("{name}: {}/{total}{eta}", self.done)
+    }
+}
+
+fn bar(name: &'static str, clips: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:16} {bar:28} {pos:>7}/{len} {per_sec:>9} ETA {eta:>4} {msg}");
+    let bar = ProgressBar::new(clips).with_prefix(name);
+    // The template above is a constant; if it were wrong the plain bar would show.
+    style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
+}
+
+impl Progress for Console {
+    fn on(&self, event: &Event) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Listing { rows, done: true } => self.say(&format!("listed {rows} rows")),
+            Event::Listing { rows, done: false } => self.say(&format!("listing: {rows} rows so far")),
+            Event::PlanReady { stages, mine, my_clips, .. } => self.ready(&mut state, stages, *my_clips, *mine),
+            Event::StepSkipped { stage, clips, .. } => self.skipped(&mut state, stage, *clips),
+            Event::ShardSkipped { clips, .. } => {
+                for name in state.order.clone() {
+                    self.skipped(&mut state, name, *clips);
+                }
+            }
+            Event::StepStarted { stage, .. } => {
+                if let Some(stage) = state.stages.get_mut(stage) {
+                    stage.began.get_or_insert_with(Instant::now);
+                }
+            }
+            Event::ClipDone { stage, key, dropped, .. } => {
+                self.clip_done(&mut state, stage, key, dropped.as_deref());
+            }
+            Event::ClipSlow { stage, key, seconds } => {
+                self.say(&format!("{stage}: {key} has been silent for {seconds:.0} s"));
+            }
+            Event::Repair { path, why } => self.say(&format!("repairing {}: {why}", path.display())),
+            Event::Suspect { stage, key, crashes } => {
+                self.say(&format!("{stage}: {key} was in flight in {crashes} crashed run(s); it runs alone"));
+            }
+            _ => {}
+        }
+    }
+}

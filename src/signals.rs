@@ -1,0 +1,82 @@
+//! Ctrl-C, broken pipes, and the mark a crash leaves.
+//!
+//! A C decoder can take the process down. The next run must tell that from a plain kill, so a handler for the crash
+//! signals writes one line to a file opened in advance (only `write` and `_exit`-safe calls happen there), then lets
+//! the default action follow.
+#![expect(unsafe_code, reason = "signal handlers have no safe interface in std")]
+
+use omni_pipeline::Cancel;
+use std::{
+    fs::File,
+    os::fd::{AsRawFd, IntoRawFd},
+    sync::{
+        OnceLock,
+        atomic::{AtomicI32, Ordering},
+    },
+};
+
+static CANCEL: OnceLock<Cancel> = OnceLock::new();
+static MARKER: AtomicI32 = AtomicI32::new(-1);
+static INTERRUPTS: AtomicI32 = AtomicI32::new(0);
+
+const CRASHES: [i32; 5] = [libc::SIGSEGV, libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGILL];
+
+/// Rust ignores SIGPIPE; we keep that (writes then fail with `BrokenPipe`, which `output` treats as a normal end).
+pub fn quiet_broken_pipe() {
+    // SAFETY: setting the disposition of SIGPIPE to "ignore" touches no memory.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// The first SIGINT or SIGTERM asks the run to stop; a second one ends the process at once.
+pub fn on_interrupt(cancel: &Cancel) {
+    let _ = CANCEL.set(cancel.clone());
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: `interrupted` only touches atomics and calls `_exit`, both allowed in a signal handler.
+        unsafe { libc::signal(signal, interrupted as *const () as libc::sighandler_t) };
+    }
+}
+
+/// Whether a SIGINT or SIGTERM came.
+pub fn was_interrupted() -> bool {
+    INTERRUPTS.load(Ordering::SeqCst) > 0
+}
+
+extern "C" fn interrupted(_signal: i32) {
+    if INTERRUPTS.fetch_add(1, Ordering::SeqCst) > 0 {
+        // SAFETY: `_exit` is async-signal-safe; nothing published is ever half-written, so leaving at once is sound.
+        unsafe { libc::_exit(130) };
+    }
+    if let Some(cancel) = CANCEL.get() {
+        cancel.cancel();
+    }
+}
+
+/// Lets a crash leave its mark in `marker`.
+pub fn mark_crashes(marker: File) {
+    MARKER.store(marker.into_raw_fd(), Ordering::SeqCst);
+    for signal in CRASHES {
+        // SAFETY: an all-zero sigaction is valid; the handler only writes to an open descriptor. SA_RESETHAND makes
+        // the default action follow when the faulting instruction runs again or the signal is raised again.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = crashed as *const () as usize;
+            action.sa_flags = libc::SA_RESETHAND | libc::SA_ONSTACK;
+            libc::sigaction(signal, &action, std::ptr::null_mut());
+        }
+    }
+}
+
+extern "C" fn crashed(signal: i32) {
+    let line = b"crash\n";
+    // SAFETY: `write` and `raise` are async-signal-safe, and the descriptor stays open for the life of the process.
+    unsafe {
+        libc::write(MARKER.load(Ordering::SeqCst), line.as_ptr().cast(), line.len());
+        libc::raise(signal);
+    }
+}
+
+/// Whether stderr is a terminal (bars) or not (plain lines).
+pub fn stderr_is_terminal() -> bool {
+    // SAFETY: `isatty` only looks at the descriptor.
+    unsafe { libc::isatty(std::io::stderr().as_raw_fd()) == 1 }
+}

@@ -1,0 +1,30 @@
+//! Plain text tables.
+
+/// Lays out rows under headings, columns as wide as their longest cell; numbers to the right.
+pub fn layout(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([headings[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    let heading: Vec<String> = headings.iter().map(|&text| text.to_owned()).collect();
+    let lines = std::iter::once(&heading).chain(rows).map(|row| {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| pad(cell, width));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn pad(cell: &str, width: usize) -> String {
+    let number = cell.starts_with(|c: char| c.is_ascii_digit()) && cell.parse::<f64>().is_ok();
+    if number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_stand_right_and_words_left() {
+        let rows = vec![vec!["no_face".to_owned(), "3".into()], vec!["kept".into(), "12".into()]];
+        assert_eq!(super::layout(&["what", "clips"], &rows), "what     clips\nno_face      3\nkept        12");
+    }
+}
