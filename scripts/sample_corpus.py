@@ -345,7 +345,7 @@ def expected_clip(clip):
     people = [{"who": p["who"], "place": place} for p, place in zip(clip.get("people", []), places)]
     seen = {p["who"] for p in people}
     return {"name": clip["name"], "clip": clip_id(clip.get("same_as", clip["name"])), "fate": clip["fate"],
-            "mouth": clip.get("mouth", "follows_voice"), "people": people, "voices": voices,
+            "mouth": clip.get("mouth", "follows_voice"), "people": people, "bystanders": clip.get("bystanders", 0), "voices": voices,
             "offscreen": sorted({v["voice"] for v in voices if v["who"] not in seen})}
 
 
@@ -395,9 +395,10 @@ def build(root, store, stamp):
     part.mkdir(parents=True)
     cache = {}
     for number, clip in enumerate(CLIPS, 1):
-        build_clip(clip, part, store, cache) if "same_as" not in clip else None
-        print(f"\r    {number} of {len(CLIPS)} items", end="", flush=True)
-    print()
+        if "same_as" not in clip:
+            build_clip(clip, part, store, cache)
+        if number % 10 == 0:
+            print(f"    {number} of {len(CLIPS)} items", flush=True)
     write_table(part)
     write_readme(part)
     write_expected(part, stamp)
