@@ -138,9 +138,9 @@ CLIPS = [
     _clip("offscreen_over_astronaut", 3.2, [_person("astronaut", "astronaut")], [_turn("offscreen", "M2a", 0.4)],
           "The portrait of an astronaut, with a narrator's voice."),
     # no person
-    _clip("animation", 3.8, [], [], "An animated title above clouds, with music.", "no_person", media="copied", file="animation.mp4"),
+    _clip("animation", 3.8, [], [], "An animated title above clouds, with music.", "no_face", media="copied", file="animation.mp4"),
     _clip("rocket_narrated", 3.4, [], [_turn("offscreen", "F1a", 0.3)],
-          "A rocket on its launch pad at night; a narrator speaks.", "no_person", still="rocket.jpg"),
+          "A rocket on its launch pad at night; a narrator speaks.", "no_face", still="rocket.jpg"),
     # sound that is absent or empty
     _clip("no_sound_stream", 2.4, [_person("man")], [], "A man grins; the file has no sound.", "no_audio", video="man_long", media="mute"),
     _clip("silent_stream", 4.0, [_person("woman")], [], "A woman laughs; the sound track is digital silence.", "silent", video="woman_long", media="silent"),

@@ -25,7 +25,7 @@ class Plan(unittest.TestCase):
         self.assertGreaterEqual(len(rows), 24)
         self.assertGreaterEqual(len(kept), 12)
         self.assertGreaterEqual(len(pairs), 4)
-        self.assertLessEqual({"no_person", "no_audio", "silent", "unreadable", "missing_media", "duplicate_id",
+        self.assertLessEqual({"no_face", "no_audio", "silent", "unreadable", "missing_media", "duplicate_id",
                               "orphan_media", "filtered:aesthetic", "bad_row"}, fates)
         self.assertTrue(any(t["who"] == "offscreen" for c in kept for t in c["turns"]))
 
