@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # Where networks, ONNX Runtime, the sample corpus' packages and helper tools are kept between runs.
-OMNI_STORE="${OMNI_CACHE:-$HOME/.cache/omni}"
+OMNI_STORE="${OMNI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/omni}"
 
 # Names the step and how long it usually takes, so that a silent minute is not taken for a hang.
 step() { printf '\n==> %s\n' "$1"; if [ $# -gt 1 ]; then printf '    usually: %s\n' "$2"; fi; }

@@ -419,7 +419,7 @@ def main():
         return
     if options.folder.exists() and not (options.folder / "expected.json").exists():
         die(f"{options.folder} exists and was not made by this script: name another folder, or move it away")
-    cache = Path(os.environ.get("OMNI_CACHE") or Path.home() / ".cache" / "omni")
+    cache = Path(os.environ.get("OMNI_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "omni")
     fetch_members(cache / "demo", options.packages)
     build(options.folder, cache / "demo", stamp)
     print(f"    {options.folder}: {len(CLIPS)} items")
