@@ -1,0 +1,98 @@
+"""Tests of the sample corpus' plan and of demo-check: `python3 -m unittest discover -s scripts -p 'test_*.py'`."""
+import importlib.machinery
+import importlib.util
+import unittest
+from pathlib import Path
+
+import sample_corpus
+from sample_plan import CLIPS, FACES, MEMBERS, PHRASES
+
+
+def load(name):
+    path = Path(__file__).with_name(name)
+    spec = importlib.util.spec_from_loader("demo_check", importlib.machinery.SourceFileLoader("demo_check", str(path)))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Plan(unittest.TestCase):
+    def test_holds_what_the_demo_is_meant_to_show(self):
+        rows = [c for c in CLIPS if c["fate"] != "orphan_media"]
+        kept = [c for c in rows if c["fate"] == "kept"]
+        pairs = [c for c in kept if len(c["people"]) == 2 and len({t["who"] for t in c["turns"]}) == 2]
+        fates = {c["fate"] for c in CLIPS}
+        self.assertGreaterEqual(len(rows), 24)
+        self.assertGreaterEqual(len(kept), 12)
+        self.assertGreaterEqual(len(pairs), 4)
+        self.assertLessEqual({"no_face", "no_audio", "silent", "unreadable", "missing_media", "duplicate_id",
+                              "orphan_media", "filtered:aesthetic", "bad_row"}, fates)
+        self.assertTrue(any(t["who"] == "offscreen" for c in kept for t in c["turns"]))
+
+    def test_every_turn_fits_and_one_face_keeps_one_voice(self):
+        reader_of = {}
+        for clip in CLIPS:
+            end = 0.0
+            for turn in clip["turns"]:
+                phrase = PHRASES[turn["phrase"]]
+                self.assertGreaterEqual(turn["at"], end, clip["name"])
+                end = turn["at"] + phrase["to"] - phrase["from"]
+                if turn["who"] != "offscreen":
+                    self.assertEqual(reader_of.setdefault(turn["who"], phrase["reader"]), phrase["reader"])
+            self.assertLessEqual(end, clip["seconds"], clip["name"])
+
+    def test_names_and_mouths_are_sound(self):
+        self.assertEqual(len({c["name"] for c in CLIPS}), len(CLIPS))
+        for face in FACES.values():
+            self.assertIn(face["file"], MEMBERS)
+            for width, height, left, top in (face["solo"], face["duo"]):
+                for x, y in face["mouth"]:
+                    self.assertTrue(left < x < left + width and top < y < top + height)
+
+
+class Jaw(unittest.TestCase):
+    def test_a_shut_jaw_changes_nothing_and_an_open_one_only_the_lower_face(self):
+        width, still = 64, bytes(range(256)) * (64 * sample_corpus.HEIGHT * 3 // 256)
+        mouth = [(22.0, 200.0), (42.0, 200.0)]
+        self.assertEqual(sample_corpus.open_jaw(still, width, mouth, 0.0, 0), still)
+        opened = sample_corpus.open_jaw(still, width, mouth, 0.0, sample_corpus.LEVELS)
+        self.assertEqual(opened[:200 * width * 3], still[:200 * width * 3])
+        self.assertNotEqual(opened[200 * width * 3:], still[200 * width * 3:])
+
+    def test_flip_mirrors_every_row(self):
+        width = 4
+        picture = bytes(range(width * 3)) * sample_corpus.HEIGHT
+        self.assertEqual(sample_corpus.flip(picture, width)[:12], bytes([9, 10, 11, 6, 7, 8, 3, 4, 5, 0, 1, 2]))
+        self.assertEqual(sample_corpus.flip(sample_corpus.flip(picture, width), width), picture)
+
+
+class DemoCheck(unittest.TestCase):
+    def setUp(self):
+        self.check = load("demo-check")
+        self.clip = {"clip": "c", "name": "pair", "people": [{"who": "a", "place": "left"}, {"who": "b", "place": "right"}],
+                     "voices": [{"who": "a", "start": 0.0, "end": 1.0}, {"who": "b", "start": 2.0, "end": 3.0}]}
+        box = {"s1": [0, 0, 10, 10], "s2": [90, 0, 100, 10]}
+        self.records = {
+            "clip": {"c": {"width": 100}},
+            "track": [{"clip": "c", "subject": s, "frames": [{"box": b}]} for s, b in box.items()],
+            "transcript": {"c": {"segments": [{"speaker": "v1", "start": 0.1, "end": 0.9}, {"speaker": "v2", "start": 2.1, "end": 2.9}]}},
+            "binding": {"c": {"subjects": [{"subject": "s1", "speaker": "v1"}, {"subject": "s2", "speaker": "v2"}]}},
+        }
+
+    def test_counts(self):
+        expected = {"counts": {"kept": 2, "silent": 1}}
+        self.assertEqual(list(self.check.check_counts({"listed": 3, "kept": 2, "dropped": {"silent": 1}}, expected)), [])
+        wrong = list(self.check.check_counts({"listed": 3, "kept": 2, "dropped": {"no_audio": 1}}, expected))
+        self.assertEqual(len(wrong), 2)
+
+    def test_voices(self):
+        self.assertEqual(list(self.check.check_voices(self.clip, self.records)), [])
+        swapped = self.records["binding"]["c"]["subjects"]
+        swapped[0]["speaker"], swapped[1]["speaker"] = "v2", "v1"
+        self.assertEqual(len(list(self.check.check_voices(self.clip, self.records))), 2)
+        swapped[0]["speaker"] = swapped[1]["speaker"] = None
+        self.assertEqual(len(list(self.check.check_voices(self.clip, self.records))), 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
