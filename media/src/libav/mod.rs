@@ -1,0 +1,12 @@
+//! Everything that calls FFmpeg. No FFmpeg type leaves this folder.
+
+mod open;
+mod pixels;
+mod probe;
+mod sound;
+mod swr;
+mod video;
+
+pub use probe::probe;
+pub use sound::{read_audio, read_audio_16k};
+pub use video::read_frames;
