@@ -1,11 +1,26 @@
-//! The list of networks, and where their files lie.
+//! The list of networks (`models.toml`), where their files lie, and how they get there.
+//!
+//! * [`Registry`]: the parsed list; profiles pick one network per role.
+//! * [`Store`]: the folder that holds the files; [`Store::locate`] hands out only files whose
+//!   size and hash are right.
+//!
+//! Nothing here opens a network or knows what its tensors mean.
+
+mod spec;
+mod store;
+mod table;
+
+pub use spec::{FileSpec, Licence, ModelKind, ModelSpec, Profile, Registry, Source};
+pub use store::{Located, Store, Verified};
+pub use table::markdown;
 
 /// The network that made a number: its id and the hash of its files.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Network {
     /// Id in `models.toml`.
     pub id: String,
-    /// SHA-256 over the files, 64 hex digits.
+    /// SHA-256 over the files, 64 hex digits: the file's own hash for one file, else the hash of
+    /// the lines `name sha256` in the order of `models.toml`.
     pub hash: String,
 }
 
