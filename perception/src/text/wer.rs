@@ -46,9 +46,9 @@ impl Errors {
 /// Two texts as they were compared, and the outcome.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Scored {
-    /// The normalised reference.
+    /// The normalised reference; a space between clusters where characters are counted.
     pub reference: String,
-    /// The normalised hypothesis.
+    /// The normalised hypothesis, likewise.
     pub hypothesis: String,
     /// Counts over words, or over grapheme clusters for languages written without spaces.
     pub errors: Errors,
@@ -68,11 +68,7 @@ pub fn has_words(text: &str) -> bool {
 /// languages without spaces, the basic normaliser with diacritics kept for all others.
 pub fn score(language: &str, reference: &str, hypothesis: &str) -> Scored {
     let [reference, hypothesis] = [reference, hypothesis].map(|text| comparable(language, text));
-    let errors = if counts_characters(language) {
-        edits(&graphemes(&reference).collect::<Vec<_>>(), &graphemes(&hypothesis).collect::<Vec<_>>())
-    } else {
-        edits(&jiwer_words(&reference), &jiwer_words(&hypothesis))
-    };
+    let errors = edits(&jiwer_words(&reference), &jiwer_words(&hypothesis));
     Scored { reference, hypothesis, errors }
 }
 
@@ -81,7 +77,10 @@ fn comparable(language: &str, text: &str) -> String {
         return EnglishNormalizer.normalize(text).trim_matches(is_space).to_owned();
     }
     let basic = BasicNormalizer::default().normalize(text);
-    if counts_characters(language) { basic.replace(' ', "") } else { basic.trim_matches(is_space).to_owned() }
+    if counts_characters(language) {
+        return graphemes(&basic.replace(' ', "")).collect::<Vec<_>>().join(" ");
+    }
+    basic.trim_matches(is_space).to_owned()
 }
 
 /// Words as jiwer splits them: runs of two or more white-space characters become one space, and only
