@@ -1,1 +1,28 @@
-//! pipeline
+//! Stages, sources, and the runner that turns a plan into parts on disk.
+//!
+//! The graph is the types: a [`Stage`] names the records it reads and the one record it makes, and [`Plan::new`]
+//! finds the edges. A shard of the listing is the unit of work and of resume; a part on disk is the only state.
+//! This crate knows no media, no network and no concrete stage, and it never prints: it speaks through
+//! [`Progress`]. Begin with [`Stage`], then [`Plan`], then [`run()`].
+
+mod any;
+mod cancel;
+mod error;
+mod event;
+mod inputs;
+mod options;
+mod plan;
+mod source;
+mod stage;
+mod summary;
+
+pub use any::{AnyStage, Description};
+pub use cancel::Cancel;
+pub use error::Error;
+pub use event::{Event, Progress, Silent};
+pub use inputs::{Inputs, Many, Need, One, Tables};
+pub use options::{RunOptions, Verify};
+pub use plan::{Plan, Step};
+pub use source::{ListingSink, Source, SourceError};
+pub use stage::{Cx, Fault, Pack, Stage};
+pub use summary::{Outcome, ShardCounts, Summary};
