@@ -1,6 +1,9 @@
 //! The object-safe face of a stage, so that stages of different types stand in one list.
 
-use crate::{Inputs, Need, Stage};
+use crate::{
+    Error, Inputs, Need, Stage,
+    lanes::{self, StepEnd, Work},
+};
 use omni_schemas::Record;
 use serde_json::Value;
 
@@ -8,6 +11,12 @@ use serde_json::Value;
 pub trait AnyStage: Send + Sync {
     /// What the plan has to know.
     fn describe(&self) -> Description;
+
+    /// Makes one part.
+    ///
+    /// # Errors
+    /// When the stage stops, drops too much, or the part cannot be written; nothing is left behind then.
+    fn process(&self, work: &Work<'_>) -> Result<StepEnd, Error>;
 }
 
 /// A stage without its types.
@@ -40,5 +49,9 @@ impl<S: Stage> AnyStage for S {
             settings: self.settings(),
             guarded: self.guarded(),
         }
+    }
+
+    fn process(&self, work: &Work<'_>) -> Result<StepEnd, Error> {
+        lanes::run_step(self, work)
     }
 }

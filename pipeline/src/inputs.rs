@@ -87,6 +87,14 @@ impl Tables {
         self.0.insert(R::NAME, Box::new(Table::of(rows)));
     }
 
+    pub(crate) fn holds(&self, record: &str) -> bool {
+        self.0.contains_key(record)
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|record, _| keep(record));
+    }
+
     /// A copy of a clip's rows.
     fn rows<R: Record>(&self, key: &str) -> Vec<R> {
         let table = self

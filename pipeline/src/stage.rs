@@ -6,7 +6,10 @@ use serde_json::Value;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -78,8 +81,7 @@ pub struct Cx<'a> {
     /// Raised when the run should end soon.
     pub cancel: &'a Cancel,
     counts: Mutex<BTreeMap<&'static str, u64>>,
-    began: Instant,
-    heard: AtomicU64,
+    pulse: Arc<Pulse>,
     scratch: Option<PathBuf>,
 }
 
@@ -92,8 +94,7 @@ impl<'a> Cx<'a> {
             root,
             cancel,
             counts: Mutex::default(),
-            began: Instant::now(),
-            heard: AtomicU64::new(0),
+            pulse: Arc::new(Pulse::new(key)),
             scratch: None,
         }
     }
@@ -105,18 +106,15 @@ impl<'a> Cx<'a> {
 
     /// Says that work goes on. A clip that is silent for long is reported, never ended, by the runner.
     pub fn alive(&self) {
-        let millis = self.began.elapsed().as_millis();
-        self.heard
+        let millis = self.pulse.began.elapsed().as_millis();
+        self.pulse
+            .heard
             .store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.pulse.told.store(false, Ordering::Relaxed);
     }
 
-    /// Seconds since the clip began or last said [`Cx::alive`].
-    pub(crate) fn silence(&self) -> f64 {
-        self.began.elapsed().as_secs_f64() - self.heard.load(Ordering::Relaxed) as f64 / 1000.0
-    }
-
-    pub(crate) fn seconds(&self) -> f64 {
-        self.began.elapsed().as_secs_f64()
+    pub(crate) fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     /// Adds to a counter of this clip, for the log (network calls, frames decoded).
@@ -148,6 +146,32 @@ impl Drop for Cx<'_> {
         if let Some(folder) = &self.scratch {
             let _ = std::fs::remove_dir_all(folder); // mostly never made
         }
+    }
+}
+
+/// The signs of life of a clip in flight.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    pub(crate) key: String,
+    pub(crate) began: Instant,
+    heard: AtomicU64,
+    /// Whether the present silence was reported.
+    pub(crate) told: AtomicBool,
+}
+
+impl Pulse {
+    fn new(key: &str) -> Self {
+        Pulse {
+            key: key.to_owned(),
+            began: Instant::now(),
+            heard: AtomicU64::new(0),
+            told: AtomicBool::new(false),
+        }
+    }
+
+    /// Seconds since the clip began or last said [`Cx::alive`].
+    pub(crate) fn silence(&self) -> f64 {
+        self.began.elapsed().as_secs_f64() - self.heard.load(Ordering::Relaxed) as f64 / 1000.0
     }
 }
 
