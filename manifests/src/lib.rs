@@ -1,14 +1,25 @@
-//! manifests
-use omni_schemas::Record;
-use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::Path};
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TarSeal { pub bytes: u64, pub blake3: String }
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Receipt { pub record: String, pub record_version: u32, pub stage: String, pub stage_version: u32, pub fingerprint: String, pub shard: String,
-    pub rows: u64, pub drops: BTreeMap<String,String>, pub inputs: BTreeMap<String,String>, pub settings: serde_json::Value, pub tar: Option<TarSeal>, pub check: String }
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(String);
-pub fn read_part<R: Record>(path: &Path) -> Result<(Vec<R>, Receipt), Error> { Err(Error(path.display().to_string())) }
-pub fn fingerprint(value: &serde_json::Value) -> String { blake3::hash(value.to_string().as_bytes()).to_hex().to_string() }
+//! Rows and receipts in Parquet parts, artifacts in tars, and scans over the tables of others.
+//!
+//! A part is one file that exists only when it is done; any altered bit in it is found. Rows are the records of
+//! `omni-schemas`; no type of the table library shows. This crate knows nothing of stages, sources or media.
+
+mod error;
+mod fingerprint;
+mod footer;
+mod from_rows;
+mod listing;
+mod node;
+mod pack;
+mod part;
+mod receipt;
+mod table;
+mod temporary;
+mod to_rows;
+
+pub use error::Error;
+pub use fingerprint::fingerprint;
+pub use listing::{ListingReader, ListingWriter};
+pub use pack::{PackWriter, read_blob};
+pub use part::{for_each_row, read_part, read_receipt, verify_part, write_part};
+pub use receipt::{Receipt, TarSeal};
+pub use temporary::sweep_temporaries;
