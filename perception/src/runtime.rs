@@ -87,7 +87,7 @@ fn environment(library: &Path) -> Result<ort::environment::Environment, Error> {
         .with_telemetry(false)
         .build()
         .map_err(|error| fail(error.to_string()))?;
-    environment.set_log_level(ort::logging::LogLevel::Error);
+    environment.set_log_level(ort::logging::LogLevel::Fatal);
     *opened = Some((path, environment.clone()));
     Ok(environment)
 }

@@ -249,7 +249,7 @@ fn create(runtime: &Runtime, file: &Path, network: &Network) -> Result<ort::sess
         .and_then(|builder| builder.with_parallel_execution(false))
         .and_then(|builder| builder.with_optimization_level(GraphOptimizationLevel::All))
         .and_then(|builder| builder.with_deterministic_compute(true))
-        .and_then(|builder| builder.with_log_level(ort::logging::LogLevel::Error))
+        .and_then(|builder| builder.with_log_level(ort::logging::LogLevel::Fatal))
         .map_err(|error| fail(error.to_string()))?;
     let mut builder = builder
         .with_execution_providers(providers(runtime.device()))

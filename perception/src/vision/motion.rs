@@ -1,0 +1,97 @@
+//! How much a mouth moves, and how much the rest of the face does: grey change between aligned patches.
+//!
+//! The five points put eyes and mouth corners at fixed places of a small canvas, so that head motion and zoom drop
+//! out; what remains of them shows in the upper face and can be subtracted.
+
+use omni_media::Image;
+
+use super::Face;
+use super::warp::{similarity, template, warp_affine};
+
+/// Side of the aligned canvas in pixels.
+const SIDE: usize = 96;
+/// Rows and columns of the mouth: both corners (at about row 79, columns 36 and 61) with room for an open jaw.
+const MOUTH: [usize; 4] = [67, 95, 27, 69];
+/// Rows and columns of the upper face: eyes and brows (eyes at row 44, columns 33 and 63), above the nose's tip.
+const UPPER: [usize; 4] = [26, 56, 18, 78];
+
+/// Measures one face over time; keep one per track.
+#[derive(Clone, Debug, Default)]
+pub struct MotionMeter {
+    last: Option<Vec<u8>>,
+}
+
+impl MotionMeter {
+    /// A meter that has seen nothing.
+    pub fn new() -> MotionMeter {
+        MotionMeter::default()
+    }
+
+    /// Mean absolute grey change (levels of 0..255 per pixel) of mouth and upper face since the last picture given.
+    /// `None` at the first picture and for points that cannot be aligned (which also start afresh).
+    pub fn push(&mut self, image: &Image, face: &Face) -> (Option<f32>, Option<f32>) {
+        let patch = similarity(&face.points, &template(SIDE))
+            .map(|matrix| grey(&warp_affine(image, &matrix, SIDE, SIDE)));
+        let change = match (&self.last, &patch) {
+            (Some(last), Some(now)) => (Some(difference(last, now, MOUTH)), Some(difference(last, now, UPPER))),
+            _ => (None, None),
+        };
+        self.last = patch;
+        change
+    }
+
+    /// Forgets the last picture: call it after a gap.
+    pub fn restart(&mut self) {
+        self.last = None;
+    }
+}
+
+/// BT.601 grey in integers.
+fn grey(image: &Image) -> Vec<u8> {
+    let level = |p: &[u8]| ((u32::from(p[0]) * 77 + u32::from(p[1]) * 150 + u32::from(p[2]) * 29 + 128) >> 8) as u8;
+    image.data.chunks_exact(3).map(level).collect()
+}
+
+fn difference(a: &[u8], b: &[u8], [top, bottom, left, right]: [usize; 4]) -> f32 {
+    let mut sum = 0u32;
+    for y in top..bottom {
+        let range = y * SIDE + left..y * SIDE + right;
+        sum += a[range.clone()].iter().zip(&b[range]).map(|(x, y)| u32::from(x.abs_diff(*y))).sum::<u32>();
+    }
+    sum as f32 / ((bottom - top) * (right - left)) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::warp::TEMPLATE_112;
+    use super::*;
+
+    fn face(shift: f32) -> Face {
+        let points = TEMPLATE_112.map(|[x, y]| [x + shift, y + shift]);
+        Face { bbox: [0.0, 0.0, 112.0, 112.0], score: 1.0, points }
+    }
+
+    fn picture(shift: usize, mouth: u8) -> Image {
+        let mut data = vec![90; 160 * 160 * 3];
+        for y in 85..100 {
+            let row = ((y + shift) * 160 + 45 + shift) * 3;
+            data[row..row + 20 * 3].fill(mouth);
+        }
+        Image { width: 160, height: 160, data }
+    }
+
+    #[test]
+    fn only_a_moving_mouth_counts() {
+        let mut meter = MotionMeter::new();
+        assert_eq!(meter.push(&picture(0, 90), &face(0.0)), (None, None));
+        let (mouth, upper) = meter.push(&picture(0, 200), &face(0.0));
+        assert!(mouth.unwrap() > 10.0 && upper == Some(0.0), "{mouth:?} {upper:?}");
+        // The same face somewhere else in the picture has not moved its mouth.
+        let (mouth, upper) = meter.push(&picture(30, 200), &face(30.0));
+        assert!(mouth.unwrap() < 0.5 && upper.unwrap() < 0.5, "{mouth:?} {upper:?}");
+        meter.restart();
+        assert_eq!(meter.push(&picture(30, 90), &face(30.0)), (None, None));
+        let broken = Face { points: [[1.0, 1.0]; 5], ..face(0.0) };
+        assert_eq!(meter.push(&picture(30, 90), &broken), (None, None));
+    }
+}
