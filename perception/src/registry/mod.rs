@@ -3,13 +3,20 @@
 //! * [`Registry`]: the parsed list; profiles pick one network per role.
 //! * [`Store`]: the folder that holds the files; [`Store::locate`] hands out only files whose
 //!   size and hash are right.
+//! * [`pull`]: brings missing files: the user's own folder, a package client, or a download.
 //!
 //! Nothing here opens a network or knows what its tensors mean.
 
+mod archive;
+mod package;
+mod problem;
+mod pull;
 mod spec;
 mod store;
 mod table;
 
+pub use problem::PullError;
+pub use pull::{DEFAULT_HUB, PullEvent, PullOptions, Pulled, pull};
 pub use spec::{FileSpec, Licence, ModelKind, ModelSpec, Profile, Registry, Source};
 pub use store::{Located, Store, Verified};
 pub use table::markdown;

