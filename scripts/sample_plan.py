@@ -66,7 +66,6 @@ _FULL, _RIGHT, _MIDDLE = (640, 360, 0, 0), (320, 360, 290, 0), (320, 360, 133, 0
 FACES = {
     "woman_calm": {"file": "woman.mp4", "at": 9.9, "solo": _FULL, "duo": _RIGHT, "mouth": [(400, 228), (498, 229)], "sag": 0.1},
     "woman_smile": {"file": "woman.mp4", "at": 15.5, "solo": _FULL, "duo": _RIGHT, "mouth": [(425, 252), (524, 259)], "sag": 0.14},
-    "woman_laugh": {"file": "woman.mp4", "at": 11.6, "solo": _FULL, "duo": _RIGHT, "mouth": [(396, 231), (486, 234)], "sag": 0.16},
     "man": {"file": "man.mp4", "at": 0.1, "solo": _FULL, "duo": _MIDDLE, "mouth": [(266, 240), (326, 240)], "sag": 0.02},
     "man_near": {"file": "man.mp4", "at": 0.1, "solo": (480, 270, 50, 45), "duo": _MIDDLE, "mouth": [(266, 240), (326, 240)], "sag": 0.02},
     "astronaut": {"file": "astronaut.png", "solo": (480, 270, 0, 10), "duo": (240, 270, 100, 10), "mouth": [(199, 143), (240, 144)], "sag": 0.16},
@@ -103,8 +102,8 @@ CLIPS = [
           "A woman with long brown hair looks to the side and speaks in front of a dark wooden wall."),
     _clip("woman_path", 3.4, [_person("woman", "woman_smile")], [_turn("woman", "F1b", 0.4)],
           "A smiling woman says, \"Take the winding path to reach the lake.\"", cells={"blur_min": ""}),
-    _clip("woman_mirrored", 3.4, [_person("woman", "woman_laugh", True)], [_turn("woman", "F1a", 0.3)],
-          "A woman laughs,\nthen speaks; the wall behind her is dark.", cells={"global_motion": "nan"}),
+    _clip("woman_mirrored", 3.4, [_person("woman", "woman_smile", True)], [_turn("woman", "F1a", 0.3)],
+          "A woman smiles\nand speaks; the wall behind her is dark.", cells={"global_motion": "nan"}),
     _clip("man_both_sentences", 4.8, [_person("man", "man")], [_turn("man", "M1a", 0.3), _turn("man", "M1b", 2.6)],
           "A man in a black shirt stands before a white door and speaks to the camera."),
     _clip("man_near_mirrored", 3.0, [_person("man", "man_near", True)], [_turn("man", "M1b", 0.5)],
