@@ -1,1 +1,6 @@
 //! curate
+
+pub mod pool;
+pub mod select;
+pub mod sources;
+mod vector;
