@@ -1,1 +1,25 @@
-//! manifests
+//! Rows and receipts in Parquet parts, artifacts in tars, and scans over the tables of others.
+//!
+//! A part is one file that exists only when it is done; any altered bit in it is found. Rows are the records of
+//! `omni-schemas`; no type of the table library shows. This crate knows nothing of stages, sources or media.
+
+mod error;
+mod fingerprint;
+mod footer;
+mod from_rows;
+mod listing;
+mod node;
+mod pack;
+mod part;
+mod receipt;
+mod table;
+mod temporary;
+mod to_rows;
+
+pub use error::Error;
+pub use fingerprint::fingerprint;
+pub use listing::{ListingReader, ListingWriter};
+pub use pack::{PackWriter, read_blob};
+pub use part::{for_each_row, read_part, read_receipt, verify_part, write_part};
+pub use receipt::{Receipt, TarSeal};
+pub use temporary::sweep_temporaries;

@@ -1,0 +1,188 @@
+//! Parquet files, row group by row group: the only place that talks to polars' readers and writers.
+
+use crate::{
+    Error,
+    error::guarded,
+    node::{Node, schema},
+    temporary::Temporary,
+};
+use omni_schemas::Column;
+use polars::prelude::{
+    BatchedWriter, KeyValueMetadata, ParallelStrategy, ParquetCompression, ParquetReader, ParquetWriter,
+    PolarsError, SerReader, StatisticsOptions,
+};
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// A Parquet file being written.
+pub(crate) struct TableWriter {
+    writer: BatchedWriter<Handle>,
+    temp: Handle,
+    target: PathBuf,
+}
+
+impl TableWriter {
+    /// Starts a table with these columns and footer entries.
+    pub(crate) fn new(
+        temp: Temporary,
+        columns: &[Column],
+        footer: Vec<(String, String)>,
+    ) -> Result<TableWriter, Error> {
+        let target = temp.target().to_path_buf();
+        let temp = Handle(Arc::new(Mutex::new(Some(temp))));
+        let writer = schema(columns).and_then(|schema| {
+            ParquetWriter::new(temp.clone())
+                .with_compression(ParquetCompression::Zstd(None))
+                .with_statistics(StatisticsOptions::empty())
+                .with_key_value_metadata(Some(KeyValueMetadata::from_static(footer)))
+                .set_parallel(false)
+                .batched(&schema)
+        });
+        match writer {
+            Ok(writer) => Ok(TableWriter { writer, temp, target }),
+            Err(e) => Err(temp.explain(&target, &e)),
+        }
+    }
+
+    /// Appends one row group. A table without rows is left out.
+    pub(crate) fn push(&mut self, table: Node) -> Result<(), Error> {
+        if table.len() == 0 {
+            return Ok(());
+        }
+        let written = table.into_frame().and_then(|frame| self.writer.write_batch(&frame));
+        written.map_err(|e| self.temp.explain(&self.target, &e))
+    }
+
+    /// Writes the footer and gives the file back, still under its temporary name.
+    pub(crate) fn finish(self) -> Result<Temporary, Error> {
+        if let Err(e) = self.writer.finish() {
+            return Err(self.temp.explain(&self.target, &e));
+        }
+        self.temp.take().ok_or_else(|| Error::Encode {
+            path: self.target,
+            what: "the file was finished twice".to_owned(),
+        })
+    }
+}
+
+/// The file, shared by polars' writer and by us.
+#[derive(Clone)]
+struct Handle(Arc<Mutex<Option<Temporary>>>);
+
+impl Handle {
+    fn take(&self) -> Option<Temporary> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The system's own error where there was one. The temporary file is removed.
+    fn explain(&self, target: &Path, error: &PolarsError) -> Error {
+        let failure = self.take().and_then(|mut temp| temp.take_failure());
+        failure.unwrap_or_else(|| Error::Encode {
+            path: target.to_path_buf(),
+            what: error.to_string(),
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Temporary) -> io::Result<T>) -> io::Result<T> {
+        let mut temp = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        act(temp.as_mut().ok_or(io::ErrorKind::BrokenPipe)?)
+    }
+}
+
+impl Write for Handle {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.with(|temp| temp.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.with(Temporary::flush)
+    }
+}
+
+/// A Parquet file being read.
+pub(crate) struct TableReader {
+    path: PathBuf,
+    reader: ParquetReader<File>,
+    /// row at which each row group starts, and the end
+    starts: Vec<usize>,
+}
+
+impl TableReader {
+    /// Reads the footer.
+    pub(crate) fn open(path: &Path) -> Result<TableReader, Error> {
+        let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+        guarded(path, || {
+            let mut reader = ParquetReader::new(file);
+            let metadata = reader.get_metadata().map_err(|e| Error::damaged(path, e))?;
+            let mut starts = vec![0_usize];
+            for group in &metadata.row_groups {
+                let end = starts[starts.len() - 1].checked_add(group.num_rows());
+                starts.push(end.ok_or_else(|| Error::damaged(path, "too many rows"))?);
+            }
+            Ok(TableReader {
+                path: path.to_path_buf(),
+                reader,
+                starts,
+            })
+        })
+    }
+
+    /// Number of row groups.
+    pub(crate) fn groups(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.starts[self.groups()]
+    }
+
+    /// Row at which group `i` starts.
+    pub(crate) fn start(&self, i: usize) -> usize {
+        self.starts[i]
+    }
+
+    /// Names of the columns.
+    pub(crate) fn columns(&mut self) -> Result<Vec<String>, Error> {
+        let path = &self.path;
+        guarded(path, || {
+            let schema = self.reader.schema().map_err(|e| Error::damaged(path, e))?;
+            Ok(schema.iter_names().map(ToString::to_string).collect())
+        })
+    }
+
+    /// Row group `i`, all columns or those named.
+    pub(crate) fn group(&mut self, i: usize, columns: Option<Vec<String>>) -> Result<Node, Error> {
+        self.rows_of(self.starts[i]..self.starts[i + 1], columns)
+    }
+
+    /// A range of rows.
+    pub(crate) fn rows_of(
+        &mut self,
+        rows: std::ops::Range<usize>,
+        columns: Option<Vec<String>>,
+    ) -> Result<Node, Error> {
+        let path = &self.path;
+        guarded(path, || {
+            let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+            let metadata = self.reader.get_metadata().map_err(|e| Error::damaged(path, e))?;
+            let mut reader = ParquetReader::new(file);
+            reader.set_metadata(metadata.clone());
+            let frame = reader
+                .with_slice(Some((rows.start, rows.len())))
+                .with_columns(columns)
+                .read_parallel(ParallelStrategy::None)
+                .finish()
+                .map_err(|e| Error::damaged(path, e))?;
+            let table = Node::from_frame(&frame).map_err(|e| Error::table(path, e))?;
+            if table.len() != rows.len() {
+                return Err(Error::damaged(path, "a row group is shorter than the footer says"));
+            }
+            Ok(table)
+        })
+    }
+}

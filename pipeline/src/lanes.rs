@@ -1,0 +1,428 @@
+//! One step of one shard: clips side by side, results in the order of the listing, one part at the end.
+
+use crate::{
+    Cancel, Cx, Error, Event, Fault, Inputs, Pack, Progress, RunOptions, Stage, Tables,
+    journal::{self, Journal},
+    shard::ClipLog,
+    stage::{Pulse, locked},
+};
+use omni_manifests::{PackWriter, Receipt};
+use omni_schemas::{Blob, Record};
+use std::{
+    collections::BTreeMap,
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+/// Results that may wait for their turn, for each lane: bounds memory when one clip takes long.
+const AHEAD: usize = 4;
+
+/// One part to be made.
+pub struct Work<'a> {
+    pub(crate) stage: &'static str,
+    /// The step's folder name, by which suspects are known.
+    pub(crate) dir: &'a str,
+    pub(crate) shard: &'a str,
+    pub(crate) keys: &'a [String],
+    pub(crate) tables: &'a Tables,
+    pub(crate) part: PathBuf,
+    /// All of the receipt but drops and tar.
+    pub(crate) receipt: Receipt,
+    pub(crate) options: &'a RunOptions,
+    pub(crate) cancel: &'a Cancel,
+    pub(crate) progress: &'a dyn Progress,
+    /// Only for guarded stages.
+    pub(crate) journal: Option<&'a Journal>,
+    pub(crate) suspects: &'a BTreeMap<String, u32>,
+    pub(crate) scratch: PathBuf,
+    pub(crate) log: &'a ClipLog,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepEnd {
+    /// The part is there.
+    Done {
+        /// Its rows.
+        rows: u64,
+        /// Clips dropped.
+        dropped: u64,
+    },
+    /// The run was cancelled; there is no part.
+    Cancelled,
+}
+
+type Stopped = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a stage made of a clip.
+struct Made<R> {
+    rows: Vec<R>,
+    dropped: Option<String>,
+    blobs: Vec<(Blob, Vec<u8>)>,
+}
+
+pub(crate) fn run_step<S: Stage>(stage: &S, work: &Work<'_>) -> Result<StepEnd, Error> {
+    let turns = Turns {
+        work,
+        state: Mutex::new(State::default()),
+        moved: Condvar::new(),
+        pulses: Mutex::default(),
+        alone: run_suspects(stage, work)?,
+    };
+    let lanes = stage
+        .lanes(work.options.threads.max(1))
+        .clamp(1, work.keys.len().max(1));
+    run_lanes(stage, &turns, lanes)?;
+    if work.cancel.is_cancelled() {
+        return Ok(StepEnd::Cancelled);
+    }
+    let state = turns.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    publish(state, work)
+}
+
+fn run_lanes<S: Stage>(stage: &S, turns: &Turns<'_, S::Out>, lanes: usize) -> Result<(), Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(lanes)
+        .stack_size(8 << 20)
+        .thread_name(|lane| format!("{}-{lane}", S::NAME))
+        .build()
+        .map_err(|error| Error::Option(format!("cannot start {lanes} threads: {error}")))?;
+    std::thread::scope(|scope| {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || turns.watch(&stopped));
+        pool.broadcast(|_| turns.lane(stage, lanes));
+        drop(stop);
+    });
+    Ok(())
+}
+
+/// Clips that were in flight in a crash go first and alone, so that a second crash names the culprit.
+fn run_suspects<S: Stage>(stage: &S, work: &Work<'_>) -> Result<BTreeMap<usize, Made<S::Out>>, Error> {
+    let mut alone = BTreeMap::new();
+    if work.journal.is_none() || work.suspects.is_empty() {
+        return Ok(alone);
+    }
+    let pulses = Mutex::default();
+    for (number, key) in work.keys.iter().enumerate() {
+        let Some(crashes) = work.suspects.get(key).copied() else {
+            continue;
+        };
+        work.progress.on(&Event::Suspect {
+            stage: S::NAME,
+            key: key.clone(),
+            crashes,
+        });
+        if crashes >= journal::ENOUGH {
+            let dropped = Some(journal::REASON.to_owned());
+            alone.insert(
+                number,
+                Made {
+                    rows: Vec::new(),
+                    dropped,
+                    blobs: Vec::new(),
+                },
+            );
+        } else if !work.cancel.is_cancelled() {
+            let made = run_clip(stage, work, key, &pulses).map_err(|source| Error::Stage {
+                stage: S::NAME.to_owned(),
+                key: key.clone(),
+                source,
+            })?;
+            journal::clear(&work.options.out, work.dir, key)?;
+            alone.insert(number, made);
+        }
+    }
+    Ok(alone)
+}
+
+type Pulses = Mutex<Vec<Arc<Pulse>>>;
+
+/// Runs the stage on one clip, with everything around it; a panic is a bug of ours and stops the run.
+fn run_clip<S: Stage>(
+    stage: &S,
+    work: &Work<'_>,
+    key: &str,
+    pulses: &Pulses,
+) -> Result<Made<S::Out>, Stopped> {
+    work.progress.on(&Event::ClipStarted {
+        stage: S::NAME,
+        key: key.to_owned(),
+    });
+    if let Some(journal) = work.journal {
+        journal.begin(work.dir, key)?;
+    }
+    let pack = Pack::new();
+    let scratch = work.scratch.join(&blake3::hash(key.as_bytes()).to_hex()[..16]);
+    let cx = Cx::new(key, &work.options.root, &pack, work.cancel).with_scratch(scratch);
+    locked(pulses).push(cx.pulse().clone());
+    let run = || S::In::gather(key, work.tables).and_then(|input| stage.run(input, &cx));
+    let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(bug(panic.as_ref())));
+    locked(pulses).retain(|pulse| !Arc::ptr_eq(pulse, cx.pulse()));
+    if let Some(journal) = work.journal {
+        journal.end(work.dir, key)?;
+    }
+    let (rows, dropped) = match result {
+        Ok(rows) => (rows, None),
+        Err(Fault::Drop(reason)) => (Vec::new(), Some(reason)),
+        Err(Fault::Stop(error)) => return Err(error),
+    };
+    if let Some(row) = rows.iter().find(|row| row.key() != key) {
+        return Err(format!("bug: made a row of the clip `{}`", row.key()).into());
+    }
+    tell_done::<S>(work, &cx, dropped.clone())?;
+    drop(cx);
+    Ok(Made {
+        rows,
+        dropped,
+        blobs: pack.into_entries(),
+    })
+}
+
+fn tell_done<S: Stage>(work: &Work<'_>, cx: &Cx<'_>, dropped: Option<String>) -> Result<(), Error> {
+    let (key, counts) = (cx.key.to_owned(), cx.counts());
+    let seconds = cx.pulse().began.elapsed().as_secs_f64();
+    let event = Event::ClipDone {
+        stage: S::NAME,
+        key,
+        dropped,
+        seconds,
+        counts,
+    };
+    work.log.write(&event)?;
+    work.progress.on(&event);
+    Ok(())
+}
+
+fn bug(panic: &(dyn std::any::Any + Send)) -> Fault {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a message");
+    Fault::stop(format!("bug: {text}"))
+}
+
+/// What the lanes of a step share.
+struct Turns<'a, R> {
+    work: &'a Work<'a>,
+    state: Mutex<State<R>>,
+    moved: Condvar,
+    pulses: Pulses,
+    /// Results of clips that ran before, by number.
+    alone: BTreeMap<usize, Made<R>>,
+}
+
+struct State<R> {
+    /// The next clip to be taken.
+    take: usize,
+    /// The clip whose result comes next.
+    turn: usize,
+    waiting: BTreeMap<usize, Made<R>>,
+    rows: Vec<R>,
+    drops: BTreeMap<String, String>,
+    tar: Option<PackWriter>,
+    fault: Option<Error>,
+}
+
+impl<R> Default for State<R> {
+    fn default() -> Self {
+        State {
+            take: 0,
+            turn: 0,
+            waiting: BTreeMap::new(),
+            rows: Vec::new(),
+            drops: BTreeMap::new(),
+            tar: None,
+            fault: None,
+        }
+    }
+}
+
+impl<R: Record> Turns<'_, R> {
+    /// One lane: take a clip, run it, put its result in line.
+    fn lane<S: Stage<Out = R>>(&self, stage: &S, lanes: usize) {
+        while let Some(number) = self.take(lanes) {
+            let key = &self.work.keys[number];
+            if self.alone.contains_key(&number) {
+                self.advance(locked(&self.state));
+                continue;
+            }
+            let made = run_clip(stage, self.work, key, &self.pulses);
+            let mut state = locked(&self.state);
+            match made {
+                Ok(made) => {
+                    state.waiting.insert(number, made);
+                }
+                Err(source) => {
+                    let stage = self.work.stage.to_owned();
+                    state.fault.get_or_insert(Error::Stage {
+                        stage,
+                        key: key.clone(),
+                        source,
+                    });
+                }
+            }
+            self.advance(state);
+        }
+    }
+
+    /// The next clip, once it is not too far ahead of the turn; `None` when the step is over.
+    fn take(&self, lanes: usize) -> Option<usize> {
+        let mut state = locked(&self.state);
+        loop {
+            let over = state.take >= self.work.keys.len() || state.fault.is_some();
+            if over || self.work.cancel.is_cancelled() {
+                return None;
+            }
+            if state.take < state.turn + AHEAD * lanes {
+                state.take += 1;
+                return Some(state.take - 1);
+            }
+            let waited = self.moved.wait_timeout(state, Duration::from_millis(200));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Appends every result whose turn has come.
+    fn advance(&self, mut guard: std::sync::MutexGuard<'_, State<R>>) {
+        let state = &mut *guard;
+        while state.fault.is_none() && state.turn < state.take {
+            let made = match self.alone.get(&state.turn) {
+                Some(made) => Made {
+                    rows: made.rows.clone(),
+                    dropped: made.dropped.clone(),
+                    blobs: made.blobs.clone(),
+                },
+                None => match state.waiting.remove(&state.turn) {
+                    Some(made) => made,
+                    None => break,
+                },
+            };
+            let key = &self.work.keys[state.turn];
+            if let Err(error) = append(state, key, made, self.work) {
+                state.fault = Some(error);
+            }
+            state.turn += 1;
+        }
+        self.moved.notify_all();
+    }
+
+    /// Reports clips that are silent for long, until the step is over.
+    fn watch(&self, stopped: &std::sync::mpsc::Receiver<()>) {
+        let after = self.work.options.slow_after;
+        let pause = (after / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        while stopped.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            for pulse in locked(&self.pulses).iter() {
+                let seconds = pulse.silence();
+                if seconds > after.as_secs_f64() && !pulse.told.swap(true, Ordering::Relaxed) {
+                    let (stage, key) = (self.work.stage, pulse.key.clone());
+                    self.work.progress.on(&Event::ClipSlow { stage, key, seconds });
+                }
+            }
+        }
+    }
+}
+
+/// Puts a clip's blobs into the tar and its rows into the part.
+fn append<R: Record>(state: &mut State<R>, key: &str, made: Made<R>, work: &Work<'_>) -> Result<(), Error> {
+    let mut placed: BTreeMap<String, Blob> = BTreeMap::new();
+    for (mut blob, bytes) in made.blobs {
+        let name = blob.name.clone();
+        if state.tar.is_none() {
+            state.tar = Some(PackWriter::create(&work.part.with_extension("tar"))?);
+        }
+        if let Some(tar) = &mut state.tar {
+            tar.append(&mut blob, &bytes)?;
+        }
+        placed.insert(name, blob);
+    }
+    for mut row in made.rows {
+        for blob in row.blobs_mut() {
+            match placed.get(&blob.name) {
+                Some(known) => blob.clone_from(known),
+                None if *blob == Blob::default() => {}
+                None => {
+                    let source = format!("bug: no artifact `{}` was put into the pack", blob.name).into();
+                    return Err(Error::Stage {
+                        stage: work.stage.to_owned(),
+                        key: key.to_owned(),
+                        source,
+                    });
+                }
+            }
+        }
+        state.rows.push(row);
+    }
+    if let Some(reason) = made.dropped {
+        state.drops.insert(key.to_owned(), reason);
+    }
+    Ok(())
+}
+
+/// Writes tar and part, unless something is wrong with the step.
+fn publish<R: Record>(state: State<R>, work: &Work<'_>) -> Result<StepEnd, Error> {
+    if let Some(fault) = state.fault {
+        return Err(fault);
+    }
+    check_drops(&state.drops, work)?;
+    if let Some(end) = made_by_another(work) {
+        return Ok(end);
+    }
+    let end = StepEnd::Done {
+        rows: state.rows.len() as u64,
+        dropped: state.drops.len() as u64,
+    };
+    let tar = work.part.with_extension("tar");
+    let seal = state.tar.map(PackWriter::finish).transpose()?;
+    if seal.is_none() && tar.exists() {
+        fs::remove_file(&tar).map_err(Error::io(&tar))?;
+    }
+    let receipt = Receipt {
+        drops: state.drops,
+        tar: seal,
+        ..work.receipt.clone()
+    };
+    omni_manifests::write_part(&work.part, &state.rows, &receipt)?;
+    Ok(end)
+}
+
+/// Another worker was faster: its part stays, so that nothing that was read from it changes.
+fn made_by_another(work: &Work<'_>) -> Option<StepEnd> {
+    let there = omni_manifests::verify_part(&work.part).ok()?;
+    let ours = &work.receipt;
+    let same =
+        (&there.fingerprint, &there.shard, &there.inputs) == (&ours.fingerprint, &ours.shard, &ours.inputs);
+    same.then_some(StepEnd::Done {
+        rows: there.rows,
+        dropped: there.drops.len() as u64,
+    })
+}
+
+/// A dead service or a broken decoder must not look like bad data.
+fn check_drops(drops: &BTreeMap<String, String>, work: &Work<'_>) -> Result<(), Error> {
+    let (dropped, clips) = (drops.len() as u64, work.keys.len() as u64);
+    let limit = work.options.max_drop_rate;
+    if dropped < work.options.min_drops || dropped as f64 <= limit * clips as f64 {
+        return Ok(());
+    }
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    drops
+        .values()
+        .for_each(|reason| *counts.entry(reason).or_default() += 1);
+    let (reason, count) = counts
+        .into_iter()
+        .max_by_key(|(_, count)| *count)
+        .unwrap_or_default();
+    let (stage, shard, reason) = (work.stage.to_owned(), work.shard.to_owned(), reason.to_owned());
+    Err(Error::DropRate {
+        stage,
+        shard,
+        dropped,
+        clips,
+        limit,
+        reason,
+        count,
+    })
+}

@@ -1,0 +1,53 @@
+//! What a run amounts to.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every clip is kept or dropped.
+    Complete,
+    /// This worker's share is done; what is pending belongs to other ranks.
+    ShareComplete,
+    /// Something of this worker's share is pending, because `only` left out stages.
+    #[default]
+    Pending,
+    /// The run was cancelled.
+    Stopped,
+    /// The run ended with an error.
+    Failed,
+}
+
+/// Shards of one stage in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ShardCounts {
+    /// Parts made.
+    pub computed: u64,
+    /// Parts that were there.
+    pub skipped: u64,
+}
+
+/// The numbers of a run, also in `OUT/summary.json`. `listed = kept + the sum of dropped + pending`, always.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Summary {
+    /// Everything the source named: rows and what it dropped. With `limit`, only the rows taken and what it dropped.
+    pub listed: u64,
+    /// Clips that no step dropped, with every step done.
+    pub kept: u64,
+    /// Clips dropped, by reason; a clip counts once, under the first stage that dropped it.
+    pub dropped: BTreeMap<String, u64>,
+    /// Clips neither dropped nor through every step.
+    pub pending: u64,
+    /// Those of `pending` that belong to other ranks.
+    pub elsewhere: u64,
+    /// Rows that `limit` left out; not part of `listed`.
+    pub beyond_limit: u64,
+    /// Wall seconds by stage in this run; `listing` for the source.
+    pub seconds: BTreeMap<String, f64>,
+    /// Parts made and found, by stage.
+    pub shards: BTreeMap<String, ShardCounts>,
+    /// How the run ended.
+    pub outcome: Outcome,
+}
