@@ -59,16 +59,32 @@ fn main() -> Outcome<()> {
 fn measure(folder: &Path, rows: u64, captions: bool) -> Outcome<()> {
     let written = Instant::now();
     let bytes = write_corpus(folder, rows, captions)?;
-    println!("{rows} rows, {:.2} GB, written in {:.1} s", bytes as f64 / 1e9, written.elapsed().as_secs_f64());
+    println!(
+        "{rows} rows, {:.2} GB, written in {:.1} s",
+        bytes as f64 / 1e9,
+        written.elapsed().as_secs_f64()
+    );
     let before = peak_mib();
-    let settings: Settings = serde_json::from_value(serde_json::json!({"filters": {"aesthetic": {"min": 4.5}}}))?;
+    let settings: Settings =
+        serde_json::from_value(serde_json::json!({"filters": {"aesthetic": {"min": 4.5}}}))?;
     let start = Instant::now();
     let mut sink = Count::default();
     let counts = OpenHumanVid::new(folder, settings)?.scan(&mut sink)?;
     let seconds = start.elapsed().as_secs_f64();
-    println!("listed in {seconds:.2} s: {:.0} rows/s, {:.0} MB/s", rows as f64 / seconds, bytes as f64 / 1e6 / seconds);
-    println!("kept {}, dropped {}, caption bytes {}; {:?}", sink.kept, sink.dropped, sink.caption_bytes, counts.states);
-    println!("peak resident memory {} MiB (before listing {} MiB)", peak_mib(), before);
+    println!(
+        "listed in {seconds:.2} s: {:.0} rows/s, {:.0} MB/s",
+        rows as f64 / seconds,
+        bytes as f64 / 1e6 / seconds
+    );
+    println!(
+        "kept {}, dropped {}, caption bytes {}; {:?}",
+        sink.kept, sink.dropped, sink.caption_bytes, counts.states
+    );
+    println!(
+        "peak resident memory {} MiB (before listing {} MiB)",
+        peak_mib(),
+        before
+    );
     Ok(())
 }
 
@@ -77,7 +93,10 @@ fn write_corpus(folder: &Path, rows: u64, captions: bool) -> Outcome<u64> {
     for part in 0..rows.div_ceil(PART) {
         let path = folder.join(format!("OpenHumanVid_part_{:03}.csv", part + 1));
         let mut out = BufWriter::with_capacity(1 << 20, File::create(&path)?);
-        writeln!(out, "clip_id,path,caption,luminance_min,luminance_max,blur_min,blur_max,aesthetic,technical_score,global_motion,,")?;
+        writeln!(
+            out,
+            "clip_id,path,caption,luminance_min,luminance_max,blur_min,blur_max,aesthetic,technical_score,global_motion,,"
+        )?;
         for row in part * PART..((part + 1) * PART).min(rows) {
             write_row(&mut out, folder, part + 1, row, captions)?;
         }
@@ -88,19 +107,23 @@ fn write_corpus(folder: &Path, rows: u64, captions: bool) -> Outcome<u64> {
 }
 
 fn write_row(out: &mut impl Write, folder: &Path, part: u64, row: u64, captions: bool) -> Outcome<()> {
-    let mixed = u128::from(row).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    let mixed = u128::from(row)
+        .wrapping_add(1)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     let id = format!("{mixed:032x}");
     let below = format!("part_{part:03}/{}/{}", &id[..2], &id[2..4]);
-    if row % EVERY == 0 {
+    if row.is_multiple_of(EVERY) {
         fs::create_dir_all(folder.join(&below))?;
         File::create(folder.join(format!("{below}/{id}.mp4")))?;
     }
     let number = |shift: u32, span: f64| (mixed >> shift & 0xffff) as f64 / 65_536.0 * span;
     let caption = match captions {
-        true => "\"A woman in a \"\"green\"\" coat stands in a kitchen, turns to the window and talks, then laughs.\nThe camera \
+        true => {
+            "\"A woman in a \"\"green\"\" coat stands in a kitchen, turns to the window and talks, then laughs.\nThe camera \
                  moves slowly to the left; behind her a man reads a newspaper at a table, and the light of the late \
                  afternoon falls on the wall. She wears glasses, her hair is tied back, and her hands rest on the chair in \
-                 front of her while she goes on speaking in a calm way.\"",
+                 front of her while she goes on speaking in a calm way.\""
+        }
         false => "",
     };
     let (low, high, sharp) = (number(0, 80.0), 120.0 + number(16, 135.0), number(32, 1.0));

@@ -132,7 +132,7 @@ fn blocks(groups: Vec<Group>, exact: usize, round: u64) -> Vec<Vec<Group>> {
 }
 
 fn split(block: Vec<Group>, exact: usize, seed: u64) -> Vec<Vec<Group>> {
-    let count = (2 * block.len().div_ceil(exact)).min(1024).max(2);
+    let count = (2 * block.len().div_ceil(exact)).clamp(2, 1024);
     let mut numbers = SplitMix(seed);
     let pivots: Vec<Vec<f32>> = (0..count)
         .map(|_| direction(&block[numbers.below(block.len())]))

@@ -119,6 +119,9 @@ struct Given {
     scores: Vec<NamedScore>,
 }
 
+/// The cells of one row, by column name.
+type Cells<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
 /// The rows of the table by path, and those that say nothing: key and reason.
 #[derive(Debug, Default)]
 struct Rows {
@@ -283,7 +286,7 @@ impl Folder {
     }
 
     /// Takes one row, whose cells `cell` gives by column name; a row without it is damaged.
-    fn add(&self, rows: &mut Rows, line: u64, cell: Option<&dyn Fn(&str) -> Option<String>>) {
+    fn add(&self, rows: &mut Rows, line: u64, cell: Option<&Cells<'_>>) {
         let columns = &self.settings.columns;
         let path = cell
             .and_then(|cell| cell(&columns.path))

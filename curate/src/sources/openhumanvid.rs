@@ -423,8 +423,8 @@ fn check_filters(settings: &Settings) -> Result<(), Error> {
             limits.min.unwrap_or(f64::NEG_INFINITY),
             limits.max.unwrap_or(f64::INFINITY),
         );
-        // written so that NaN is refused
-        !(min <= max) || (limits.min.is_none() && limits.max.is_none())
+        let ordered = min.partial_cmp(&max).is_some_and(|order| order.is_le());
+        !ordered || (limits.min.is_none() && limits.max.is_none())
     };
     match settings.filters.iter().find(|(_, limits)| bad(limits)) {
         Some((name, _)) => Err(Error::Settings {
