@@ -15,3 +15,4 @@ pub mod recipe;
 pub mod select;
 pub mod sources;
 pub mod stages;
+mod vector;

@@ -56,6 +56,7 @@ pub fn run(
         clips: index.shards[number].rows,
     };
     let ended = shards(options, &index, cancel, &mut tally, shard);
+    files::remove(&options.out.join("log").join(format!("scratch-{}", Worker::me())))?;
     finish(plan, options, &index, cancel, tally, ended)
 }
 
