@@ -1,5 +1,7 @@
 //! Real SIGKILLs to a real process, and crashes that the journal remembers.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 mod toy;
 
 use omni_pipeline::*;

@@ -1,5 +1,7 @@
 //! Who makes what, in which order, under which fingerprint.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 mod toy;
 
 use omni_pipeline::*;
