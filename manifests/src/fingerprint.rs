@@ -52,8 +52,17 @@ mod tests {
         let base = parse(r#"{"b":[1,{"y":null,"x":"é"}],"a":1.5}"#);
         assert_eq!(base, parse(r#"{ "a": 1.5, "b": [1, {"x": "é", "y": null}] }"#));
         // `printf '{"a":1.5,"b":[1,{"x":"é","y":null}]}' | b3sum`
-        assert_eq!(base, blake3::hash(r#"{"a":1.5,"b":[1,{"x":"é","y":null}]}"#.as_bytes()).to_hex().to_string());
-        for other in [r#"{"b":[{"y":null,"x":"é"},1],"a":1.5}"#, r#"{"b":[1,{"y":null,"x":"é"}],"a":"1.5"}"#, "{}"] {
+        assert_eq!(
+            base,
+            blake3::hash(r#"{"a":1.5,"b":[1,{"x":"é","y":null}]}"#.as_bytes())
+                .to_hex()
+                .to_string()
+        );
+        for other in [
+            r#"{"b":[{"y":null,"x":"é"},1],"a":1.5}"#,
+            r#"{"b":[1,{"y":null,"x":"é"}],"a":"1.5"}"#,
+            "{}",
+        ] {
             assert_ne!(base, parse(other));
         }
     }

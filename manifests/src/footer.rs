@@ -81,7 +81,11 @@ pub(crate) fn seal(temp: &mut crate::temporary::Temporary, path: &Path) -> Resul
         what: "its footer is not as expected".to_owned(),
     };
     let end = temp.tail(END)?;
-    let length = end.get(..4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes).ok_or_else(bug)?;
+    let length = end
+        .get(..4)
+        .and_then(|b| b.try_into().ok())
+        .map(u32::from_le_bytes)
+        .ok_or_else(bug)?;
     let size = temp.written();
     let bytes = temp.tail(END + u64::from(length))?;
     let footer = Footer {
@@ -99,8 +103,9 @@ pub(crate) fn seal(temp: &mut crate::temporary::Temporary, path: &Path) -> Resul
 /// Compares the check with the file; any altered bit is found. Returns the check.
 pub(crate) fn verify(path: &Path, file: &mut File, footer: &Footer) -> Result<String, Error> {
     let io = |e| Error::io("read", path, e);
-    let (offset, digits) =
-        footer.find(CHECK).ok_or_else(|| Error::damaged(path, "it has no check; it is not a part"))?;
+    let (offset, digits) = footer
+        .find(CHECK)
+        .ok_or_else(|| Error::damaged(path, "it has no check; it is not a part"))?;
     if digits.len() != NO_CHECK.len() {
         return Err(Error::damaged(path, "its check is not 64 digits"));
     }
@@ -108,7 +113,8 @@ pub(crate) fn verify(path: &Path, file: &mut File, footer: &Footer) -> Result<St
     file.seek(SeekFrom::Start(0)).map_err(io)?;
     hasher.update_reader(file.by_ref().take(offset)).map_err(io)?;
     hasher.update(NO_CHECK.as_bytes());
-    file.seek(SeekFrom::Start(offset + NO_CHECK.len() as u64)).map_err(io)?;
+    file.seek(SeekFrom::Start(offset + NO_CHECK.len() as u64))
+        .map_err(io)?;
     hasher.update_reader(file).map_err(io)?;
     if hasher.finalize().to_hex().as_str() != digits {
         return Err(Error::damaged(path, "its check does not hold"));

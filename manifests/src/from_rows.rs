@@ -20,7 +20,11 @@ impl Misfit {
     }
 
     fn within(mut self, name: &str) -> Misfit {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        let dot = if self.path.is_empty() || self.path.starts_with('[') {
+            ""
+        } else {
+            "."
+        };
         self.path = format!("{name}{dot}{}", self.path);
         self
     }
@@ -46,7 +50,9 @@ pub(crate) fn push_row<T: Serialize>(node: &mut Node, row: &T) -> Result<(), Mis
 }
 
 fn wrong_kind<T>(value: &str) -> Result<T, Misfit> {
-    Err(Misfit::new(format!("holds {value}, which its column's type does not")))
+    Err(Misfit::new(format!(
+        "holds {value}, which its column's type does not"
+    )))
 }
 
 impl Node {
@@ -109,7 +115,9 @@ impl<'a> Serializer for &'a mut Node {
             return wrong_kind("a float");
         };
         if !v.is_finite() {
-            return Err(Misfit::new(format!("is {v}; a value that could not be measured is null")));
+            return Err(Misfit::new(format!(
+                "is {v}; a value that could not be measured is null"
+            )));
         }
         values.push(v);
         self.valid.push(true);

@@ -66,8 +66,9 @@ impl ListingReader {
         let mut file = File::open(path).map_err(|e| Error::io("open", path, e))?;
         let footer = Footer::read(path, &mut file)?;
         footer::verify(path, &mut file, &footer)?;
-        let (_, text) =
-            footer.find(LISTING).ok_or_else(|| Error::damaged(path, "it is not a listing"))?;
+        let (_, text) = footer
+            .find(LISTING)
+            .ok_or_else(|| Error::damaged(path, "it is not a listing"))?;
         Ok(ListingReader {
             reader: TableReader::open(path)?,
             path: path.to_path_buf(),
@@ -93,7 +94,10 @@ impl ListingReader {
     /// The rows of shard `i` (below [`ListingReader::groups`]); other columns than the record's are an error.
     pub fn group<R: Record>(&mut self, i: usize) -> Result<Vec<R>, Error> {
         if i >= self.groups() {
-            return Err(Error::table(&self.path, format!("it has {} shards, no number {i}", self.groups())));
+            return Err(Error::table(
+                &self.path,
+                format!("it has {} shards, no number {i}", self.groups()),
+            ));
         }
         rows_of(&self.path, &self.reader.group(i, None)?)
     }

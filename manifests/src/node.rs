@@ -1,9 +1,12 @@
 //! One column as plain vectors: between rows (serde) and Arrow arrays (polars).
 
 use omni_schemas::{Column, Kind};
-use polars::prelude::{ArrowField, DataFrame, IntoColumn, PolarsResult, Schema, Series};
+use polars::prelude::{ArrowField, DataFrame, IntoColumn, PlSmallStr, PolarsResult, Schema, Series};
 use polars_arrow::{
-    array::{Array, ArrayRef, BooleanArray, ListArray, PrimitiveArray, StructArray, Utf8ViewArray},
+    array::{
+        Array, ArrayRef, BooleanArray, ListArray, MutableBinaryViewArray, PrimitiveArray, StructArray,
+        Utf8ViewArray,
+    },
     bitmap::Bitmap,
     datatypes::ArrowDataType,
     offset::OffsetsBuffer,
@@ -15,10 +18,19 @@ pub(crate) enum Values {
     I64(Vec<i64>),
     F64(Vec<f64>),
     /// `ends[i]` is where text i ends in the common buffer
-    Text { ends: Vec<usize>, text: String },
+    Text {
+        ends: Vec<usize>,
+        text: String,
+    },
     /// `ends[i]` is one past the last element of list i
-    List { ends: Vec<usize>, inner: Box<Node> },
-    Struct { names: Vec<String>, fields: Vec<Node> },
+    List {
+        ends: Vec<usize>,
+        inner: Box<Node>,
+    },
+    Struct {
+        names: Vec<String>,
+        fields: Vec<Node>,
+    },
 }
 
 /// Values and which of them are there.
@@ -93,7 +105,7 @@ impl Node {
             return Ok(DataFrame::empty());
         };
         let columns = names.into_iter().zip(fields).map(|(name, field)| {
-            let series = Series::try_from((name.as_str(), field.into_array()?))?;
+            let series = Series::try_from((PlSmallStr::from(name), field.into_array()?))?;
             Ok(series.into_column())
         });
         DataFrame::new(height, columns.collect::<PolarsResult<Vec<_>>>()?)
@@ -113,7 +125,7 @@ impl Node {
             }
             Values::Text { ends, text } => {
                 let texts = (0..ends.len()).map(|i| self.valid[i].then(|| &text[Self::span(&ends, i)]));
-                texts.collect::<Utf8ViewArray>().boxed()
+                texts.collect::<MutableBinaryViewArray<str>>().freeze().boxed()
             }
             Values::List { ends, inner } => {
                 let inner = inner.into_array()?;
@@ -123,7 +135,10 @@ impl Node {
                 ListArray::try_new(dtype, OffsetsBuffer::try_from(offsets)?, inner, validity)?.boxed()
             }
             Values::Struct { names, fields } => {
-                let arrays = fields.into_iter().map(Node::into_array).collect::<PolarsResult<Vec<_>>>()?;
+                let arrays = fields
+                    .into_iter()
+                    .map(Node::into_array)
+                    .collect::<PolarsResult<Vec<_>>>()?;
                 let field = |(name, array): (String, &ArrayRef)| {
                     ArrowField::new(name.into(), array.dtype().clone(), true)
                 };
@@ -159,7 +174,10 @@ impl Node {
             let (first, last) = (*a.offsets().first() as usize, *a.offsets().last() as usize);
             let inner = a.values().sliced(first, last - first);
             Values::List {
-                ends: a.offsets().as_slice()[1..].iter().map(|&o| o as usize - first).collect(),
+                ends: a.offsets().as_slice()[1..]
+                    .iter()
+                    .map(|&o| o as usize - first)
+                    .collect(),
                 inner: Box::new(Node::from_array(inner.as_ref())?),
             }
         } else if let Some(a) = any.downcast_ref::<StructArray>() {
@@ -171,7 +189,9 @@ impl Node {
         } else {
             numbers(array)?
         };
-        let valid = array.validity().map_or_else(|| vec![true; array.len()], |v| v.iter().collect());
+        let valid = array
+            .validity()
+            .map_or_else(|| vec![true; array.len()], |v| v.iter().collect());
         Ok(Node { valid, values })
     }
 }
@@ -204,8 +224,14 @@ fn numbers(array: &dyn Array) -> Result<Values, String> {
     }
     widen!(i64 => I64, f64 => F64, i8 => I64, i16 => I64, i32 => I64, u8 => I64, u16 => I64, u32 => I64, f32 => F64);
     if let Some(a) = array.as_any().downcast_ref::<PrimitiveArray<u64>>() {
-        let wide = a.values().iter().map(|&v| i64::try_from(v).map_err(|_| format!("{v} is beyond 63 bits")));
+        let wide = a
+            .values()
+            .iter()
+            .map(|&v| i64::try_from(v).map_err(|_| format!("{v} is beyond 63 bits")));
         return Ok(Values::I64(wide.collect::<Result<_, _>>()?));
     }
-    Err(format!("the type {:?} is not one that manifests hold", array.dtype()))
+    Err(format!(
+        "the type {:?} is not one that manifests hold",
+        array.dtype()
+    ))
 }

@@ -78,7 +78,9 @@ impl PackWriter {
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let path = self.temp.target().to_path_buf();
-        self.temp.write_all(bytes).map_err(|e| self.temp.take_failure().unwrap_or(Error::io("write", &path, e)))
+        self.temp
+            .write_all(bytes)
+            .map_err(|e| self.temp.take_failure().unwrap_or(Error::io("write", &path, e)))
     }
 }
 
@@ -121,8 +123,15 @@ fn member_name(name: &str) -> String {
         .chars()
         .map(|c| if c.is_control() || c == '\\' { '_' } else { c })
         .collect();
-    let words: Vec<_> = clean.split('/').filter(|w| !matches!(*w, "" | "." | "..")).collect();
-    if words.is_empty() { "blob".to_owned() } else { words.join("/") }
+    let words: Vec<_> = clean
+        .split('/')
+        .filter(|w| !matches!(*w, "" | "." | ".."))
+        .collect();
+    if words.is_empty() {
+        "blob".to_owned()
+    } else {
+        words.join("/")
+    }
 }
 
 /// Reads the bytes a blob points at; outside the tar, or with another hash, they are [`Error::Damaged`].
@@ -131,13 +140,19 @@ pub fn read_blob(tar: &Path, blob: &Blob) -> Result<Vec<u8>, Error> {
     let mut file = File::open(tar).map_err(|e| Error::io("open", tar, e))?;
     let size = file.metadata().map_err(io)?.len();
     if blob.offset.checked_add(blob.length).is_none_or(|end| end > size) {
-        return Err(Error::damaged(tar, format!("`{}` lies beyond its end", blob.name)));
+        return Err(Error::damaged(
+            tar,
+            format!("`{}` lies beyond its end", blob.name),
+        ));
     }
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(blob.offset)).map_err(io)?;
     file.take(blob.length).read_to_end(&mut bytes).map_err(io)?;
     if blake3::hash(&bytes).to_hex().as_str() != blob.blake3 {
-        return Err(Error::damaged(tar, format!("`{}` has another hash than its row tells", blob.name)));
+        return Err(Error::damaged(
+            tar,
+            format!("`{}` has another hash than its row tells", blob.name),
+        ));
     }
     Ok(bytes)
 }

@@ -38,7 +38,10 @@ fn write_into<R: Record>(temp: Temporary, rows: &[R], receipt: &Receipt) -> Resu
         path: path.clone(),
         what: e.to_string(),
     })?;
-    let footer = vec![(RECEIPT.to_owned(), text), (CHECK.to_owned(), NO_CHECK.to_owned())];
+    let footer = vec![
+        (RECEIPT.to_owned(), text),
+        (CHECK.to_owned(), NO_CHECK.to_owned()),
+    ];
     let mut writer = TableWriter::new(temp, &R::columns(), footer)?;
     for (i, group) in rows.chunks(GROUP).enumerate() {
         writer.push(columns_of(group, (i * GROUP) as u64)?)?;
@@ -64,7 +67,8 @@ pub(crate) fn columns_of<R: Record>(rows: &[R], first: u64) -> Result<Node, Erro
 /// All rows of a table node as records.
 pub(crate) fn rows_of<R: Record>(path: &Path, table: &Node) -> Result<Vec<R>, Error> {
     let rows = (0..table.len()).map(|i| row(table, i));
-    rows.collect::<Result<_, _>>().map_err(|e| Error::damaged(path, format!("a row is not a {}: {e}", R::NAME)))
+    rows.collect::<Result<_, _>>()
+        .map_err(|e| Error::damaged(path, format!("a row is not a {}: {e}", R::NAME)))
 }
 
 /// Reads rows and receipt, after checking the whole file, the record's name and version, and the number of rows.
@@ -102,7 +106,10 @@ fn receipt_in(path: &Path, footer: &Footer) -> Result<Receipt, Error> {
         .ok_or_else(|| Error::damaged(path, "it has no receipt; it is not a part"))?;
     let mut receipt: Receipt = serde_json::from_str(text)
         .map_err(|e| Error::damaged(path, format!("its receipt cannot be read: {e}")))?;
-    receipt.check = footer.find(CHECK).map(|(_, digits)| digits.to_owned()).unwrap_or_default();
+    receipt.check = footer
+        .find(CHECK)
+        .map(|(_, digits)| digits.to_owned())
+        .unwrap_or_default();
     Ok(receipt)
 }
 
@@ -126,10 +133,15 @@ fn check_tar(path: &Path, seal: &TarSeal) -> Result<(), Error> {
     let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
     let size = file.metadata().map_err(|e| Error::io("read", path, e))?.len();
     if size != seal.bytes {
-        return Err(Error::damaged(path, format!("it has {size} bytes, not {}", seal.bytes)));
+        return Err(Error::damaged(
+            path,
+            format!("it has {size} bytes, not {}", seal.bytes),
+        ));
     }
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file).map_err(|e| Error::io("read", path, e))?;
+    hasher
+        .update_reader(file)
+        .map_err(|e| Error::io("read", path, e))?;
     if hasher.finalize().to_hex().as_str() != seal.blake3 {
         return Err(Error::damaged(path, "its hash is not the one in the receipt"));
     }

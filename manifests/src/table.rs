@@ -7,9 +7,10 @@ use crate::{
     temporary::Temporary,
 };
 use omni_schemas::Column;
+use polars::io::parquet::write::BatchedWriter;
 use polars::prelude::{
-    BatchedWriter, KeyValueMetadata, ParallelStrategy, ParquetCompression, ParquetReader, ParquetWriter,
-    PolarsError, SerReader, StatisticsOptions,
+    KeyValueMetadata, ParallelStrategy, ParquetCompression, ParquetReader, ParquetWriter, PolarsError,
+    SerReader, StatisticsOptions,
 };
 use std::{
     fs::File,
@@ -53,7 +54,9 @@ impl TableWriter {
         if table.len() == 0 {
             return Ok(());
         }
-        let written = table.into_frame().and_then(|frame| self.writer.write_batch(&frame));
+        let written = table
+            .into_frame()
+            .and_then(|frame| self.writer.write_batch(&frame));
         written.map_err(|e| self.temp.explain(&self.target, &e))
     }
 
@@ -141,20 +144,6 @@ impl TableReader {
         self.starts[self.groups()]
     }
 
-    /// Row at which group `i` starts.
-    pub(crate) fn start(&self, i: usize) -> usize {
-        self.starts[i]
-    }
-
-    /// Names of the columns.
-    pub(crate) fn columns(&mut self) -> Result<Vec<String>, Error> {
-        let path = &self.path;
-        guarded(path, || {
-            let schema = self.reader.schema().map_err(|e| Error::damaged(path, e))?;
-            Ok(schema.iter_names().map(ToString::to_string).collect())
-        })
-    }
-
     /// Row group `i`, all columns or those named.
     pub(crate) fn group(&mut self, i: usize, columns: Option<Vec<String>>) -> Result<Node, Error> {
         self.rows_of(self.starts[i]..self.starts[i + 1], columns)
@@ -180,7 +169,10 @@ impl TableReader {
                 .map_err(|e| Error::damaged(path, e))?;
             let table = Node::from_frame(&frame).map_err(|e| Error::table(path, e))?;
             if table.len() != rows.len() {
-                return Err(Error::damaged(path, "a row group is shorter than the footer says"));
+                return Err(Error::damaged(
+                    path,
+                    "a row group is shorter than the footer says",
+                ));
             }
             Ok(table)
         })

@@ -113,7 +113,10 @@ impl Temporary {
 
     fn write_checked(&mut self, bytes: &[u8]) -> io::Result<usize> {
         #[cfg(test)]
-        if self.room.is_some_and(|room| self.written + bytes.len() as u64 > room) {
+        if self
+            .room
+            .is_some_and(|room| self.written + bytes.len() as u64 > room)
+        {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.file.write(bytes)
@@ -162,7 +165,9 @@ pub fn sweep_temporaries(dir: &Path) -> Result<usize, Error> {
     for entry in entries {
         let entry = entry.map_err(|e| Error::io("list", dir, e))?;
         let name = entry.file_name();
-        let Some(writer) = name.to_str().and_then(writer_of) else { continue };
+        let Some(writer) = name.to_str().and_then(writer_of) else {
+            continue;
+        };
         if (writer_is_gone(&writer) || is_stale(&entry)) && fs::remove_file(entry.path()).is_ok() {
             removed += 1;
         }
@@ -203,7 +208,10 @@ fn temporary_name(target: &Path) -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let (host, pid) = (host_tag(), std::process::id());
-    format!(".{name}.{host}-{pid}-{}.tmp", COUNTER.fetch_add(1, Ordering::Relaxed))
+    format!(
+        ".{name}.{host}-{pid}-{}.tmp",
+        COUNTER.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Eight hex digits of host name and process-id namespace: a process id means something only with both.
@@ -248,7 +256,8 @@ mod tests {
             .create(true)
             .open(dir.path().join(".part-3.tar.00000000-1-0.tmp"))
             .unwrap();
-        old.set_modified(std::time::SystemTime::now() - 2 * STALE).unwrap();
+        old.set_modified(std::time::SystemTime::now() - 2 * STALE)
+            .unwrap();
         assert_eq!(sweep_temporaries(dir.path()).unwrap(), 2);
         let mut left: Vec<_> = fs::read_dir(dir.path())
             .unwrap()
@@ -256,7 +265,11 @@ mod tests {
             .collect();
         left.sort();
         assert_eq!(left.len(), 4, "{left:?}");
-        assert!(!left.iter().any(|n| n.starts_with(".part-0") || n.starts_with(".part-3")));
+        assert!(
+            !left
+                .iter()
+                .any(|n| n.starts_with(".part-0") || n.starts_with(".part-3"))
+        );
         assert_eq!(sweep_temporaries(&dir.path().join("none")).unwrap(), 0);
     }
 
