@@ -241,6 +241,7 @@ fn update(out: &Path, change: impl FnOnce(&mut Suspects)) -> Result<(), Error> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test code")]
 mod tests {
     use super::*;
 

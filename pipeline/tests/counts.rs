@@ -1,5 +1,7 @@
 //! `listed = kept + dropped + pending`, whatever happens.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 mod toy;
 
 use omni_pipeline::*;

@@ -1,5 +1,11 @@
 //! Real SIGKILLs to a real process, and crashes that the journal remembers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "test code; the seed is printed"
+)]
+
 mod toy;
 
 use omni_pipeline::*;

@@ -1,5 +1,7 @@
 //! What a second, a changed, a repaired and a shared run do.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 mod toy;
 
 use omni_pipeline::{readers::Run, *};
