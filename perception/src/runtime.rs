@@ -15,10 +15,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use device::Device;
 pub use session::{Calls, Expect, Port, Session};
-#[expect(
-    unused_imports,
-    reason = "the text side keeps its key and value cache with these"
-)]
 pub(crate) use session::{Feed, Value};
 pub use tensor::{Data, Kind, Output, Tensor};
 

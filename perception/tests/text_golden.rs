@@ -1,5 +1,7 @@
 //! Whisper's normalisers and jiwer's counts against the reference's own outputs.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use omni_perception::text::{BasicNormalizer, EnglishNormalizer, edits, jiwer_chars, jiwer_words, score};
 use serde_json::Value;
 
@@ -11,8 +13,14 @@ fn fixture(name: &str) -> Value {
 #[test]
 fn normalisers_give_the_reference_strings() {
     let basic = BasicNormalizer::default();
-    let folded = BasicNormalizer { remove_diacritics: true, ..basic };
-    let split = BasicNormalizer { split_letters: true, ..basic };
+    let folded = BasicNormalizer {
+        remove_diacritics: true,
+        ..basic
+    };
+    let split = BasicNormalizer {
+        split_letters: true,
+        ..basic
+    };
     let cases = fixture("normalizer.json");
     let mut wrong = Vec::new();
     for case in cases.as_array().unwrap() {
@@ -23,7 +31,11 @@ fn normalisers_give_the_reference_strings() {
             ("basic_remove_diacritics", folded.normalize(text)),
             ("basic_split_letters", split.normalize(text)),
         ];
-        wrong.extend(got.into_iter().filter(|(k, got)| case[*k] != got.as_str()).map(|(k, got)| format!("{k} {text:?}: {got:?} for {}", case[k])));
+        wrong.extend(
+            got.into_iter()
+                .filter(|(k, got)| case[*k] != got.as_str())
+                .map(|(k, got)| format!("{k} {text:?}: {got:?} for {}", case[k])),
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(cases.as_array().unwrap().len(), 296);
@@ -45,12 +57,28 @@ fn error_rates_are_those_of_the_reference() {
         assert_eq!(scored.reference, pair["proposed"]["ref"].as_str().unwrap());
         assert_eq!(scored.hypothesis, pair["proposed"]["hyp"].as_str().unwrap());
         close(scored.errors.rate(), &pair["proposed"]["wer"], reference);
-        close(edits(&jiwer_words(reference), &jiwer_words(hypothesis)).rate(), &pair["raw_words"]["wer"], reference);
-        close(edits(&jiwer_chars(reference), &jiwer_chars(hypothesis)).rate(), &pair["raw_chars"]["cer"], reference);
+        close(
+            edits(&jiwer_words(reference), &jiwer_words(hypothesis)).rate(),
+            &pair["raw_words"]["wer"],
+            reference,
+        );
+        close(
+            edits(&jiwer_chars(reference), &jiwer_chars(hypothesis)).rate(),
+            &pair["raw_chars"]["cer"],
+            reference,
+        );
         sum += scored.errors.rate();
         errors += scored.errors.total();
         words += scored.errors.reference();
     }
-    close(sum / pairs.len() as f64, &all["summary_proposed"]["mean_of_pair_wer"], "mean");
-    close(errors as f64 / words as f64, &all["summary_proposed"]["pooled_wer"], "pooled");
+    close(
+        sum / pairs.len() as f64,
+        &all["summary_proposed"]["mean_of_pair_wer"],
+        "mean",
+    );
+    close(
+        errors as f64 / words as f64,
+        &all["summary_proposed"]["pooled_wer"],
+        "pooled",
+    );
 }

@@ -24,7 +24,10 @@ pub struct Turn {
 impl Turn {
     /// When.
     pub fn stretch(&self) -> Stretch {
-        Stretch { start: self.start, end: self.end }
+        Stretch {
+            start: self.start,
+            end: self.end,
+        }
     }
 }
 
@@ -47,7 +50,14 @@ pub struct DiarizeSettings {
 
 impl Default for DiarizeSettings {
     fn default() -> Self {
-        DiarizeSettings { join: 0.3, solid: 1.5, strange: 0.1, shortest: 0.6, pause: 0.5, min_turn: 0.15 }
+        DiarizeSettings {
+            join: 0.3,
+            solid: 1.5,
+            strange: 0.1,
+            shortest: 0.6,
+            pause: 0.5,
+            min_turn: 0.15,
+        }
     }
 }
 
@@ -61,8 +71,18 @@ pub struct Diarizer {
 
 impl Diarizer {
     /// Joins three loaded networks.
-    pub fn new(vad: Vad, segmentation: SpeakerSegmentation, embedder: SpeakerEmbedder, settings: DiarizeSettings) -> Self {
-        Diarizer { vad, segmentation, embedder, settings }
+    pub fn new(
+        vad: Vad,
+        segmentation: SpeakerSegmentation,
+        embedder: SpeakerEmbedder,
+        settings: DiarizeSettings,
+    ) -> Self {
+        Diarizer {
+            vad,
+            segmentation,
+            embedder,
+            settings,
+        }
     }
 
     /// The embedder, for vectors of whole speakers.
@@ -92,15 +112,26 @@ impl Diarizer {
         }
         let speakers = cluster(&voices, &self.settings);
         let marked = locals.iter().zip(speakers).flat_map(|(local, speaker)| {
-            local.shown.iter().map(move |s| Turn { speaker, start: s.start, end: s.end })
+            local.shown.iter().map(move |s| Turn {
+                speaker,
+                start: s.start,
+                end: s.end,
+            })
         });
         Ok(tidy(marked.collect(), &speech, seconds(wave), &self.settings))
     }
 
     fn voice(&self, wave: &[f32], local: &Local) -> Result<Voice, Error> {
         let alone: Vec<f32> = local.alone.iter().flat_map(|s| s.of(wave)).copied().collect();
-        let vector = if alone.len() < 4800 { None } else { Some(self.embedder.embed(&alone)?) };
-        Ok(Voice { vector, seconds: seconds(&alone) })
+        let vector = if alone.len() < 4800 {
+            None
+        } else {
+            Some(self.embedder.embed(&alone)?)
+        };
+        Ok(Voice {
+            vector,
+            seconds: seconds(&alone),
+        })
     }
 }
 
@@ -117,8 +148,16 @@ fn local_voices(windows: &[Activity], speech: &[Stretch]) -> Vec<Local> {
     let mut out = Vec::new();
     for (w, window) in windows.iter().enumerate() {
         let quarter = windows.get(1).map_or(0.0, |second| second.start / 2.0);
-        let from = if w == 0 { f64::NEG_INFINITY } else { window.start + quarter };
-        let to = if w + 1 == windows.len() { f64::INFINITY } else { window.start + 3.0 * quarter };
+        let from = if w == 0 {
+            f64::NEG_INFINITY
+        } else {
+            window.start + quarter
+        };
+        let to = if w + 1 == windows.len() {
+            f64::INFINITY
+        } else {
+            window.start + 3.0 * quarter
+        };
         for voice in 0..3 {
             let on = |i: usize| window.frames[i][voice] && inside(speech, window.time(i));
             let only = |i: usize| on(i) && window.frames[i].iter().filter(|on| **on).count() == 1;
@@ -141,10 +180,16 @@ fn inside(speech: &[Stretch], t: f64) -> bool {
 fn runs(window: &Activity, on: impl Fn(usize) -> bool) -> Vec<Stretch> {
     let mut out: Vec<Stretch> = Vec::new();
     for i in (0..window.frames.len()).filter(|i| on(*i)) {
-        let (start, end) = (window.time(i) - FRAME_STEP / 2.0, window.time(i) + FRAME_STEP / 2.0);
+        let (start, end) = (
+            window.time(i) - FRAME_STEP / 2.0,
+            window.time(i) + FRAME_STEP / 2.0,
+        );
         match out.last_mut() {
             Some(last) if start - last.end < FRAME_STEP / 2.0 => last.end = end,
-            _ => out.push(Stretch { start: start.max(0.0), end }),
+            _ => out.push(Stretch {
+                start: start.max(0.0),
+                end,
+            }),
         }
     }
     out
@@ -167,18 +212,38 @@ const MOST: usize = 400;
 /// Voices with enough sound are grouped by mean cosine until no two groups reach `join`; the others go to
 /// the nearest group, or open one when they are strange to all.
 pub fn cluster(voices: &[Voice], settings: &DiarizeSettings) -> Vec<usize> {
-    let vectors: Vec<(usize, &[f32])> =
-        voices.iter().enumerate().filter_map(|(i, v)| Some((i, v.vector.as_deref()?))).collect();
-    let longest = vectors.iter().map(|(i, _)| *i).max_by(|a, b| voices[*a].seconds.total_cmp(&voices[*b].seconds));
+    let vectors: Vec<(usize, &[f32])> = voices
+        .iter()
+        .enumerate()
+        .filter_map(|(i, v)| Some((i, v.vector.as_deref()?)))
+        .collect();
+    let longest = vectors
+        .iter()
+        .map(|(i, _)| *i)
+        .max_by(|a, b| voices[*a].seconds.total_cmp(&voices[*b].seconds));
     let is_solid = |i: usize| voices[i].seconds >= settings.solid || Some(i) == longest;
-    let solid: Vec<(usize, &[f32])> = vectors.iter().copied().filter(|(i, _)| is_solid(*i)).take(MOST).collect();
+    let solid: Vec<(usize, &[f32])> = vectors
+        .iter()
+        .copied()
+        .filter(|(i, _)| is_solid(*i))
+        .take(MOST)
+        .collect();
     let mut groups = agglomerate(&solid, settings.join);
     for (i, vector) in vectors.iter().filter(|(i, _)| !solid.iter().any(|(s, _)| s == i)) {
-        let nearest = groups.iter().enumerate().map(|(g, group)| (group.likeness(vector), g));
+        let nearest = groups
+            .iter()
+            .enumerate()
+            .map(|(g, group)| (group.likeness(vector), g));
         let nearest = nearest.max_by(|a, b| a.0.total_cmp(&b.0));
-        let limit = if is_solid(*i) { settings.join } else { settings.strange };
+        let limit = if is_solid(*i) {
+            settings.join
+        } else {
+            settings.strange
+        };
         match nearest {
-            Some((likeness, g)) if likeness >= limit || voices[*i].seconds < settings.shortest => groups[g].add(*i, vector),
+            Some((likeness, g)) if likeness >= limit || voices[*i].seconds < settings.shortest => {
+                groups[g].add(*i, vector)
+            }
             _ => groups.push(Group::of(*i, vector)),
         }
     }
@@ -192,7 +257,10 @@ struct Group {
 
 impl Group {
     fn of(member: usize, vector: &[f32]) -> Self {
-        Group { members: vec![member], sum: vector.to_vec() }
+        Group {
+            members: vec![member],
+            sum: vector.to_vec(),
+        }
     }
 
     fn add(&mut self, member: usize, vector: &[f32]) {
@@ -214,12 +282,20 @@ impl Group {
 /// Joins the two most alike groups until none reach `join`.
 fn agglomerate(vectors: &[(usize, &[f32])], join: f32) -> Vec<Group> {
     let mut groups: Vec<Group> = vectors.iter().map(|(i, v)| Group::of(*i, v)).collect();
-    let mut likeness: Vec<Vec<f32>> =
-        groups.iter().enumerate().map(|(i, a)| groups[..i].iter().map(|b| a.mean_cosine(b)).collect()).collect();
+    let mut likeness: Vec<Vec<f32>> = groups
+        .iter()
+        .enumerate()
+        .map(|(i, a)| groups[..i].iter().map(|b| a.mean_cosine(b)).collect())
+        .collect();
     loop {
-        let pairs = likeness.iter().enumerate().flat_map(|(i, row)| row.iter().enumerate().map(move |(j, c)| (*c, i, j)));
+        let pairs = likeness
+            .iter()
+            .enumerate()
+            .flat_map(|(i, row)| row.iter().enumerate().map(move |(j, c)| (*c, i, j)));
         let best = pairs.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)).then(b.2.cmp(&a.2)));
-        let Some((_, i, j)) = best.filter(|(c, ..)| *c >= join) else { return groups };
+        let Some((_, i, j)) = best.filter(|(c, ..)| *c >= join) else {
+            return groups;
+        };
         let gone = groups.remove(i);
         groups[j].members.extend(&gone.members);
         groups[j].sum.iter_mut().zip(&gone.sum).for_each(|(a, b)| *a += b);
@@ -235,7 +311,10 @@ fn agglomerate(vectors: &[(usize, &[f32])], join: f32) -> Vec<Group> {
 
 /// Numbers of the voices; those without a vector go to the largest group.
 fn label(voices: usize, groups: &[Group]) -> Vec<usize> {
-    let largest = (0..groups.len()).rev().max_by_key(|g| groups[*g].members.len()).unwrap_or(0);
+    let largest = (0..groups.len())
+        .rev()
+        .max_by_key(|g| groups[*g].members.len())
+        .unwrap_or(0);
     let mut out = vec![largest; voices];
     for (g, group) in groups.iter().enumerate() {
         group.members.iter().for_each(|member| out[*member] = g);
@@ -248,13 +327,24 @@ fn label(voices: usize, groups: &[Group]) -> Vec<usize> {
 fn tidy(marks: Vec<Turn>, speech: &[Stretch], length: f64, settings: &DiarizeSettings) -> Vec<Turn> {
     let mut turns = join_marks(marks, settings);
     if turns.is_empty() {
-        turns.extend(speech.first().map(|s| Turn { speaker: 0, start: s.start, end: s.end }));
+        turns.extend(speech.first().map(|s| Turn {
+            speaker: 0,
+            start: s.start,
+            end: s.end,
+        }));
     }
     let known = turns.clone();
-    for missed in speech.iter().filter(|s| known.iter().all(|turn| turn.stretch().overlap(s) == 0.0)) {
+    for missed in speech
+        .iter()
+        .filter(|s| known.iter().all(|turn| turn.stretch().overlap(s) == 0.0))
+    {
         let apart = |turn: &Turn| (turn.start - missed.end).max(missed.start - turn.end);
         let nearest = known.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)));
-        turns.extend(nearest.map(|turn| Turn { speaker: turn.speaker, start: missed.start, end: missed.end }));
+        turns.extend(nearest.map(|turn| Turn {
+            speaker: turn.speaker,
+            start: missed.start,
+            end: missed.end,
+        }));
     }
     let mut turns = join_marks(turns, settings);
     turns.iter_mut().for_each(|turn| turn.end = turn.end.min(length));
@@ -269,9 +359,15 @@ fn join_marks(mut marks: Vec<Turn>, settings: &DiarizeSettings) -> Vec<Turn> {
     let mut out: Vec<Turn> = Vec::new();
     for mark in marks {
         // A pause in which somebody else speaks parts two turns.
-        let taken = |from: f64, to: f64| others.iter().any(|o| o.speaker != mark.speaker && o.start < to && o.end > from);
+        let taken = |from: f64, to: f64| {
+            others
+                .iter()
+                .any(|o| o.speaker != mark.speaker && o.start < to && o.end > from)
+        };
         match out.last_mut() {
-            Some(last) if last.speaker == mark.speaker && mark.start <= last.end => last.end = last.end.max(mark.end),
+            Some(last) if last.speaker == mark.speaker && mark.start <= last.end => {
+                last.end = last.end.max(mark.end)
+            }
             Some(last)
                 if last.speaker == mark.speaker
                     && mark.start - last.end < settings.pause
@@ -302,7 +398,10 @@ mod tests {
     use super::*;
 
     fn voice(vector: [f32; 3], seconds: f64) -> Voice {
-        Voice { vector: unit(vector.to_vec()), seconds }
+        Voice {
+            vector: unit(vector.to_vec()),
+            seconds,
+        }
     }
 
     #[test]
@@ -331,13 +430,22 @@ mod tests {
         assert!(!same(voice(somewhat, 2.0)));
         assert!(!same(voice([-0.5, 1.0, 0.0], 0.8)));
         assert!(same(voice([-0.5, 1.0, 0.0], 0.3)));
-        assert!(same(Voice { vector: None, seconds: 0.1 }));
+        assert!(same(Voice {
+            vector: None,
+            seconds: 0.1
+        }));
     }
 
     #[test]
     fn no_voices_have_no_groups() {
         assert!(cluster(&[], &DiarizeSettings::default()).is_empty());
-        let silent = vec![Voice { vector: None, seconds: 0.0 }; 2];
+        let silent = vec![
+            Voice {
+                vector: None,
+                seconds: 0.0
+            };
+            2
+        ];
         assert_eq!(cluster(&silent, &DiarizeSettings::default()), [0, 0]);
     }
 
@@ -345,10 +453,21 @@ mod tests {
     fn turns_are_joined_over_pauses_but_not_over_others() {
         let turn = |speaker, start, end| Turn { speaker, start, end };
         let speech = [Stretch { start: 0.0, end: 5.0 }, Stretch { start: 7.0, end: 8.0 }];
-        let marks = vec![turn(7, 0.0, 1.0), turn(7, 1.2, 2.0), turn(3, 2.0, 2.3), turn(7, 2.3, 3.0), turn(3, 2.9, 4.0)];
+        let marks = vec![
+            turn(7, 0.0, 1.0),
+            turn(7, 1.2, 2.0),
+            turn(3, 2.0, 2.3),
+            turn(7, 2.3, 3.0),
+            turn(3, 2.9, 4.0),
+        ];
         let got = tidy(marks, &speech, 10.0, &DiarizeSettings::default());
-        let expected =
-            [turn(0, 0.0, 2.0), turn(1, 2.0, 2.3), turn(0, 2.3, 3.0), turn(1, 2.9, 4.0), turn(1, 7.0, 8.0)];
+        let expected = [
+            turn(0, 0.0, 2.0),
+            turn(1, 2.0, 2.3),
+            turn(0, 2.3, 3.0),
+            turn(1, 2.9, 4.0),
+            turn(1, 7.0, 8.0),
+        ];
         assert_eq!(got, expected);
     }
 

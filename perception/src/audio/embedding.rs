@@ -26,9 +26,16 @@ impl SpeakerEmbedder {
     /// [`Error::Network`] when the file is no such network.
     pub fn open(runtime: &Runtime, file: &Path, network: Network) -> Result<Self, Error> {
         let session = Session::open(runtime, file, network)?;
-        session.expect_inputs(&[Expect { name: None, kind: Kind::F32, rank: 3 }])?;
+        session.expect_inputs(&[Expect {
+            name: None,
+            kind: Kind::F32,
+            rank: 3,
+        }])?;
         session.expect_outputs(1)?;
-        Ok(SpeakerEmbedder { session, fbank: Fbank::new(80, Window::Hamming, 32768.0) })
+        Ok(SpeakerEmbedder {
+            session,
+            fbank: Fbank::new(80, Window::Hamming, 32768.0),
+        })
     }
 
     /// The network.
@@ -47,13 +54,23 @@ impl SpeakerEmbedder {
     /// [`Error::Input`] for shorter waves, [`Error::Network`] when the network fails.
     pub fn embed(&self, wave: &[f32]) -> Result<Vec<f32>, Error> {
         if wave.len() < SHORTEST {
-            return Err(Error::Input(format!("a voice needs at least 0.2 s of sound, {} samples were given", wave.len())));
+            return Err(Error::Input(format!(
+                "a voice needs at least 0.2 s of sound, {} samples were given",
+                wave.len()
+            )));
         }
         let features = self.fbank.centred(&wave[..wave.len().min(LONGEST)]);
         let shape = [1, features.len() / self.fbank.bins(), self.fbank.bins()];
-        let name = self.session.inputs().first().map_or("", |port| port.name.as_str());
+        let name = self
+            .session
+            .inputs()
+            .first()
+            .map_or("", |port| port.name.as_str());
         let outputs = self.session.run(&[(name, Tensor::f32(&shape, &features))])?;
-        let vector = outputs.into_iter().next().and_then(crate::runtime::Output::into_f32s);
+        let vector = outputs
+            .into_iter()
+            .next()
+            .and_then(crate::runtime::Output::into_f32s);
         unit(vector.unwrap_or_default()).ok_or_else(|| self.session.error("it gave no finite vector"))
     }
 }
@@ -64,7 +81,9 @@ pub fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
     if !length.is_finite() || length < 1e-9 {
         return None;
     }
-    vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+    vector
+        .iter_mut()
+        .for_each(|x| *x = (f64::from(*x) / length) as f32);
     Some(vector)
 }
 

@@ -43,7 +43,12 @@ impl Fbank {
         };
         let bank = Bank::new(bins, SIZE / 2, |m, k| triangle(bins, m, k));
         let window = (0..FRAME).map(|n| shape(n) as f32).collect();
-        Fbank { spectrum: Spectrum::new(SIZE), bank, window, scale }
+        Fbank {
+            spectrum: Spectrum::new(SIZE),
+            bank,
+            window,
+            scale,
+        }
     }
 
     /// Bins per frame.
@@ -53,8 +58,14 @@ impl Fbank {
 
     /// Log energies `[frames, bins]`, row-major; only frames that lie wholly in the wave.
     pub fn features(&self, wave: &[f32]) -> Vec<f32> {
-        let frames = if wave.len() < FRAME { 0 } else { (wave.len() - FRAME) / HOP + 1 };
-        let prepared: Vec<f32> = (0..frames).flat_map(|i| self.frame(&wave[i * HOP..][..FRAME])).collect();
+        let frames = if wave.len() < FRAME {
+            0
+        } else {
+            (wave.len() - FRAME) / HOP + 1
+        };
+        let prepared: Vec<f32> = (0..frames)
+            .flat_map(|i| self.frame(&wave[i * HOP..][..FRAME]))
+            .collect();
         let mut out = Vec::with_capacity(frames * self.bins());
         let sample = |i: usize, k: usize| if k < FRAME { prepared[i * FRAME + k] } else { 0.0 };
         self.spectrum.powers(frames, sample, |_, power| {
@@ -68,7 +79,8 @@ impl Fbank {
         let mut out = self.features(wave);
         let (bins, frames) = (self.bins(), out.len() / self.bins());
         for bin in 0..bins {
-            let mean = (0..frames).map(|i| f64::from(out[i * bins + bin])).sum::<f64>() / frames.max(1) as f64;
+            let mean =
+                (0..frames).map(|i| f64::from(out[i * bins + bin])).sum::<f64>() / frames.max(1) as f64;
             (0..frames).for_each(|i| out[i * bins + bin] -= mean as f32);
         }
         out
@@ -101,7 +113,8 @@ mod tests {
     fn chirp() -> Vec<f32> {
         let at = |n: i32| {
             let t = f64::from(n) / 16000.0;
-            (0.4 * (2.0 * PI * (80.0 * t + 9000.0 * t * t)).sin() + 0.05 * f64::from(n * 7919 % 101 - 50) / 50.0) as f32
+            (0.4 * (2.0 * PI * (80.0 * t + 9000.0 * t * t)).sin()
+                + 0.05 * f64::from(n * 7919 % 101 - 50) / 50.0) as f32
         };
         (0..3200).map(at).collect()
     }
@@ -110,11 +123,18 @@ mod tests {
     fn energies_are_those_of_kaldi() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/fbank/chirp.json");
         let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        for (name, window, scale) in [("hamming_32768", Window::Hamming, 32768.0), ("povey_1", Window::Povey, 1.0)] {
+        for (name, window, scale) in [
+            ("hamming_32768", Window::Hamming, 32768.0),
+            ("povey_1", Window::Povey, 1.0),
+        ] {
             let expected: Vec<f32> = serde_json::from_value(golden[name].clone()).unwrap();
             let got = Fbank::new(80, window, scale).features(&chirp());
             assert_eq!(got.len(), expected.len());
-            let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let worst = got
+                .iter()
+                .zip(&expected)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
             assert!(worst < 2e-3, "{name}: {worst}");
         }
     }

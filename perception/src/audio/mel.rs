@@ -25,9 +25,15 @@ pub struct LogMel {
 impl LogMel {
     /// For `bins` mel bins: 80, or 128 for large-v3.
     pub fn new(bins: usize) -> Self {
-        let hann = (0..SIZE).map(|n| (0.5 - 0.5 * (2.0 * PI * n as f64 / SIZE as f64).cos()) as f32).collect();
+        let hann = (0..SIZE)
+            .map(|n| (0.5 - 0.5 * (2.0 * PI * n as f64 / SIZE as f64).cos()) as f32)
+            .collect();
         let spectrum = Spectrum::new(SIZE);
-        LogMel { bank: slaney(bins, spectrum.bins()), spectrum, hann }
+        LogMel {
+            bank: slaney(bins, spectrum.bins()),
+            spectrum,
+            hann,
+        }
     }
 
     /// Mel bins.
@@ -89,11 +95,19 @@ fn slaney(filters: usize, bins: usize) -> Bank {
 }
 
 fn hz_to_mel(hz: f64) -> f64 {
-    if hz < 1000.0 { hz * 3.0 / 200.0 } else { 15.0 + (hz / 1000.0).ln() * 27.0 / 6.4_f64.ln() }
+    if hz < 1000.0 {
+        hz * 3.0 / 200.0
+    } else {
+        15.0 + (hz / 1000.0).ln() * 27.0 / 6.4_f64.ln()
+    }
 }
 
 fn mel_to_hz(mel: f64) -> f64 {
-    if mel < 15.0 { mel * 200.0 / 3.0 } else { 1000.0 * ((mel - 15.0) * 6.4_f64.ln() / 27.0).exp() }
+    if mel < 15.0 {
+        mel * 200.0 / 3.0
+    } else {
+        1000.0 * ((mel - 15.0) * 6.4_f64.ln() / 27.0).exp()
+    }
 }
 
 #[cfg(test)]
@@ -108,7 +122,9 @@ mod tests {
 
     #[test]
     fn filters_and_pictures_are_the_reference_ones() {
-        let (Some(file), Some(wave)) = (tensors("whisper/logmel.safetensors"), jfk()) else { return };
+        let (Some(file), Some(wave)) = (tensors("whisper/logmel.safetensors"), jfk()) else {
+            return;
+        };
         let golden = |name| f32s(&file, name);
         let (small, large) = (LogMel::new(80), LogMel::new(128));
         assert!(furthest(&small.bank.dense(201), &golden("mel_filters_80")) < 1e-7);
@@ -119,7 +135,11 @@ mod tests {
         let first: Vec<f32> = padded.chunks(3000).flat_map(|row| row[..1200].to_vec()).collect();
         assert!(furthest(&first, &golden("logmel128_pad30s_first1200")) < 1e-4);
         let tail = golden("logmel128_pad30s_tail_value")[0];
-        assert!(padded.chunks(3000).all(|row| row[1200..].iter().all(|x| (x - tail).abs() < 1e-4)));
+        assert!(
+            padded
+                .chunks(3000)
+                .all(|row| row[1200..].iter().all(|x| (x - tail).abs() < 1e-4))
+        );
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Signal arithmetic ([`mel`], [`fbank`], [`pitch`], [`envelope`]) needs no network. [`vad`],
 //! [`segmentation`], [`embedding`] and [`whisper`] run one network each; [`diarize`] and [`pieces`] join them.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::print_stdout))]
+
 pub mod diarize;
 pub mod embedding;
 pub mod envelope;
@@ -14,9 +16,9 @@ pub mod pitch;
 mod real_tests;
 pub mod segmentation;
 mod spectrum;
-pub mod tokenizer;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tokenizer;
 pub mod vad;
 pub mod whisper;
 

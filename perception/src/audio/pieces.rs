@@ -27,14 +27,21 @@ impl Joined {
     /// Joins stretches of a 16 kHz wave with `gap` seconds of silence between them.
     pub fn new(wave: &[f32], stretches: &[Stretch], gap: f64) -> Self {
         let silence = (gap.max(0.0) * f64::from(RATE)).round() as usize;
-        let mut out = Joined { wave: Vec::new(), placed: Vec::new(), source: Vec::new() };
+        let mut out = Joined {
+            wave: Vec::new(),
+            placed: Vec::new(),
+            source: Vec::new(),
+        };
         for stretch in stretches {
             if !out.placed.is_empty() {
                 out.wave.resize(out.wave.len() + silence, 0.0);
             }
             let start = seconds(&out.wave);
             out.wave.extend_from_slice(stretch.of(wave));
-            out.placed.push(Stretch { start, end: seconds(&out.wave) });
+            out.placed.push(Stretch {
+                start,
+                end: seconds(&out.wave),
+            });
             out.source.push(*stretch);
         }
         out
@@ -68,21 +75,39 @@ pub struct Share {
 /// Words are taken to be spoken at an even pace (by characters) over the touched part of the pieces. A
 /// segment that touches none goes whole to the nearest piece. Pieces are in order and apart.
 pub fn share(segment: &TimedText, pieces: &[Stretch]) -> Vec<Share> {
-    let whole = Stretch { start: segment.start, end: segment.end };
-    let clip = |p: &Stretch| Stretch { start: whole.start.max(p.start), end: whole.end.min(p.end) };
-    let touched: Vec<usize> = (0..pieces.len()).filter(|i| pieces[*i].overlap(&whole) > 0.0).collect();
+    let whole = Stretch {
+        start: segment.start,
+        end: segment.end,
+    };
+    let clip = |p: &Stretch| Stretch {
+        start: whole.start.max(p.start),
+        end: whole.end.min(p.end),
+    };
+    let touched: Vec<usize> = (0..pieces.len())
+        .filter(|i| pieces[*i].overlap(&whole) > 0.0)
+        .collect();
     if touched.is_empty() {
         let apart = |p: &Stretch| (p.start - whole.end).max(whole.start - p.end);
         let nearest = (0..pieces.len()).min_by(|a, b| apart(&pieces[*a]).total_cmp(&apart(&pieces[*b])));
-        let give = |piece: usize| Share { piece, start: pieces[piece].start, end: pieces[piece].end, text: segment.text.clone() };
+        let give = |piece: usize| Share {
+            piece,
+            start: pieces[piece].start,
+            end: pieces[piece].end,
+            text: segment.text.clone(),
+        };
         return nearest.map(give).into_iter().collect();
     }
     let parts: Vec<Stretch> = touched.iter().map(|i| clip(&pieces[*i])).collect();
     let texts = spread(&segment.text, &parts);
     let all = touched.into_iter().zip(parts).zip(texts);
-    all.map(|((piece, part), text)| Share { piece, start: part.start, end: part.end, text })
-        .filter(|share| !share.text.is_empty())
-        .collect()
+    all.map(|((piece, part), text)| Share {
+        piece,
+        start: part.start,
+        end: part.end,
+        text,
+    })
+    .filter(|share| !share.text.is_empty())
+    .collect()
 }
 
 /// One text per part: each word goes where its middle falls.
@@ -154,16 +179,27 @@ pub fn transcribe_turns(
     turns: &[Turn],
     language: Option<&str>,
 ) -> Result<Vec<TurnText>, Error> {
-    let options = TranscribeOptions { language: language.map(str::to_owned), timestamps: true };
+    let options = TranscribeOptions {
+        language: language.map(str::to_owned),
+        timestamps: true,
+    };
     let speakers = turns.iter().map(|turn| turn.speaker + 1).max().unwrap_or(0);
     let mut out = Vec::new();
     for speaker in 0..speakers {
-        let own: Vec<Stretch> = turns.iter().filter(|t| t.speaker == speaker).map(Turn::stretch).collect();
+        let own: Vec<Stretch> = turns
+            .iter()
+            .filter(|t| t.speaker == speaker)
+            .map(Turn::stretch)
+            .collect();
         if own.is_empty() {
             continue;
         }
         let joined = if speakers == 1 && seconds(wave) <= WHOLE {
-            Joined { wave: wave.to_vec(), placed: own.clone(), source: own }
+            Joined {
+                wave: wave.to_vec(),
+                placed: own.clone(),
+                source: own,
+            }
         } else {
             Joined::new(wave, &own, GAP)
         };
@@ -201,7 +237,14 @@ mod tests {
     use super::*;
 
     fn timed(start: f64, end: f64, text: &str) -> TimedText {
-        TimedText { start, end, text: text.into(), avg_logprob: 0.0, no_speech: 0.0, looped: false }
+        TimedText {
+            start,
+            end,
+            text: text.into(),
+            avg_logprob: 0.0,
+            no_speech: 0.0,
+            looped: false,
+        }
     }
 
     fn stretch(start: f64, end: f64) -> Stretch {
@@ -224,7 +267,10 @@ mod tests {
     fn words_go_to_the_piece_in_which_they_fall() {
         let pieces = [stretch(0.0, 1.0), stretch(2.0, 3.0)];
         let got = share(&timed(0.0, 3.0, "one two six ten"), &pieces);
-        assert_eq!(got.iter().map(|s| s.text.as_str()).collect::<Vec<_>>(), ["one two", "six ten"]);
+        assert_eq!(
+            got.iter().map(|s| s.text.as_str()).collect::<Vec<_>>(),
+            ["one two", "six ten"]
+        );
         assert_eq!((got[1].start, got[1].end), (2.0, 3.0));
         let far = share(&timed(8.0, 9.0, "late"), &pieces);
         assert_eq!((far.len(), far[0].piece), (1, 1));

@@ -22,8 +22,13 @@ pub fn median_pitch(wave: &[f32]) -> Option<f32> {
     let frames: Vec<&[f32]> = wave.windows(WINDOW + longest).step_by(HOP).collect();
     let loudness: Vec<f32> = frames.iter().map(|frame| amplitude(frame)).collect();
     let loudest = loudness.iter().copied().fold(0.0, f32::max);
-    let loud = frames.iter().zip(&loudness).filter(|(_, level)| **level > 1e-4 && **level >= QUIET * loudest);
-    let mut heard: Vec<f32> = loud.filter_map(|(frame, _)| frame_pitch(frame, longest)).collect();
+    let loud = frames
+        .iter()
+        .zip(&loudness)
+        .filter(|(_, level)| **level > 1e-4 && **level >= QUIET * loudest);
+    let mut heard: Vec<f32> = loud
+        .filter_map(|(frame, _)| frame_pitch(frame, longest))
+        .collect();
     if heard.len() < FEWEST {
         return None;
     }
@@ -52,18 +57,32 @@ fn normalised_difference(frame: &[f32], longest: usize) -> Vec<f32> {
     let mut sum = 0.0;
     for (lag, slot) in out.iter_mut().enumerate().skip(1) {
         let shifted = &frame[lag.min(frame.len() - WINDOW)..][..WINDOW];
-        let difference: f32 = frame[..WINDOW].iter().zip(shifted).map(|(a, b)| (a - b) * (a - b)).sum();
+        let difference: f32 = frame[..WINDOW]
+            .iter()
+            .zip(shifted)
+            .map(|(a, b)| (a - b) * (a - b))
+            .sum();
         sum += difference;
-        *slot = if sum > 0.0 { difference * lag as f32 / sum } else { 1.0 };
+        *slot = if sum > 0.0 {
+            difference * lag as f32 / sum
+        } else {
+            1.0
+        };
     }
     out
 }
 
 /// The lag of the lowest point of the parabola through a dip and its neighbours.
 fn refine(curve: &[f32], lag: usize) -> f32 {
-    let (Some(before), Some(after)) = (curve.get(lag.wrapping_sub(1)), curve.get(lag + 1)) else { return lag as f32 };
+    let (Some(before), Some(after)) = (curve.get(lag.wrapping_sub(1)), curve.get(lag + 1)) else {
+        return lag as f32;
+    };
     let bend = before - 2.0 * curve[lag] + after;
-    let shift = if bend.abs() > 1e-9 { 0.5 * (before - after) / bend } else { 0.0 };
+    let shift = if bend.abs() > 1e-9 {
+        0.5 * (before - after) / bend
+    } else {
+        0.0
+    };
     lag as f32 + shift.clamp(-1.0, 1.0)
 }
 
@@ -75,10 +94,18 @@ mod tests {
     fn vowel(hz: f32) -> Vec<f32> {
         let harmonic = |t: f32, h: f32| {
             let at = hz * h;
-            let weight = (-((at - 700.0) / 300.0).powi(2)).exp() + 0.5 * (-((at - 1200.0) / 300.0).powi(2)).exp() + 0.05;
+            let weight = (-((at - 700.0) / 300.0).powi(2)).exp()
+                + 0.5 * (-((at - 1200.0) / 300.0).powi(2)).exp()
+                + 0.05;
             weight * (std::f32::consts::TAU * at * t).sin()
         };
-        (0..16_000).map(|n| (1..12).map(|h| 0.1 * harmonic(n as f32 / 16_000.0, h as f32)).sum()).collect()
+        (0..16_000)
+            .map(|n| {
+                (1..12)
+                    .map(|h| 0.1 * harmonic(n as f32 / 16_000.0, h as f32))
+                    .sum()
+            })
+            .collect()
     }
 
     #[test]

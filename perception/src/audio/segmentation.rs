@@ -55,7 +55,11 @@ impl SpeakerSegmentation {
     /// [`Error::Network`] when the file is no such network.
     pub fn open(runtime: &Runtime, file: &Path, network: Network) -> Result<Self, Error> {
         let session = Session::open(runtime, file, network)?;
-        session.expect_inputs(&[Expect { name: None, kind: Kind::F32, rank: 3 }])?;
+        session.expect_inputs(&[Expect {
+            name: None,
+            kind: Kind::F32,
+            rank: 3,
+        }])?;
         session.expect_outputs(1)?;
         Ok(SpeakerSegmentation { session })
     }
@@ -70,34 +74,54 @@ impl SpeakerSegmentation {
     /// # Errors
     /// [`Error::Network`] when the network fails.
     pub fn activity(&self, wave: &[f32]) -> Result<Vec<Activity>, Error> {
-        window_starts(wave.len()).into_iter().map(|start| self.window(wave, start)).collect()
+        window_starts(wave.len())
+            .into_iter()
+            .map(|start| self.window(wave, start))
+            .collect()
     }
 
     fn window(&self, wave: &[f32], start: usize) -> Result<Activity, Error> {
         let heard = &wave[start..wave.len().min(start + WINDOW)];
         let mut input = heard.to_vec();
         input.resize(WINDOW, 0.0);
-        let name = self.session.inputs().first().map_or("", |port| port.name.as_str());
-        let outputs = self.session.run(&[(name, Tensor::f32(&[1, 1, WINDOW], &input))])?;
+        let name = self
+            .session
+            .inputs()
+            .first()
+            .map_or("", |port| port.name.as_str());
+        let outputs = self
+            .session
+            .run(&[(name, Tensor::f32(&[1, 1, WINDOW], &input))])?;
         let logits = outputs.first().and_then(|out| out.f32s());
         let logits = logits.filter(|l| l.len() % POWERSET.len() == 0);
         let logits = logits.ok_or_else(|| self.session.error("it should give 7 classes per frame"))?;
         let start = start as f64 / f64::from(RATE);
         let inside = (super::seconds(heard) / FRAME_STEP).ceil() as usize;
-        Ok(Activity { start, frames: powerset(logits).take(inside).collect() })
+        Ok(Activity {
+            start,
+            frames: powerset(logits).take(inside).collect(),
+        })
     }
 }
 
 /// First samples of the windows that cover `length` samples; the last window ends at or after the end.
 fn window_starts(length: usize) -> Vec<usize> {
     let more = length.saturating_sub(WINDOW).div_ceil(STEP);
-    if length == 0 { Vec::new() } else { (0..=more).map(|i| i * STEP).collect() }
+    if length == 0 {
+        Vec::new()
+    } else {
+        (0..=more).map(|i| i * STEP).collect()
+    }
 }
 
 /// The voices of the most probable class of each frame.
 fn powerset(logits: &[f32]) -> impl Iterator<Item = [bool; 3]> {
     logits.chunks_exact(POWERSET.len()).map(|frame| {
-        let best = frame.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(class, _)| class);
+        let best = frame
+            .iter()
+            .enumerate()
+            .max_by(|a, b| a.1.total_cmp(b.1))
+            .map_or(0, |(class, _)| class);
         POWERSET[best]
     })
 }
@@ -112,7 +136,10 @@ mod tests {
         assert_eq!(window_starts(1), [0]);
         assert_eq!(window_starts(WINDOW), [0]);
         assert_eq!(window_starts(WINDOW + 1), [0, STEP]);
-        assert_eq!(window_starts(29 * RATE as usize), [0, STEP, 2 * STEP, 3 * STEP, 4 * STEP]);
+        assert_eq!(
+            window_starts(29 * RATE as usize),
+            [0, STEP, 2 * STEP, 3 * STEP, 4 * STEP]
+        );
     }
 
     #[test]

@@ -12,7 +12,9 @@ pub(super) struct Spectrum {
 
 impl Spectrum {
     pub(super) fn new(size: usize) -> Self {
-        Spectrum { fft: FftPlanner::new().plan_fft_forward(size) }
+        Spectrum {
+            fft: FftPlanner::new().plan_fft_forward(size),
+        }
     }
 
     /// Bins 0 to half the size.
@@ -22,7 +24,12 @@ impl Spectrum {
 
     /// Squared magnitudes of `frames` frames. `fill(i, k)` gives sample `k` of frame `i`; `each(i, power)`
     /// takes the spectrum of frame `i`, in order.
-    pub(super) fn powers(&self, frames: usize, fill: impl Fn(usize, usize) -> f32, mut each: impl FnMut(usize, &[f32])) {
+    pub(super) fn powers(
+        &self,
+        frames: usize,
+        fill: impl Fn(usize, usize) -> f32,
+        mut each: impl FnMut(usize, &[f32]),
+    ) {
         let size = self.fft.len();
         let mut buffer = vec![Complex32::default(); size];
         let mut scratch = vec![Complex32::default(); self.fft.get_inplace_scratch_len()];
@@ -61,7 +68,9 @@ impl Bank {
             let end = row.iter().rposition(|w| *w > 0.0).map_or(start, |last| last + 1);
             (start, row[start..end].to_vec())
         };
-        Bank { filters: (0..filters).map(one).collect() }
+        Bank {
+            filters: (0..filters).map(one).collect(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {

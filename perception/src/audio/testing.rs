@@ -13,7 +13,10 @@ pub(crate) fn tensors(name: &str) -> Option<Vec<u8>> {
 pub(crate) fn f32s(file: &[u8], name: &str) -> Vec<f32> {
     let file = safetensors::SafeTensors::deserialize(file).unwrap();
     let bytes = file.tensor(name).unwrap().data().to_vec();
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+        .collect()
 }
 
 /// The golden recording, as samples / 32768.
@@ -41,5 +44,8 @@ pub(crate) fn clip(path: &str) -> Option<Vec<f32>> {
 }
 
 fn samples(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(2).map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32768.0).collect()
+    bytes
+        .chunks_exact(2)
+        .map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32768.0)
+        .collect()
 }

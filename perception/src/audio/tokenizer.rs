@@ -24,7 +24,8 @@ const MUSIC: [&str; 7] = ["♩", "♪", "♫", "♬", "♭", "♮", "♯"];
 
 static PIECES: LazyLock<Regex> = LazyLock::new(|| {
     // A literal of ours; every test of this module compiles it.
-    Regex::new(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+").expect("a literal pattern compiles")
+    Regex::new(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+")
+        .expect("a literal pattern compiles")
 });
 
 /// Numbers of the tokens that steer the decoder.
@@ -66,9 +67,16 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Io`] or [`Error::Input`] naming what is missing.
     pub fn open(file: &Path, vocabulary: usize) -> Result<Self, Error> {
-        let bytes = std::fs::read(file).map_err(|source| Error::Io { path: file.to_owned(), source })?;
+        let bytes = std::fs::read(file).map_err(|source| Error::Io {
+            path: file.to_owned(),
+            source,
+        })?;
         let text = String::from_utf8_lossy(&bytes);
-        if file.extension().is_some_and(|e| e == "json") { Self::from_json(&text) } else { Self::from_tiktoken(&text, vocabulary) }
+        if file.extension().is_some_and(|e| e == "json") {
+            Self::from_json(&text)
+        } else {
+            Self::from_tiktoken(&text, vocabulary)
+        }
     }
 
     /// From the text of a `tokenizer.json`.
@@ -78,18 +86,32 @@ impl Tokenizer {
     pub fn from_json(text: &str) -> Result<Self, Error> {
         let bad = |what: &str| Error::Input(format!("tokenizer.json: {what}"));
         let json: serde_json::Value = serde_json::from_str(text).map_err(|e| bad(&e.to_string()))?;
-        let vocabulary = json["model"]["vocab"].as_object().ok_or_else(|| bad("no vocabulary"))?;
+        let vocabulary = json["model"]["vocab"]
+            .as_object()
+            .ok_or_else(|| bad("no vocabulary"))?;
         let bytes = unicode_bytes();
         let mut named = HashMap::new();
         let mut entries: Vec<(u32, Vec<u8>)> = Vec::new();
         for (token, id) in vocabulary {
-            let id = id.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| bad("a token without a number"))?;
+            let id = id
+                .as_u64()
+                .and_then(|id| u32::try_from(id).ok())
+                .ok_or_else(|| bad("a token without a number"))?;
             let raw: Option<Vec<u8>> = token.chars().map(|c| bytes.get(&c).copied()).collect();
             entries.push((id, raw.ok_or_else(|| bad("a token that is not byte-level"))?));
         }
-        for token in json["added_tokens"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            let (Some(id), Some(name)) = (token["id"].as_u64(), token["content"].as_str()) else { continue };
-            named.insert(name.to_owned(), u32::try_from(id).map_err(|_| bad("a token number beyond 32 bits"))?);
+        for token in json["added_tokens"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+        {
+            let (Some(id), Some(name)) = (token["id"].as_u64(), token["content"].as_str()) else {
+                continue;
+            };
+            named.insert(
+                name.to_owned(),
+                u32::try_from(id).map_err(|_| bad("a token number beyond 32 bits"))?,
+            );
         }
         Self::build(entries, Special::from_names(&named)?)
     }
@@ -120,9 +142,15 @@ impl Tokenizer {
             }
         }
         if (0..=255_u8).any(|byte| !ranks.contains_key(&[byte][..])) {
-            return Err(Error::Input("the tokenizer lacks tokens for single bytes: is this Whisper's?".into()));
+            return Err(Error::Input(
+                "the tokenizer lacks tokens for single bytes: is this Whisper's?".into(),
+            ));
         }
-        Ok(Tokenizer { tokens, ranks, special })
+        Ok(Tokenizer {
+            tokens,
+            ranks,
+            special,
+        })
     }
 
     /// Numbers of the steering tokens.
@@ -132,7 +160,10 @@ impl Tokenizer {
 
     /// The tokens of a text, none of them special.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        pieces(text).into_iter().flat_map(|piece| self.merge(piece.as_bytes())).collect()
+        pieces(text)
+            .into_iter()
+            .flat_map(|piece| self.merge(piece.as_bytes()))
+            .collect()
     }
 
     /// Joins the neighbours of lowest rank until none is left.
@@ -141,7 +172,9 @@ impl Tokenizer {
         let rank = |a: usize, b: usize| self.ranks.get(&piece[a..b]).copied();
         loop {
             let pairs = bounds.windows(3).enumerate();
-            let best = pairs.filter_map(|(i, w)| rank(w[0], w[2]).map(|r| (r, i + 1))).min();
+            let best = pairs
+                .filter_map(|(i, w)| rank(w[0], w[2]).map(|r| (r, i + 1)))
+                .min();
             match best {
                 Some((_, at)) => bounds.remove(at),
                 None => break,
@@ -188,12 +221,16 @@ impl Tokenizer {
 impl Special {
     fn from_names(named: &HashMap<String, u32>) -> Result<Self, Error> {
         let find = |names: &[&str]| {
-            let found = names.iter().find_map(|name| named.get(&format!("<|{name}|>")).copied());
+            let found = names
+                .iter()
+                .find_map(|name| named.get(&format!("<|{name}|>")).copied());
             found.ok_or_else(|| Error::Input(format!("the tokenizer has no token <|{}|>", names[0])))
         };
         let no_timestamps = find(&["notimestamps"])?;
         let codes = LANGUAGES.split_whitespace();
-        let languages = codes.filter_map(|c| named.get(&format!("<|{c}|>")).map(|id| (c.to_owned(), *id))).collect();
+        let languages = codes
+            .filter_map(|c| named.get(&format!("<|{c}|>")).map(|id| (c.to_owned(), *id)))
+            .collect();
         Ok(Special {
             eot: find(&["endoftext"])?,
             sot: find(&["startoftranscript"])?,
@@ -210,9 +247,13 @@ impl Special {
 
     /// Special tokens behind a table of `base` tokens: 8 that steer, 1501 timestamps, the rest languages.
     fn after(base: usize, vocabulary: usize) -> Result<Self, Error> {
-        let languages = vocabulary.checked_sub(base + 8 + 1501).filter(|n| (1..=100).contains(n));
+        let languages = vocabulary
+            .checked_sub(base + 8 + 1501)
+            .filter(|n| (1..=100).contains(n));
         let count = languages.ok_or_else(|| {
-            Error::Input(format!("a vocabulary of {vocabulary} tokens does not fit a table of {base} tokens"))
+            Error::Input(format!(
+                "a vocabulary of {vocabulary} tokens does not fit a table of {base} tokens"
+            ))
         })?;
         let id = |offset: usize| (base + offset) as u32;
         let codes = LANGUAGES.split_whitespace().take(count).enumerate();
@@ -252,7 +293,11 @@ fn unicode_bytes() -> HashMap<char, u8> {
     let plain = |b: u8| matches!(b, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     let moved = (0..=255_u8).filter(|b| !plain(*b)).enumerate();
     let moved = moved.filter_map(|(i, b)| char::from_u32(256 + i as u32).map(|c| (c, b)));
-    (0..=255_u8).filter(|b| plain(*b)).map(|b| (char::from(b), b)).chain(moved).collect()
+    (0..=255_u8)
+        .filter(|b| plain(*b))
+        .map(|b| (char::from(b), b))
+        .chain(moved)
+        .collect()
 }
 
 fn base64(text: &str) -> Option<Vec<u8>> {
@@ -290,7 +335,10 @@ mod tests {
     }
 
     fn golden() -> serde_json::Value {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/whisper/tokenizer.json");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/whisper/tokenizer.json"
+        );
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
     }
 
@@ -325,17 +373,27 @@ mod tests {
             assert_eq!(tokenizer.decode(&ids(&case["ids"])), text);
         }
         let stamped = &golden["decode_with_timestamps_example"];
-        assert_eq!(tokenizer.decode_with_timestamps(&ids(&stamped["ids"])), stamped["text"].as_str().unwrap());
+        assert_eq!(
+            tokenizer.decode_with_timestamps(&ids(&stamped["ids"])),
+            stamped["text"].as_str().unwrap()
+        );
     }
 
     #[test]
     fn both_files_hold_the_same_tokens() {
-        let (Some(table), Some(file)) = (large(), model("whisper_base_q8", "tokenizer.json")) else { return };
+        let (Some(table), Some(file)) = (large(), model("whisper_base_q8", "tokenizer.json")) else {
+            return;
+        };
         let json = Tokenizer::open(&file, 51865).unwrap();
         assert_eq!(json.special().timestamp_begin, 50364);
         assert_eq!(json.special().no_speech, 50362);
         assert_eq!(json.special().languages.len(), 99);
-        for text in [" And so, my fellow Americans", "今天天气很好", " a  b\n", " don't 3.14 $5"] {
+        for text in [
+            " And so, my fellow Americans",
+            "今天天气很好",
+            " a  b\n",
+            " don't 3.14 $5",
+        ] {
             assert_eq!(json.encode(text), table.encode(text));
         }
         assert_eq!(json.non_speech(), table.non_speech());

@@ -29,7 +29,13 @@ pub struct VadSettings {
 
 impl Default for VadSettings {
     fn default() -> Self {
-        VadSettings { on: 0.5, off: 0.35, min_speech: 0.25, min_silence: 0.1, pad: 0.03 }
+        VadSettings {
+            on: 0.5,
+            off: 0.35,
+            min_speech: 0.25,
+            min_silence: 0.1,
+            pad: 0.03,
+        }
     }
 }
 
@@ -44,10 +50,23 @@ impl Vad {
     ///
     /// # Errors
     /// [`Error::Network`] when the file is no such network.
-    pub fn open(runtime: &Runtime, file: &Path, network: Network, settings: VadSettings) -> Result<Self, Error> {
+    pub fn open(
+        runtime: &Runtime,
+        file: &Path,
+        network: Network,
+        settings: VadSettings,
+    ) -> Result<Self, Error> {
         let session = Session::open(runtime, file, network)?;
-        let expect = |name, kind, rank| Expect { name: Some(name), kind, rank };
-        session.expect_inputs(&[expect("input", Kind::F32, 2), expect("state", Kind::F32, 3), expect("sr", Kind::I64, 0)])?;
+        let expect = |name, kind, rank| Expect {
+            name: Some(name),
+            kind,
+            rank,
+        };
+        session.expect_inputs(&[
+            expect("input", Kind::F32, 2),
+            expect("state", Kind::F32, 3),
+            expect("sr", Kind::I64, 0),
+        ])?;
         Ok(Vad { session, settings })
     }
 
@@ -95,7 +114,11 @@ impl Vad {
     /// # Errors
     /// [`Error::Network`] when the network fails.
     pub fn speech(&self, wave: &[f32]) -> Result<Vec<Stretch>, Error> {
-        Ok(stretches(&self.probabilities(wave)?, seconds(wave), &self.settings))
+        Ok(stretches(
+            &self.probabilities(wave)?,
+            seconds(wave),
+            &self.settings,
+        ))
     }
 }
 
@@ -120,11 +143,17 @@ pub fn stretches(probabilities: &[f32], length: f64, settings: &VadSettings) -> 
 }
 
 fn pad(raw: &[Stretch], length: f64, pad: f64) -> Vec<Stretch> {
-    let room = |i: usize| raw.get(i + 1).map_or(length - raw[i].end, |next| (next.start - raw[i].end) / 2.0);
+    let room = |i: usize| {
+        raw.get(i + 1)
+            .map_or(length - raw[i].end, |next| (next.start - raw[i].end) / 2.0)
+    };
     (0..raw.len())
         .map(|i| {
             let before = i.checked_sub(1).map_or(raw[i].start, room);
-            Stretch { start: raw[i].start - pad.min(before), end: raw[i].end + pad.min(room(i).max(0.0)) }
+            Stretch {
+                start: raw[i].start - pad.min(before),
+                end: raw[i].end + pad.min(room(i).max(0.0)),
+            }
         })
         .collect()
 }
@@ -134,7 +163,10 @@ mod tests {
     use super::*;
 
     fn settings(pad: f64) -> VadSettings {
-        VadSettings { pad, ..VadSettings::default() }
+        VadSettings {
+            pad,
+            ..VadSettings::default()
+        }
     }
 
     #[test]

@@ -29,7 +29,11 @@ impl BasicNormalizer {
     pub fn normalize(&self, text: &str) -> String {
         let lower = text.to_lowercase();
         let spoken = without_asides(&lower);
-        let clean = if self.remove_diacritics { fold_symbols(&spoken, "") } else { remove_symbols(&spoken) };
+        let clean = if self.remove_diacritics {
+            fold_symbols(&spoken, "")
+        } else {
+            remove_symbols(&spoken)
+        };
         let mut clean = clean.to_lowercase();
         if self.split_letters {
             clean = graphemes(&clean).collect::<Vec<_>>().join(" ");
@@ -45,7 +49,9 @@ pub fn graphemes(text: &str) -> impl Iterator<Item = &str> {
 
 /// Text without what stands in `<..>`, `[..]` (closers may be mixed) and in round brackets.
 pub(super) fn without_asides(text: &str) -> String {
-    PARENTHESES.replace_all(&BRACKETS.replace_all(text, ""), "").into_owned()
+    PARENTHESES
+        .replace_all(&BRACKETS.replace_all(text, ""), "")
+        .into_owned()
 }
 
 /// Each run of white space becomes one space.
@@ -55,7 +61,9 @@ pub(super) fn collapse_spaces(text: &str) -> Cow<'_, str> {
 
 /// NFKC, then marks, symbols and punctuation become spaces.
 fn remove_symbols(text: &str) -> String {
-    MARK_SYMBOL_PUNCTUATION.replace_all(&text.nfkc().collect::<String>(), " ").into_owned()
+    MARK_SYMBOL_PUNCTUATION
+        .replace_all(&text.nfkc().collect::<String>(), " ")
+        .into_owned()
 }
 
 /// NFKD without non-spacing marks; other marks, symbols and punctuation become spaces, except `keep`.
@@ -109,7 +117,14 @@ mod tests {
     fn drops_asides_and_keeps_letters() {
         let basic = BasicNormalizer::default();
         assert_eq!(basic.normalize("Hello [noise] (loud) Wörld!"), "hello wörld ");
-        assert_eq!(BasicNormalizer { remove_diacritics: true, ..basic }.normalize("Łódź"), "lodz");
+        assert_eq!(
+            BasicNormalizer {
+                remove_diacritics: true,
+                ..basic
+            }
+            .normalize("Łódź"),
+            "lodz"
+        );
     }
 
     #[test]

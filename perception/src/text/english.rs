@@ -110,7 +110,9 @@ impl EnglishNormalizer {
 }
 
 fn american(text: &str, spelling: &HashMap<String, String>) -> String {
-    let mapped: Vec<&str> = words(text).map(|word| spelling.get(word).map_or(word, String::as_str)).collect();
+    let mapped: Vec<&str> = words(text)
+        .map(|word| spelling.get(word).map_or(word, String::as_str))
+        .collect();
     mapped.join(" ")
 }
 
@@ -120,13 +122,22 @@ mod tests {
 
     #[test]
     fn the_spelling_table_is_read() {
-        assert_eq!(RULES.spelling.get("aluminium").map(String::as_str), Some("aluminum"));
+        assert_eq!(
+            RULES.spelling.get("aluminium").map(String::as_str),
+            Some("aluminum")
+        );
         assert!(RULES.spelling.len() > 1700);
     }
 
     #[test]
     fn letters_and_digits_come_apart() {
-        assert_eq!(EnglishNormalizer.normalize("Bin blue at F2 now."), "bin blue at f 2 now");
-        assert_eq!(EnglishNormalizer.normalize("bin blue at f two now"), "bin blue at f 2 now");
+        assert_eq!(
+            EnglishNormalizer.normalize("Bin blue at F2 now."),
+            "bin blue at f 2 now"
+        );
+        assert_eq!(
+            EnglishNormalizer.normalize("bin blue at f two now"),
+            "bin blue at f 2 now"
+        );
     }
 }

@@ -3,6 +3,8 @@
 //! Ports of openai/whisper `normalizers/{basic,english}.py` and of jiwer's counting. No networks and no
 //! tokens here: token text is in [`crate::audio::tokenizer`].
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::print_stdout))]
+
 mod basic;
 mod english;
 mod numbers;

@@ -9,10 +9,29 @@ use regex::{Captures, Regex};
 use super::python::{SPACE, pattern, words};
 
 const ONES: [&str; 19] = [
-    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
-    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
-const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+const TENS: [&str; 8] = [
+    "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
+];
 /// Power of ten of each multiplier.
 const MULTIPLIERS: [(&str, usize); 12] = [
     ("hundred", 2),
@@ -66,7 +85,9 @@ fn preprocess(text: &str) -> String {
     let segments: Vec<&str> = rules.half.split(text).collect();
     let mut parts = Vec::new();
     for (i, segment) in segments.iter().enumerate() {
-        let Some(last) = words(segment).last() else { continue };
+        let Some(last) = words(segment).last() else {
+            continue;
+        };
         parts.push(*segment);
         if i + 1 < segments.len() {
             let counts = is_decimal(last) || multiplier(last).is_some();
@@ -82,8 +103,12 @@ fn preprocess(text: &str) -> String {
 /// "$2 and ¢7" becomes "$2.07", "$0.5" "¢5" (the reference's unescaped dot included), "1" "one".
 fn postprocess(text: &str) -> String {
     let rules = &*RULES;
-    let s = rules.combine_cents.replace_all(text, |m: &Captures<'_>| format!("{}{}.{:0>2}", &m[1], &m[2], &m[3]));
-    let s = rules.extract_cents.replace_all(&s, |m: &Captures<'_>| format!("¢{}", canonical(&m[1])));
+    let s = rules.combine_cents.replace_all(text, |m: &Captures<'_>| {
+        format!("{}{}.{:0>2}", &m[1], &m[2], &m[3])
+    });
+    let s = rules
+        .extract_cents
+        .replace_all(&s, |m: &Captures<'_>| format!("¢{}", canonical(&m[1])));
     rules.lone_one.replace_all(&s, "one${1}").into_owned()
 }
 
@@ -249,7 +274,9 @@ impl Reader {
             "double" | "triple" if one(next).is_some() || is_zero(next) => {
                 let digit = one(next).unwrap_or(0).to_string();
                 let text = Value::or_empty(self.value.take());
-                self.value = Some(Value::Text(text + &digit.repeat(if current == "double" { 2 } else { 3 })));
+                self.value = Some(Value::Text(
+                    text + &digit.repeat(if current == "double" { 2 } else { 3 }),
+                ));
                 return true;
             }
             "point" => {
@@ -342,7 +369,11 @@ impl Reader {
 fn times(digits: &str, power: usize) -> String {
     let split = digits.len().saturating_sub(3);
     let (head, tail) = digits.split_at(split);
-    let head = if head.is_empty() { String::new() } else { format!("{head}000") };
+    let head = if head.is_empty() {
+        String::new()
+    } else {
+        format!("{head}000")
+    };
     add(&head, &format!("{tail}{}", "0".repeat(power)))
 }
 
@@ -383,7 +414,11 @@ fn shift(number: &str, power: usize) -> Option<String> {
 /// Digits without leading zeros.
 fn canonical(digits: &str) -> &str {
     let bare = digits.trim_start_matches('0');
-    if bare.is_empty() && !digits.is_empty() { "0" } else { bare }
+    if bare.is_empty() && !digits.is_empty() {
+        "0"
+    } else {
+        bare
+    }
 }
 
 /// A decimal digit of any script as an ASCII digit: scripts encode theirs as runs of ten.
@@ -395,7 +430,9 @@ fn ascii_digit(c: char) -> Option<char> {
     if !is_digit(c) {
         return None;
     }
-    let before = (1..60).take_while(|&i| char::from_u32(c as u32 - i).is_some_and(is_digit)).count();
+    let before = (1..60)
+        .take_while(|&i| char::from_u32(c as u32 - i).is_some_and(is_digit))
+        .count();
     char::from_digit((before % 10) as u32, 10)
 }
 
@@ -428,7 +465,9 @@ fn one_suffixed(word: &str) -> Option<(u32, &'static str)> {
 }
 
 fn ten(word: &str) -> Option<u32> {
-    TENS.iter().position(|name| *name == word).map(|i| (i as u32 + 2) * 10)
+    TENS.iter()
+        .position(|name| *name == word)
+        .map(|i| (i as u32 + 2) * 10)
 }
 
 fn ten_suffixed(word: &str) -> Option<(u32, &'static str)> {
@@ -440,14 +479,19 @@ fn ten_suffixed(word: &str) -> Option<(u32, &'static str)> {
 }
 
 fn multiplier(word: &str) -> Option<usize> {
-    MULTIPLIERS.iter().find(|(name, _)| *name == word).map(|(_, power)| *power)
+    MULTIPLIERS
+        .iter()
+        .find(|(name, _)| *name == word)
+        .map(|(_, power)| *power)
 }
 
 fn multiplier_suffixed(word: &str) -> Option<(usize, &'static str)> {
     if let Some(power) = word.strip_suffix("th").and_then(multiplier) {
         return Some((power, "th"));
     }
-    word.strip_suffix('s').and_then(multiplier).map(|power| (power, "s"))
+    word.strip_suffix('s')
+        .and_then(multiplier)
+        .map(|power| (power, "s"))
 }
 
 fn preceding_prefix(word: &str) -> Option<char> {

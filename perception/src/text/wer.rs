@@ -69,12 +69,19 @@ pub fn has_words(text: &str) -> bool {
 pub fn score(language: &str, reference: &str, hypothesis: &str) -> Scored {
     let [reference, hypothesis] = [reference, hypothesis].map(|text| comparable(language, text));
     let errors = edits(&jiwer_words(&reference), &jiwer_words(&hypothesis));
-    Scored { reference, hypothesis, errors }
+    Scored {
+        reference,
+        hypothesis,
+        errors,
+    }
 }
 
 fn comparable(language: &str, text: &str) -> String {
     if language == "en" {
-        return EnglishNormalizer.normalize(text).trim_matches(is_space).to_owned();
+        return EnglishNormalizer
+            .normalize(text)
+            .trim_matches(is_space)
+            .to_owned();
     }
     let basic = BasicNormalizer::default().normalize(text);
     if counts_characters(language) {
@@ -88,7 +95,11 @@ fn comparable(language: &str, text: &str) -> String {
 pub fn jiwer_words(text: &str) -> Vec<String> {
     let collapsed = RUNS.replace_all(text, " ");
     let stripped = collapsed.trim_matches(is_space);
-    stripped.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    stripped
+        .split(' ')
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Characters as jiwer's character error rate takes them: the stripped text's code points.
@@ -98,10 +109,18 @@ pub fn jiwer_chars(text: &str) -> Vec<char> {
 
 /// Counts of one shortest alignment (Levenshtein), in memory proportional to the hypothesis.
 pub fn edits<T: PartialEq>(reference: &[T], hypothesis: &[T]) -> Errors {
-    let mut row: Vec<Errors> = (0..=hypothesis.len()).map(|insertions| Errors { insertions, ..Errors::default() }).collect();
+    let mut row: Vec<Errors> = (0..=hypothesis.len())
+        .map(|insertions| Errors {
+            insertions,
+            ..Errors::default()
+        })
+        .collect();
     for (i, expected) in reference.iter().enumerate() {
         let mut diagonal = row[0];
-        row[0] = Errors { deletions: i + 1, ..Errors::default() };
+        row[0] = Errors {
+            deletions: i + 1,
+            ..Errors::default()
+        };
         for (j, said) in hypothesis.iter().enumerate() {
             let above = row[j + 1];
             row[j + 1] = best(diagonal, above, row[j], expected == said);
@@ -113,15 +132,27 @@ pub fn edits<T: PartialEq>(reference: &[T], hypothesis: &[T]) -> Errors {
 
 fn best(diagonal: Errors, above: Errors, left: Errors, equal: bool) -> Errors {
     if equal {
-        return Errors { hits: diagonal.hits + 1, ..diagonal };
+        return Errors {
+            hits: diagonal.hits + 1,
+            ..diagonal
+        };
     }
     let (d, a, l) = (diagonal.total(), above.total(), left.total());
     if d <= a && d <= l {
-        Errors { substitutions: diagonal.substitutions + 1, ..diagonal }
+        Errors {
+            substitutions: diagonal.substitutions + 1,
+            ..diagonal
+        }
     } else if a <= l {
-        Errors { deletions: above.deletions + 1, ..above }
+        Errors {
+            deletions: above.deletions + 1,
+            ..above
+        }
     } else {
-        Errors { insertions: left.insertions + 1, ..left }
+        Errors {
+            insertions: left.insertions + 1,
+            ..left
+        }
     }
 }
 

@@ -15,7 +15,11 @@ pub(super) struct Decoding<'a> {
 
 impl<'a> Decoding<'a> {
     pub(super) fn new(session: &'a Session, hidden: &'a Value) -> Self {
-        Decoding { session, hidden, cache: Vec::new() }
+        Decoding {
+            session,
+            hidden,
+            cache: Vec::new(),
+        }
     }
 
     /// Feeds tokens (several only in the first call); logits `[tokens, vocabulary]`, row-major.
@@ -42,7 +46,12 @@ impl<'a> Decoding<'a> {
 
     fn call(&self, ids: &[i64]) -> Result<Vec<(String, Value)>, Error> {
         let (shape, cached) = ([1, ids.len()], [!self.cache.is_empty()]);
-        let pasts: Vec<_> = self.session.inputs().iter().filter(|p| p.name.starts_with(PAST)).collect();
+        let pasts: Vec<_> = self
+            .session
+            .inputs()
+            .iter()
+            .filter(|p| p.name.starts_with(PAST))
+            .collect();
         let size = |port: &crate::runtime::Port, d: usize| port.shape.get(d).copied().flatten().unwrap_or(1);
         let empty: Vec<[usize; 4]> = pasts.iter().map(|p| [1, size(p, 1), 0, size(p, 3)]).collect();
         let mut inputs = vec![
@@ -52,7 +61,9 @@ impl<'a> Decoding<'a> {
         ];
         for (port, empty) in pasts.iter().zip(&empty) {
             let kept = self.cache.iter().find(|(name, _)| *name == port.name);
-            let feed = kept.map_or(Feed::Tensor(Tensor::f32(empty, &[])), |(_, value)| Feed::Kept(value));
+            let feed = kept.map_or(Feed::Tensor(Tensor::f32(empty, &[])), |(_, value)| {
+                Feed::Kept(value)
+            });
             inputs.push((port.name.as_str(), feed));
         }
         self.session.run_kept(&inputs)

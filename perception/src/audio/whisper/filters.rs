@@ -20,11 +20,24 @@ impl LogitRules {
     pub fn new(tokenizer: &Tokenizer, timestamps: bool) -> Self {
         let special = tokenizer.special().clone();
         let mut suppressed = tokenizer.non_speech();
-        let Special { transcribe, translate, sot, sot_prev, sot_lm, no_speech, .. } = special;
+        let Special {
+            transcribe,
+            translate,
+            sot,
+            sot_prev,
+            sot_lm,
+            no_speech,
+            ..
+        } = special;
         suppressed.extend([transcribe, translate, sot, sot_prev, sot_lm, no_speech]);
         let mut blank = tokenizer.encode(" ");
         blank.push(special.eot);
-        LogitRules { special, suppressed, blank, timestamps }
+        LogitRules {
+            special,
+            suppressed,
+            blank,
+            timestamps,
+        }
     }
 
     /// Sets the logits of tokens that may not follow `so_far` (the tokens after the prompt) to minus infinity.
@@ -60,7 +73,7 @@ impl LogitRules {
         }
         if let Some(latest) = so_far.iter().rev().find(|t| is_time(t)) {
             // Time goes on; only the end of one segment may be the start of the next.
-            let first = *latest as usize + usize::from(!(last && !before));
+            let first = *latest as usize + usize::from(!last || before);
             let first = first.min(logits.len());
             logits[begin..first].fill(f32::NEG_INFINITY);
         }
@@ -89,7 +102,11 @@ pub fn log_sum(logits: &[f32]) -> f32 {
 /// The token with the largest logit (the first of equals); `None` when none is allowed.
 pub fn argmax(logits: &[f32]) -> Option<u32> {
     let mut best = None;
-    for (token, logit) in logits.iter().enumerate().filter(|(_, logit)| **logit > f32::NEG_INFINITY) {
+    for (token, logit) in logits
+        .iter()
+        .enumerate()
+        .filter(|(_, logit)| **logit > f32::NEG_INFINITY)
+    {
         if best.is_none_or(|(_, top)| *logit > top) {
             best = Some((token as u32, *logit));
         }
@@ -114,17 +131,24 @@ mod tests {
 
     #[test]
     fn filtered_logits_are_those_of_the_reference() {
-        let (Some(file), Some(table)) =
-            (tensors("whisper/decoder_logits.safetensors"), tensors("whisper/multilingual.tiktoken"))
-        else {
+        let (Some(file), Some(table)) = (
+            tensors("whisper/decoder_logits.safetensors"),
+            tensors("whisper/multilingual.tiktoken"),
+        ) else {
             return;
         };
         let file = safetensors::SafeTensors::deserialize(&file).unwrap();
         let bytes = file.tensor("logits_f16").unwrap().data().to_vec();
-        let all: Vec<f32> = bytes.chunks_exact(2).map(|b| half(u16::from_le_bytes([b[0], b[1]]))).collect();
+        let all: Vec<f32> = bytes
+            .chunks_exact(2)
+            .map(|b| half(u16::from_le_bytes([b[0], b[1]])))
+            .collect();
         let tokenizer = Tokenizer::from_tiktoken(&String::from_utf8(table).unwrap(), 51866).unwrap();
         let rules = LogitRules::new(&tokenizer, true);
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/whisper/tokenizer.json");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/whisper/tokenizer.json"
+        );
         let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let cases = golden["logit_filter_cases"].as_array().unwrap();
         for case in cases {
@@ -137,10 +161,26 @@ mod tests {
             rules.apply(&mut logits, &prefix);
             let eot = tokenizer.special().eot as usize;
             let allowed = |part: &[f32]| part.iter().filter(|x| x.is_finite()).count();
-            assert_eq!(argmax(&logits), case["argmax"].as_u64().map(|x| x as u32), "{case}");
-            assert_eq!(allowed(&logits), case["allowed_count"].as_u64().unwrap() as usize, "{case}");
-            assert_eq!(allowed(&logits[..eot]), case["allowed_text_count"].as_u64().unwrap() as usize, "{case}");
-            assert_eq!(logits[eot].is_finite(), case["eot_allowed"].as_bool().unwrap(), "{case}");
+            assert_eq!(
+                argmax(&logits),
+                case["argmax"].as_u64().map(|x| x as u32),
+                "{case}"
+            );
+            assert_eq!(
+                allowed(&logits),
+                case["allowed_count"].as_u64().unwrap() as usize,
+                "{case}"
+            );
+            assert_eq!(
+                allowed(&logits[..eot]),
+                case["allowed_text_count"].as_u64().unwrap() as usize,
+                "{case}"
+            );
+            assert_eq!(
+                logits[eot].is_finite(),
+                case["eot_allowed"].as_bool().unwrap(),
+                "{case}"
+            );
             let times: Vec<usize> = (0..1501).filter(|t| logits[begin + t].is_finite()).collect();
             let mut shown: Vec<usize> = times.iter().copied().take(3).collect();
             shown.push(times.len());

@@ -78,7 +78,11 @@ pub struct Transcription {
 impl Transcription {
     /// All words with single spaces between segments.
     pub fn text(&self) -> String {
-        self.segments.iter().map(|s| s.text.as_str()).collect::<Vec<_>>().join(" ")
+        self.segments
+            .iter()
+            .map(|s| s.text.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -109,17 +113,35 @@ impl Recognizer {
     pub fn open(runtime: &Runtime, files: &WhisperFiles, network: Network) -> Result<Self, Error> {
         let (bins, vocabulary) = sizes(&files.config)?;
         let encoder = Session::open(runtime, &files.encoder, network.clone())?;
-        encoder.expect_inputs(&[Expect { name: None, kind: Kind::F32, rank: 3 }])?;
+        encoder.expect_inputs(&[Expect {
+            name: None,
+            kind: Kind::F32,
+            rank: 3,
+        }])?;
         let decoder = Session::open(runtime, &files.decoder, network)?;
-        let expect = |name, kind, rank| Expect { name: Some(name), kind, rank };
+        let expect = |name, kind, rank| Expect {
+            name: Some(name),
+            kind,
+            rank,
+        };
         decoder.expect_inputs(&[
             expect("input_ids", Kind::I64, 2),
             expect("encoder_hidden_states", Kind::F32, 3),
             expect("use_cache_branch", Kind::Bool, 1),
         ])?;
         let tokenizer = Tokenizer::open(&files.tokenizer, vocabulary)?;
-        let (timed, plain) = (LogitRules::new(&tokenizer, true), LogitRules::new(&tokenizer, false));
-        Ok(Recognizer { encoder, decoder, tokenizer, mel: LogMel::new(bins), timed, plain })
+        let (timed, plain) = (
+            LogitRules::new(&tokenizer, true),
+            LogitRules::new(&tokenizer, false),
+        );
+        Ok(Recognizer {
+            encoder,
+            decoder,
+            tokenizer,
+            mel: LogMel::new(bins),
+            timed,
+            plain,
+        })
     }
 
     /// The network.
@@ -147,20 +169,39 @@ impl Recognizer {
             let begin = self.tokenizer.special().timestamp_begin;
             let (pieces, step) = cut(&heard.tokens, begin, seconds(window), last);
             if !(heard.no_speech > NO_SPEECH && heard.avg_logprob < UNLIKELY) {
-                out.extend(pieces.iter().filter_map(|piece| self.timed_text(piece, &heard, at)));
+                out.extend(
+                    pieces
+                        .iter()
+                        .filter_map(|piece| self.timed_text(piece, &heard, at)),
+                );
             }
             language.get_or_insert(heard.language);
             at += ((step * f64::from(RATE)) as usize).clamp(SHORTEST, window.len().max(SHORTEST));
         }
-        Ok(Transcription { language: language.unwrap_or_else(|| "en".to_owned()), segments: out })
+        Ok(Transcription {
+            language: language.unwrap_or_else(|| "en".to_owned()),
+            segments: out,
+        })
     }
 
     fn timed_text(&self, piece: &Piece, heard: &Heard, at: usize) -> Option<TimedText> {
         let text = self.tokenizer.decode(&piece.tokens).trim().to_owned();
         let offset = at as f64 / f64::from(RATE);
-        let Heard { avg_logprob, no_speech, looped, .. } = *heard;
+        let Heard {
+            avg_logprob,
+            no_speech,
+            looped,
+            ..
+        } = *heard;
         let (start, end) = (offset + piece.start, offset + piece.end);
-        (!text.is_empty()).then_some(TimedText { start, end, text, avg_logprob, no_speech, looped })
+        (!text.is_empty()).then_some(TimedText {
+            start,
+            end,
+            text,
+            avg_logprob,
+            no_speech,
+            looped,
+        })
     }
 
     fn hear(&self, window: &[f32], language: Option<&str>, timestamps: bool) -> Result<Heard, Error> {
@@ -168,21 +209,37 @@ impl Recognizer {
         let mut decoding = Decoding::new(&self.decoder, &hidden);
         let special = self.tokenizer.special();
         let first = decoding.feed(&[special.sot])?;
-        let no_speech = first.get(special.no_speech as usize).map_or(0.0, |x| (x - log_sum(&first)).exp());
+        let no_speech = first
+            .get(special.no_speech as usize)
+            .map_or(0.0, |x| (x - log_sum(&first)).exp());
         let (code, token) = match language {
             Some(code) => (code.to_owned(), self.language(code)?),
             None => self.most_likely_language(&first),
         };
         let mut logits = decoding.feed(&[token])?;
         if logits.len() != first.len() {
-            return Err(self.decoder.error("its cache does not work: one token gave several rows"));
+            return Err(self
+                .decoder
+                .error("its cache does not work: one token gave several rows"));
         }
-        for token in [Some(special.transcribe), (!timestamps).then_some(special.no_timestamps)].into_iter().flatten() {
+        for token in [
+            Some(special.transcribe),
+            (!timestamps).then_some(special.no_timestamps),
+        ]
+        .into_iter()
+        .flatten()
+        {
             logits = decoding.feed(&[token])?;
         }
         let rules = if timestamps { &self.timed } else { &self.plain };
         let (tokens, avg_logprob, looped) = self.greedy(&mut decoding, logits, rules)?;
-        Ok(Heard { language: code, tokens, avg_logprob, no_speech, looped })
+        Ok(Heard {
+            language: code,
+            tokens,
+            avg_logprob,
+            no_speech,
+            looped,
+        })
     }
 
     /// Tokens, their mean log-probability, and whether a loop was cut.
@@ -215,8 +272,14 @@ impl Recognizer {
     fn encode(&self, window: &[f32]) -> Result<Value, Error> {
         let features = self.mel.window(window);
         let shape = [1, self.mel.bins(), WINDOW_FRAMES];
-        let name = self.encoder.inputs().first().map_or("", |port| port.name.as_str());
-        let outputs = self.encoder.run_kept(&[(name, Feed::Tensor(Tensor::f32(&shape, &features)))])?;
+        let name = self
+            .encoder
+            .inputs()
+            .first()
+            .map_or("", |port| port.name.as_str());
+        let outputs = self
+            .encoder
+            .run_kept(&[(name, Feed::Tensor(Tensor::f32(&shape, &features)))])?;
         let first = outputs.into_iter().next().map(|(_, value)| value);
         first.ok_or_else(|| self.encoder.error("the encoder gave nothing"))
     }
@@ -225,24 +288,38 @@ impl Recognizer {
         let known = &self.tokenizer.special().languages;
         known.get(code).copied().ok_or_else(|| {
             let codes: Vec<&str> = known.keys().map(String::as_str).collect();
-            Error::Input(format!("language `{code}` is not known to the network; it knows {}", codes.join(", ")))
+            Error::Input(format!(
+                "language `{code}` is not known to the network; it knows {}",
+                codes.join(", ")
+            ))
         })
     }
 
     fn most_likely_language(&self, logits: &[f32]) -> (String, u32) {
         let special = self.tokenizer.special();
         let logit = |token: u32| logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
-        let best = special.languages.iter().max_by(|a, b| logit(*a.1).total_cmp(&logit(*b.1)));
-        best.map_or_else(|| ("en".to_owned(), special.sot + 1), |(code, token)| (code.clone(), *token))
+        let best = special
+            .languages
+            .iter()
+            .max_by(|a, b| logit(*a.1).total_cmp(&logit(*b.1)));
+        best.map_or_else(
+            || ("en".to_owned(), special.sot + 1),
+            |(code, token)| (code.clone(), *token),
+        )
     }
 }
 
 /// Mel bins and vocabulary size of a `config.json`.
 fn sizes(config: &Path) -> Result<(usize, usize), Error> {
-    let bytes = std::fs::read(config).map_err(|source| Error::Io { path: config.to_owned(), source })?;
+    let bytes = std::fs::read(config).map_err(|source| Error::Io {
+        path: config.to_owned(),
+        source,
+    })?;
     let bad = |what: &str| Error::Input(format!("{}: {what}", config.display()));
     let json: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| bad(&e.to_string()))?;
     let number = |key: &str| json[key].as_u64().and_then(|n| usize::try_from(n).ok());
-    let bins = number("num_mel_bins").filter(|n| (1..=512).contains(n)).ok_or_else(|| bad("no `num_mel_bins`"))?;
+    let bins = number("num_mel_bins")
+        .filter(|n| (1..=512).contains(n))
+        .ok_or_else(|| bad("no `num_mel_bins`"))?;
     Ok((bins, number("vocab_size").ok_or_else(|| bad("no `vocab_size`"))?))
 }
