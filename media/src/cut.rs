@@ -17,7 +17,10 @@ pub fn cut(wave: &Waveform, start: f64, end: f64) -> Waveform {
     let at = |seconds: f64| ((seconds.max(0.0) * f64::from(wave.rate)).round() as usize).min(total);
     let (first, last) = (at(start), at(end));
     if first >= last {
-        return Waveform { rate: wave.rate, samples: Vec::new() };
+        return Waveform {
+            rate: wave.rate,
+            samples: Vec::new(),
+        };
     }
     let (mut from, mut to) = (quiet(wave, first), quiet(wave, last));
     if from >= to {
@@ -25,7 +28,10 @@ pub fn cut(wave: &Waveform, start: f64, end: f64) -> Waveform {
     }
     let mut samples = wave.samples[from..to].to_vec();
     fade(&mut samples, (FADE * f64::from(wave.rate)).round() as usize);
-    Waveform { rate: wave.rate, samples }
+    Waveform {
+        rate: wave.rate,
+        samples,
+    }
 }
 
 /// The quietest place near `at`; the ends of the waveform stay where they are.
@@ -42,7 +48,8 @@ fn quiet(wave: &Waveform, at: usize) -> usize {
     };
     let score = |i: usize| (energy(i), i.abs_diff(at));
     let best = (at.saturating_sub(reach)..=(at + reach).min(total)).map(|i| (score(i), i));
-    best.min_by(|a, b| a.0.0.total_cmp(&b.0.0).then(a.0.1.cmp(&b.0.1))).map_or(at, |(_, i)| i)
+    best.min_by(|a, b| a.0.0.total_cmp(&b.0.0).then(a.0.1.cmp(&b.0.1)))
+        .map_or(at, |(_, i)| i)
 }
 
 /// Raised cosine over `length` samples at both ends (over half the stretch when it is shorter).
@@ -68,7 +75,11 @@ mod tests {
         let wave = Waveform { rate: 16000, samples };
         let got = cut(&wave, 0.25, 0.75);
         let moved = 16000 / 4 + 100 + 16;
-        assert!(got.samples.len() >= 12000 - moved - 200 && got.samples.len() <= 12000 - 4100 + 320, "{}", got.samples.len());
+        assert!(
+            got.samples.len() >= 12000 - moved - 200 && got.samples.len() <= 12000 - 4100 + 320,
+            "{}",
+            got.samples.len()
+        );
         assert!(got.samples[0].abs() < 0.01 && got.samples[got.samples.len() - 1].abs() < 0.01);
         assert_eq!(got.samples[2000], 0.8);
     }

@@ -95,15 +95,24 @@ impl Error {
     }
 
     pub(crate) fn unreadable(path: &Path, message: impl Into<String>) -> Self {
-        Self::Unreadable { path: path.into(), message: message.into() }
+        Self::Unreadable {
+            path: path.into(),
+            message: message.into(),
+        }
     }
 
     pub(crate) fn invalid(what: &'static str, message: impl ToString) -> Self {
-        Self::Invalid { what, message: message.to_string() }
+        Self::Invalid {
+            what,
+            message: message.to_string(),
+        }
     }
 
     pub(crate) fn not_found(path: &Path, error: &std::io::Error) -> Self {
-        Self::NotFound { path: path.into(), message: error.to_string() }
+        Self::NotFound {
+            path: path.into(),
+            message: error.to_string(),
+        }
     }
 }
 
@@ -113,9 +122,16 @@ mod tests {
 
     #[test]
     fn a_message_names_the_file_and_a_remedy() {
-        let error = Error::TooLong { path: "a/b.mp4".into(), seconds: 10800.0, limit: 600.0 };
+        let error = Error::TooLong {
+            path: "a/b.mp4".into(),
+            seconds: 10800.0,
+            limit: 600.0,
+        };
         let text = error.to_string();
-        assert!(text.contains("a/b.mp4") && text.contains("10800.0 s") && text.contains("raise it"), "{text}");
+        assert!(
+            text.contains("a/b.mp4") && text.contains("10800.0 s") && text.contains("raise it"),
+            "{text}"
+        );
         assert_eq!(error.reason(), "too_long");
     }
 }

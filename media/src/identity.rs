@@ -35,7 +35,14 @@ mod tests {
         let base = vec![7u8; 3 << 20];
         let (bytes, name) = of(&base);
         assert_eq!((bytes, name.len()), (3 << 20, 64));
-        for (at, same) in [(0, false), ((1 << 20) - 1, false), (1 << 20, true), ((2 << 20) - 1, true), (2 << 20, false), ((3 << 20) - 1, false)] {
+        for (at, same) in [
+            (0, false),
+            ((1 << 20) - 1, false),
+            (1 << 20, true),
+            ((2 << 20) - 1, true),
+            (2 << 20, false),
+            ((3 << 20) - 1, false),
+        ] {
             let mut other = base.clone();
             other[at] = 8;
             assert_eq!(of(&other).1 == name, same, "byte {at}");

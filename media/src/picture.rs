@@ -14,15 +14,28 @@ const MAX_SIDE: u32 = 32768;
 ///
 /// Fails when `data` is not `width * height * 3` bytes long or a side is zero or beyond `u32`.
 pub fn png(image: &Image) -> Result<Vec<u8>, Error> {
-    let expected = image.width.checked_mul(image.height).and_then(|n| n.checked_mul(3));
+    let expected = image
+        .width
+        .checked_mul(image.height)
+        .and_then(|n| n.checked_mul(3));
     if expected != Some(image.data.len()) || image.data.is_empty() {
-        let message = format!("{}x{} with {} bytes is no RGB picture", image.width, image.height, image.data.len());
+        let message = format!(
+            "{}x{} with {} bytes is no RGB picture",
+            image.width,
+            image.height,
+            image.data.len()
+        );
         return Err(Error::invalid("png", message));
     }
     let side = |n: usize| u32::try_from(n).map_err(|error| Error::invalid("png", error));
     let mut bytes = Vec::new();
     PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive)
-        .write_image(&image.data, side(image.width)?, side(image.height)?, ExtendedColorType::Rgb8)
+        .write_image(
+            &image.data,
+            side(image.width)?,
+            side(image.height)?,
+            ExtendedColorType::Rgb8,
+        )
         .map_err(|error| Error::invalid("png", error))?;
     Ok(bytes)
 }
@@ -42,14 +55,21 @@ pub fn decode_picture(bytes: &[u8]) -> Result<Image, Error> {
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(invalid)?;
     if decoder.total_bytes() > MAX_BYTES {
-        return Err(Error::invalid("picture", format!("needs {} bytes, the limit is {MAX_BYTES}", decoder.total_bytes())));
+        return Err(Error::invalid(
+            "picture",
+            format!("needs {} bytes, the limit is {MAX_BYTES}", decoder.total_bytes()),
+        ));
     }
     let orientation = decoder.orientation().map_err(invalid)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(invalid)?;
     picture.apply_orientation(orientation);
     let rgb = picture.into_rgb8();
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);
-    Ok(Image { width, height, data: rgb.into_raw() })
+    Ok(Image {
+        width,
+        height,
+        data: rgb.into_raw(),
+    })
 }
 
 #[cfg(test)]
@@ -60,13 +80,27 @@ mod tests {
     #[test]
     fn a_picture_whose_size_lies_is_refused() {
         for (width, height, len) in [(2, 2, 11), (0, 0, 0), (usize::MAX, 2, 6), (3, 0, 0)] {
-            assert_eq!(png(&Image { width, height, data: vec![0; len] }).unwrap_err().reason(), "invalid");
+            assert_eq!(
+                png(&Image {
+                    width,
+                    height,
+                    data: vec![0; len]
+                })
+                .unwrap_err()
+                .reason(),
+                "invalid"
+            );
         }
     }
 
     #[test]
     fn damaged_bytes_are_an_error_and_never_a_panic() {
-        let good = png(&Image { width: 5, height: 4, data: (0..60).collect() }).unwrap();
+        let good = png(&Image {
+            width: 5,
+            height: 4,
+            data: (0..60).collect(),
+        })
+        .unwrap();
         assert!(decode_picture(b"").is_err());
         assert!(decode_picture(b"no picture at all, but some text").is_err());
         assert!(decode_picture(&good[..good.len() / 2]).is_err());
@@ -79,7 +113,12 @@ mod tests {
 
     #[test]
     fn a_header_that_asks_for_the_moon_allocates_nothing() {
-        let mut bomb = png(&Image { width: 1, height: 1, data: vec![1, 2, 3] }).unwrap();
+        let mut bomb = png(&Image {
+            width: 1,
+            height: 1,
+            data: vec![1, 2, 3],
+        })
+        .unwrap();
         bomb[16..24].copy_from_slice(&[0, 0, 0x7f, 0xff, 0, 0, 0x7f, 0xff]);
         assert!(decode_picture(&bomb).is_err());
     }

@@ -28,7 +28,15 @@ pub fn linspace_frames(total: usize, n: usize) -> Vec<usize> {
     }
     let last = total - 1;
     let step = last as f64 / n.saturating_sub(1).max(1) as f64;
-    (0..n).map(|i| if i > 0 && i + 1 == n { last } else { (i as f64 * step) as usize }).collect()
+    (0..n)
+        .map(|i| {
+            if i > 0 && i + 1 == n {
+                last
+            } else {
+                (i as f64 * step) as usize
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -38,8 +46,16 @@ mod tests {
 
     #[test]
     fn a_rate_of_nothing_gives_nothing() {
-        assert!(fps_map(10, 0, 1, 25).is_empty() && fps_map(10, 25, 0, 25).is_empty() && fps_map(10, 25, 1, -25).is_empty());
-        assert!(fps_map(0, 25, 1, 25).is_empty() && linspace_frames(0, 4).is_empty() && linspace_frames(4, 0).is_empty());
+        assert!(
+            fps_map(10, 0, 1, 25).is_empty()
+                && fps_map(10, 25, 0, 25).is_empty()
+                && fps_map(10, 25, 1, -25).is_empty()
+        );
+        assert!(
+            fps_map(0, 25, 1, 25).is_empty()
+                && linspace_frames(0, 4).is_empty()
+                && linspace_frames(4, 0).is_empty()
+        );
     }
 
     #[test]

@@ -55,7 +55,11 @@ fn kernel(stride: usize, phases: usize) -> (usize, Vec<Phase>) {
         let inside = |i: &usize| time(*i).abs() < HALF_WIDTH;
         let all = 0..2 * width + stride;
         let first = all.clone().find(inside).unwrap_or(0);
-        let taps = all.skip(first).take_while(|i| inside(i)).map(|i| value(time(i), base / o)).collect();
+        let taps = all
+            .skip(first)
+            .take_while(|i| inside(i))
+            .map(|i| value(time(i), base / o))
+            .collect();
         Phase { first, taps }
     };
     (width, (0..phases).map(phase).collect())
@@ -91,14 +95,30 @@ mod tests {
 
     #[test]
     fn lengths_are_rounded_up_and_odd_rates_do_not_panic() {
-        for (len, from, to, expected) in [(441, 44100, 16000, 160), (442, 44100, 16000, 161), (1, 8000, 16000, 2), (7, 16000, 16000, 7), (10, 44101, 16000, 4), (0, 44100, 16000, 0), (5, 0, 16000, 0)] {
-            assert_eq!(resample_sinc(&vec![0.25; len], from, to).len(), expected, "{len} samples {from} -> {to}");
+        for (len, from, to, expected) in [
+            (441, 44100, 16000, 160),
+            (442, 44100, 16000, 161),
+            (1, 8000, 16000, 2),
+            (7, 16000, 16000, 7),
+            (10, 44101, 16000, 4),
+            (0, 44100, 16000, 0),
+            (5, 0, 16000, 0),
+        ] {
+            assert_eq!(
+                resample_sinc(&vec![0.25; len], from, to).len(),
+                expected,
+                "{len} samples {from} -> {to}"
+            );
         }
     }
 
     #[test]
     fn a_constant_stays_constant_away_from_the_ends() {
         let out = resample_sinc(&vec![0.5; 4410], 44100, 16000);
-        assert!(out[100..1500].iter().all(|v| (v - 0.5).abs() < 2e-3), "{:?}", &out[100..110]);
+        assert!(
+            out[100..1500].iter().all(|v| (v - 0.5).abs() < 2e-3),
+            "{:?}",
+            &out[100..110]
+        );
     }
 }

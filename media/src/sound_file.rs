@@ -43,7 +43,10 @@ pub fn read_audio_file(path: &Path) -> Result<Pcm, Error> {
         }
     }
     if pcm.samples.is_empty() || lost > (packets / 20).max(2) {
-        return Err(Error::unreadable(path, format!("{lost} of {packets} packets of sound are damaged")));
+        return Err(Error::unreadable(
+            path,
+            format!("{lost} of {packets} packets of sound are damaged"),
+        ));
     }
     Ok(pcm)
 }
@@ -53,20 +56,33 @@ type Opened = (Box<dyn FormatReader>, Box<dyn AudioDecoder>, u32);
 fn open(path: &Path, file: File) -> Result<Opened, Error> {
     let stream = MediaSourceStream::new(Box::new(file), Default::default());
     let reader = symphonia::default::get_probe()
-        .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
+        .probe(
+            &Hint::new(),
+            stream,
+            FormatOptions::default(),
+            MetadataOptions::default(),
+        )
         .map_err(|error| Error::unreadable(path, format!("is no sound file known here ({error})")))?;
-    let track = reader.default_track(TrackType::Audio).ok_or_else(|| Error::NoAudio { path: path.into() })?;
+    let track = reader
+        .default_track(TrackType::Audio)
+        .ok_or_else(|| Error::NoAudio { path: path.into() })?;
     let id = track.id;
     let parameters = track.codec_params.as_ref().and_then(|codec| codec.audio());
     let parameters = parameters.ok_or_else(|| Error::NoAudio { path: path.into() })?;
     let decoder = symphonia::default::get_codecs()
         .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-        .map_err(|error| Error::Unsupported { path: path.into(), message: error.to_string() })?;
+        .map_err(|error| Error::Unsupported {
+            path: path.into(),
+            message: error.to_string(),
+        })?;
     Ok((reader, decoder, id))
 }
 
 /// The next packet; a file that ends in the middle of one has simply ended.
-fn next(path: &Path, reader: &mut dyn FormatReader) -> Result<Option<symphonia::core::packet::Packet>, Error> {
+fn next(
+    path: &Path,
+    reader: &mut dyn FormatReader,
+) -> Result<Option<symphonia::core::packet::Packet>, Error> {
     match reader.next_packet() {
         Ok(packet) => Ok(packet),
         Err(Fault::ResetRequired) => Ok(None),
@@ -84,7 +100,10 @@ fn append(path: &Path, pcm: &mut Pcm, (rate, channels): (u32, u32), block: &[f32
         return Err(Error::unreadable(path, "rate or channels change within the file"));
     }
     if pcm.samples.len() + block.len() > MAX_SAMPLES {
-        return Err(Error::TooLarge { path: path.into(), message: format!("more than {MAX_SAMPLES} samples") });
+        return Err(Error::TooLarge {
+            path: path.into(),
+            message: format!("more than {MAX_SAMPLES} samples"),
+        });
     }
     pcm.samples.extend_from_slice(block);
     Ok(())
@@ -99,20 +118,45 @@ mod tests {
     fn what_wav_s16_writes_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("named_wrongly.mp3");
-        let samples: Vec<f32> = (0..5000).map(|i| ((i * 37 % 4001) - 2000) as f32 / 32768.0).collect();
-        std::fs::write(&path, wav_s16(&Waveform { rate: 22050, samples: samples.clone() })).unwrap();
-        assert_eq!(read_audio_file(&path).unwrap(), Pcm { rate: 22050, channels: 1, samples });
+        let samples: Vec<f32> = (0..5000)
+            .map(|i| ((i * 37 % 4001) - 2000) as f32 / 32768.0)
+            .collect();
+        std::fs::write(
+            &path,
+            wav_s16(&Waveform {
+                rate: 22050,
+                samples: samples.clone(),
+            }),
+        )
+        .unwrap();
+        assert_eq!(
+            read_audio_file(&path).unwrap(),
+            Pcm {
+                rate: 22050,
+                channels: 1,
+                samples
+            }
+        );
     }
 
     #[test]
     fn missing_empty_and_foreign_files_have_their_words() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(read_audio_file(&folder.path().join("none.wav")).unwrap_err().reason(), "not_found");
+        assert_eq!(
+            read_audio_file(&folder.path().join("none.wav"))
+                .unwrap_err()
+                .reason(),
+            "not_found"
+        );
         assert_eq!(read_audio_file(folder.path()).unwrap_err().reason(), "unreadable");
         for content in [&b""[..], b"hello, this is a letter", &[0xff; 300]] {
             let path = folder.path().join("x.wav");
             std::fs::write(&path, content).unwrap();
-            assert_eq!(read_audio_file(&path).unwrap_err().reason(), "unreadable", "{content:?}");
+            assert_eq!(
+                read_audio_file(&path).unwrap_err().reason(),
+                "unreadable",
+                "{content:?}"
+            );
         }
     }
 }

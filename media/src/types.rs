@@ -69,7 +69,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_pixels: 8192 * 4320, max_seconds: 600.0, stall: Duration::from_secs(30) }
+        Self {
+            max_pixels: 8192 * 4320,
+            max_seconds: 600.0,
+            stall: Duration::from_secs(30),
+        }
     }
 }
 

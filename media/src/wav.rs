@@ -42,7 +42,9 @@ mod tests {
 
     #[test]
     fn loud_and_broken_samples_stay_in_range() {
-        let got: Vec<i16> = [1.0, -1.0, 2.0, -9.0, f32::NAN, f32::INFINITY, 0.5].map(to_s16).to_vec();
+        let got: Vec<i16> = [1.0, -1.0, 2.0, -9.0, f32::NAN, f32::INFINITY, 0.5]
+            .map(to_s16)
+            .to_vec();
         assert_eq!(got, [32767, -32768, 32767, -32768, 0, 32767, 16384]);
     }
 

@@ -2,10 +2,10 @@
 
 use crate::identity::identity;
 use crate::{Error, Limits, Span};
-use ffmpeg_next as ff;
 use ff::ffi;
 use ff::format::context::{Input, StreamIo};
 use ff::format::stream::Disposition;
+use ffmpeg_next as ff;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -30,16 +30,24 @@ pub(super) struct Clock {
 
 impl Clock {
     fn new(stall: Duration) -> Self {
-        Self { base: Instant::now(), touched: Arc::default(), stall }
+        Self {
+            base: Instant::now(),
+            touched: Arc::default(),
+            stall,
+        }
     }
 
     /// Something moved.
     pub(super) fn touch(&self) {
-        self.touched.store(self.base.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.touched
+            .store(self.base.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
     fn expired(&self) -> bool {
-        let idle = self.base.elapsed().saturating_sub(Duration::from_millis(self.touched.load(Ordering::Relaxed)));
+        let idle = self
+            .base
+            .elapsed()
+            .saturating_sub(Duration::from_millis(self.touched.load(Ordering::Relaxed)));
         idle > self.stall
     }
 }
@@ -85,8 +93,6 @@ pub(super) struct Track {
     pub(super) tick: f64,
     /// First timestamp, seconds on the file's own clock.
     pub(super) start: Option<f64>,
-    /// Declared length, seconds.
-    pub(super) seconds: Option<f64>,
     /// Frame rate (pictures only), reduced.
     pub(super) fps: (i64, i64),
 }
@@ -100,15 +106,27 @@ impl Media {
             return Err(Error::unreadable(path, "is not a file"));
         }
         let mut file = File::open(path).map_err(|error| Error::not_found(path, &error))?;
-        let (bytes, identity) = identity(&mut file).map_err(|error| Error::unreadable(path, error.to_string()))?;
+        let (bytes, identity) =
+            identity(&mut file).map_err(|error| Error::unreadable(path, error.to_string()))?;
         if bytes == 0 {
             return Err(Error::unreadable(path, "is empty"));
         }
         let clock = Clock::new(limits.stall);
-        let stream = StreamIo::from_read_seek(Guarded { file, clock: clock.clone() });
+        let stream = StreamIo::from_read_seek(Guarded {
+            file,
+            clock: clock.clone(),
+        });
         let stream = stream.map_err(|error| Error::unreadable(path, error.to_string()))?;
         let input = open_input(stream, limits).map_err(|refusal| refusal.explain(path, &clock))?;
-        let media = Self { path: path.into(), input, clock, limits: *limits, bytes, identity, damaged: 0 };
+        let media = Self {
+            path: path.into(),
+            input,
+            clock,
+            limits: *limits,
+            bytes,
+            identity,
+            damaged: 0,
+        };
         media.check_length(span)?;
         Ok(media)
     }
@@ -120,7 +138,9 @@ impl Media {
     }
 
     fn check_length(&self, span: &Span) -> Result<(), Error> {
-        let Some(declared) = self.declared() else { return Ok(()) };
+        let Some(declared) = self.declared() else {
+            return Ok(());
+        };
         let end = span.end.unwrap_or(declared).min(declared);
         self.check_seconds(end - span.start.unwrap_or(0.0))
     }
@@ -128,7 +148,11 @@ impl Media {
     /// Fails when a clip of this length is over the limit.
     pub(super) fn check_seconds(&self, seconds: f64) -> Result<(), Error> {
         if seconds > self.limits.max_seconds {
-            return Err(Error::TooLong { path: self.path.clone(), seconds, limit: self.limits.max_seconds });
+            return Err(Error::TooLong {
+                path: self.path.clone(),
+                seconds,
+                limit: self.limits.max_seconds,
+            });
         }
         Ok(())
     }
@@ -145,14 +169,23 @@ impl Media {
 
     fn pick(&self, kind: ff::media::Type) -> Option<Track> {
         let best = self.input.streams().best(kind).map(|stream| stream.index());
-        let all = self.input.streams().filter(|stream| stream.parameters().medium() == kind).map(|s| s.index());
-        best.into_iter().chain(all).find_map(|index| self.track(index, kind))
+        let all = self
+            .input
+            .streams()
+            .filter(|stream| stream.parameters().medium() == kind)
+            .map(|s| s.index());
+        best.into_iter()
+            .chain(all)
+            .find_map(|index| self.track(index, kind))
     }
 
     fn track(&self, index: usize, kind: ff::media::Type) -> Option<Track> {
         let stream = self.input.stream(index)?;
-        let still = Disposition::ATTACHED_PIC | Disposition::TIMED_THUMBNAILS;
-        let fps = [stream.avg_frame_rate(), stream.rate()].into_iter().find_map(positive).unwrap_or((0, 1));
+        let still = Disposition::ATTACHED_PIC;
+        let fps = [stream.avg_frame_rate(), stream.rate()]
+            .into_iter()
+            .find_map(positive)
+            .unwrap_or((0, 1));
         if kind == ff::media::Type::Video && (fps.0 == 0 || stream.disposition().intersects(still)) {
             return None;
         }
@@ -162,7 +195,6 @@ impl Media {
             index,
             tick,
             start: seconds(stream.start_time()),
-            seconds: seconds(stream.duration()).filter(|&s| s > 0.0),
             fps,
         };
         (tick > 0.0).then_some(track)
@@ -202,7 +234,10 @@ impl Media {
     /// Fails once nothing has moved for the limit's `stall`.
     pub(super) fn check_clock(&self) -> Result<(), Error> {
         if self.clock.expired() {
-            return Err(Error::Stalled { path: self.path.clone(), seconds: self.limits.stall.as_secs_f64() });
+            return Err(Error::Stalled {
+                path: self.path.clone(),
+                seconds: self.limits.stall.as_secs_f64(),
+            });
         }
         Ok(())
     }
@@ -210,7 +245,7 @@ impl Media {
     /// Moves to the last key frame before `seconds` on the file's own clock; whether that worked.
     pub(super) fn seek(&mut self, seconds: f64) -> bool {
         let target = (seconds * f64::from(ffi::AV_TIME_BASE)) as i64;
-        self.input.seek(target, ..=target).is_ok()
+        self.input.seek(target, ..target).is_ok()
     }
 }
 
@@ -234,26 +269,38 @@ enum Refusal {
 impl Refusal {
     fn explain(self, path: &Path, clock: &Clock) -> Error {
         if clock.expired() {
-            return Error::Stalled { path: path.into(), seconds: clock.stall.as_secs_f64() };
+            return Error::Stalled {
+                path: path.into(),
+                seconds: clock.stall.as_secs_f64(),
+            };
         }
         match self {
             Self::Pixels(pixels) => too_large(path, pixels),
-            Self::Code(code) if code == ffi::AVERROR(ffi::EINVAL) => {
-                Error::Unsupported { path: path.into(), message: "is in a container that is not read here".into() }
+            Self::Code(code) if code == ffi::AVERROR(ffi::EINVAL) => Error::Unsupported {
+                path: path.into(),
+                message: "is in a container that is not read here".into(),
+            },
+            Self::Code(code) => {
+                Error::unreadable(path, format!("cannot be read ({})", ff::Error::from(code)))
             }
-            Self::Code(code) => Error::unreadable(path, format!("cannot be read ({})", ff::Error::from(code))),
         }
     }
 }
 
 /// The error for pictures beyond the limit.
 pub(super) fn too_large(path: &Path, pixels: u64) -> Error {
-    Error::TooLarge { path: path.into(), message: format!("has pictures of {pixels} pixels") }
+    Error::TooLarge {
+        path: path.into(),
+        message: format!("has pictures of {pixels} pixels"),
+    }
 }
 
 /// `avformat_open_input` and `avformat_find_stream_info` with what the safe wrapper cannot pass on: the largest
 /// picture that the probing decoders may allocate.
-#[expect(unsafe_code, reason = "the wrapper's open functions give no options to the probing decoders")]
+#[expect(
+    unsafe_code,
+    reason = "the wrapper's open functions give no options to the probing decoders"
+)]
 fn open_input(mut stream: StreamIo, limits: &Limits) -> Result<Input, Refusal> {
     let options = [
         ("format_whitelist", CONTAINERS),
@@ -273,7 +320,8 @@ fn open_input(mut stream: StreamIo, limits: &Limits) -> Result<Input, Refusal> {
         (*context).pb = stream.as_mut_ptr();
         (*context).flags |= ffi::AVFMT_FLAG_CUSTOM_IO;
         let mut dictionary = ff::Dictionary::from_iter(options).disown();
-        let code = ffi::avformat_open_input(&mut context, std::ptr::null(), std::ptr::null(), &mut dictionary);
+        let code =
+            ffi::avformat_open_input(&mut context, std::ptr::null(), std::ptr::null(), &mut dictionary);
         drop(ff::Dictionary::own(dictionary));
         if code < 0 {
             return Err(Refusal::Code(code));
@@ -298,14 +346,22 @@ fn find_streams(input: &mut Input, limits: &Limits) -> Result<(), Refusal> {
     let code = unsafe {
         let mut raw: Vec<_> = options.drain(..).map(|dictionary| dictionary.disown()).collect();
         let code = ffi::avformat_find_stream_info(input.as_mut_ptr(), raw.as_mut_ptr());
-        raw.into_iter().for_each(|dictionary| drop(ff::Dictionary::own(dictionary)));
+        raw.into_iter()
+            .for_each(|dictionary| drop(ff::Dictionary::own(dictionary)));
         code
     };
-    if code < 0 { Err(Refusal::Code(code)) } else { Ok(()) }
+    if code < 0 {
+        Err(Refusal::Code(code))
+    } else {
+        Ok(())
+    }
 }
 
 /// Sizes that the container (or the probing) names, before a decoder of ours exists.
-#[expect(unsafe_code, reason = "the wrapper does not show the size in the codec parameters")]
+#[expect(
+    unsafe_code,
+    reason = "the wrapper does not show the size in the codec parameters"
+)]
 fn check_pixels(input: &Input, limits: &Limits) -> Result<(), Refusal> {
     for stream in input.streams() {
         let parameters = stream.parameters();

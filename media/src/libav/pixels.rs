@@ -32,7 +32,13 @@ impl Painter {
     /// `rotation`: clockwise, 0, 90, 180 or 270.
     pub(super) fn new(rotation: u32) -> Self {
         let rgb = ff::frame::Video::empty();
-        Self { rotation, size: None, scaler: None, rgb, image: Image::default() }
+        Self {
+            rotation,
+            size: None,
+            scaler: None,
+            rgb,
+            image: Image::default(),
+        }
     }
 
     /// Converts one frame; the picture stays valid until the next call.
@@ -55,7 +61,11 @@ impl Painter {
     fn turn(&mut self, width: usize, height: usize) {
         let (rows, stride) = (self.rgb.data(0), self.rgb.stride(0));
         let image = &mut self.image;
-        (image.width, image.height) = if self.rotation % 180 == 0 { (width, height) } else { (height, width) };
+        (image.width, image.height) = if self.rotation % 180 == 0 {
+            (width, height)
+        } else {
+            (height, width)
+        };
         image.data.resize(width * height * 3, 0);
         if self.rotation == 0 {
             for (to, from) in image.data.chunks_exact_mut(width * 3).zip(rows.chunks(stride)) {
@@ -86,20 +96,43 @@ fn form(frame: &ff::frame::Video) -> Form {
     );
     let matrix = ffi::AVColorSpace::from(frame.color_space()) as i32;
     let full = jpeg || frame.color_range() == ff::color::Range::JPEG;
-    Form { format, width: frame.width(), height: frame.height(), matrix, full }
+    Form {
+        format,
+        width: frame.width(),
+        height: frame.height(),
+        matrix,
+        full,
+    }
 }
 
 /// A bicubic converter to RGB24 with the matrix and range of the source; BT.601 limited when untagged.
 #[expect(unsafe_code, reason = "the wrapper cannot set the colour matrix")]
 fn scaler(form: &Form, width: u32, height: u32) -> Result<scaling::Context, ff::Error> {
     let flags = scaling::Flags::BICUBIC;
-    let mut context = scaling::Context::get(form.format, form.width, form.height, Pixel::RGB24, width, height, flags)?;
+    let mut context = scaling::Context::get(
+        form.format,
+        form.width,
+        form.height,
+        Pixel::RGB24,
+        width,
+        height,
+        flags,
+    )?;
     // SAFETY: the context is live; the coefficient tables are static, and unknown matrices give the default one.
     // The result is ignored because RGB and grey sources have no matrix to set.
     unsafe {
         let table = ffi::sws_getCoefficients(form.matrix);
         let plain = ffi::sws_getCoefficients(ffi::SWS_CS_DEFAULT);
-        ffi::sws_setColorspaceDetails(context.as_mut_ptr(), table, i32::from(form.full), plain, 1, 0, 1 << 16, 1 << 16);
+        ffi::sws_setColorspaceDetails(
+            context.as_mut_ptr(),
+            table,
+            i32::from(form.full),
+            plain,
+            1,
+            0,
+            1 << 16,
+            1 << 16,
+        );
     }
     Ok(context)
 }

@@ -22,14 +22,19 @@ pub fn probe(path: &Path, span: &Span, limits: &Limits) -> Result<MediaInfo, Err
     let (video, audio) = (media.video(), media.audio());
     let mut count = video.map(|track| Count::open(&media, track, span)).transpose()?;
     let mut meter = Meter::default();
-    let mut sound = audio.map(|track| Sound::open(&media, track, span, None)).transpose()?;
+    let mut sound = audio
+        .map(|track| Sound::open(&media, track, span, None))
+        .transpose()?;
     if let Some(start) = span.start.filter(|&start| start > 1.0) {
         media.seek(media.origin() + start - 1.0);
     }
     let mut packets_end = f64::NEG_INFINITY;
     while let Some(packet) = media.next()? {
         packets_end = packets_end.max(packet_end(&media, &packet));
-        if let Some(count) = count.as_mut().filter(|count| count.track.index == packet.stream()) {
+        if let Some(count) = count
+            .as_mut()
+            .filter(|count| count.track.index == packet.stream())
+        {
             count.take(&media, &packet)?;
             media.clock.touch();
         }
@@ -48,14 +53,27 @@ pub fn probe(path: &Path, span: &Span, limits: &Limits) -> Result<MediaInfo, Err
         (Some(sound), Some(track)) => finish_sound(&media, sound, track, meter)?,
         _ => None,
     };
-    Ok(MediaInfo { video, audio, bytes: media.bytes, identity: media.identity })
+    Ok(MediaInfo {
+        video,
+        audio,
+        bytes: media.bytes,
+        identity: media.identity,
+    })
 }
 
 fn codec_name(media: &Media, track: Track) -> String {
-    media.input.stream(track.index).map_or_else(String::new, |stream| stream.parameters().id().name().to_string())
+    media
+        .input
+        .stream(track.index)
+        .map_or_else(String::new, |stream| stream.parameters().id().name().to_string())
 }
 
-fn finish_sound(media: &Media, mut sound: Sound, track: Track, mut meter: Meter) -> Result<Option<AudioInfo>, Error> {
+fn finish_sound(
+    media: &Media,
+    mut sound: Sound,
+    track: Track,
+    mut meter: Meter,
+) -> Result<Option<AudioInfo>, Error> {
     sound.push(media, None, &mut |form, block| meter.add(form, block))?;
     let form = match sound.check(media) {
         Ok(form) => form,
@@ -86,12 +104,22 @@ impl Meter {
             let mode = Mode::I | Mode::HISTOGRAM;
             self.ebu = EbuR128::new(form.channels().into(), form.rate(), mode).ok();
         }
-        self.peak = block.iter().map(|v| v.abs()).filter(|v| v.is_finite()).fold(self.peak, f32::max);
-        self.ebu.as_mut().map_or(Ok(()), |ebu| ebu.add_frames_f32(block).map_err(invalid))
+        self.peak = block
+            .iter()
+            .map(|v| v.abs())
+            .filter(|v| v.is_finite())
+            .fold(self.peak, f32::max);
+        self.ebu
+            .as_mut()
+            .map_or(Ok(()), |ebu| ebu.add_frames_f32(block).map_err(invalid))
     }
 
     fn loudness(&self) -> Option<f64> {
-        self.ebu.as_ref()?.loudness_global().ok().filter(|loudness| loudness.is_finite())
+        self.ebu
+            .as_ref()?
+            .loudness_global()
+            .ok()
+            .filter(|loudness| loudness.is_finite())
     }
 }
 
@@ -143,7 +171,9 @@ impl Count {
         }
         self.times.push(time);
         let length = packet.duration() as f64 * self.track.tick;
-        self.last_end = self.last_end.max(time + if length > 0.0 { length } else { self.step() });
+        self.last_end = self
+            .last_end
+            .max(time + if length > 0.0 { length } else { self.step() });
         let first = self.times.first().copied().unwrap_or(time);
         media.check_seconds(time - first)?;
         media.check_seconds(self.times.len() as f64 / MAX_RATE)
@@ -151,13 +181,21 @@ impl Count {
 
     /// VP8 packets that only change references are never shown (RFC 6386, 9.1: bit 4 of the frame tag).
     fn hidden(&self, packet: &ff::Packet) -> bool {
-        self.codec == "vp8" && packet.data().and_then(|data| data.first()).is_some_and(|byte| byte & 0x10 == 0)
+        self.codec == "vp8"
+            && packet
+                .data()
+                .and_then(|data| data.first())
+                .is_some_and(|byte| byte & 0x10 == 0)
     }
 
     fn first_picture(&mut self, media: &Media, packet: Option<&ff::Packet>) -> Result<(), Error> {
-        let Some(pictures) = &mut self.pictures else { return Ok(()) };
+        let Some(pictures) = &mut self.pictures else {
+            return Ok(());
+        };
         pictures.send(packet);
-        let size = pictures.next(media)?.map(|(image, _)| (image.width as u32, image.height as u32));
+        let size = pictures
+            .next(media)?
+            .map(|(image, _)| (image.width as u32, image.height as u32));
         pictures.check_losses(media, packet.is_none() && size.is_none())?;
         if size.is_some() {
             self.size = size;
@@ -198,7 +236,9 @@ impl Count {
 fn uneven(times: &[f64], tick: f64) -> bool {
     let mut steps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     steps.sort_by(f64::total_cmp);
-    let Some(&usual) = steps.get(steps.len() / 2) else { return false };
+    let Some(&usual) = steps.get(steps.len() / 2) else {
+        return false;
+    };
     let slack = (usual * 0.2).max(tick * 2.0) + 1e-9;
     steps.iter().any(|step| (step - usual).abs() > slack)
 }
@@ -209,7 +249,9 @@ mod tests {
 
     #[test]
     fn rounding_to_milliseconds_is_no_variable_rate() {
-        let film: Vec<f64> = (0..100).map(|i| (f64::from(i) * 1000.0 / 24.0).round() / 1000.0).collect();
+        let film: Vec<f64> = (0..100)
+            .map(|i| (f64::from(i) * 1000.0 / 24.0).round() / 1000.0)
+            .collect();
         assert!(!uneven(&film, 0.001));
         let mut gap = film.clone();
         gap.remove(50);

@@ -19,7 +19,10 @@ const MAX_SAMPLES: usize = 1 << 28;
 /// timestamps are not filled. A part of a file is decoded from half a second before it.
 pub fn read_audio_16k(path: &Path, span: &Span, limits: &Limits) -> Result<Waveform, Error> {
     let pcm = read(path, span, limits, Some(Form::Speech))?;
-    Ok(Waveform { rate: pcm.rate, samples: pcm.samples })
+    Ok(Waveform {
+        rate: pcm.rate,
+        samples: pcm.samples,
+    })
 }
 
 /// The sound with its own rate and channels (those of its first frame), placed as in [`read_audio_16k`].
@@ -29,7 +32,9 @@ pub fn read_audio(path: &Path, span: &Span, limits: &Limits) -> Result<Pcm, Erro
 
 fn read(path: &Path, span: &Span, limits: &Limits, form: Option<Form>) -> Result<Pcm, Error> {
     let mut media = Media::open(path, span, limits)?;
-    let track = media.audio().ok_or_else(|| Error::NoAudio { path: path.into() })?;
+    let track = media
+        .audio()
+        .ok_or_else(|| Error::NoAudio { path: path.into() })?;
     let mut sound = Sound::open(&media, track, span, form)?;
     let start = span.start.unwrap_or(0.0);
     if start > PREROLL {
@@ -42,13 +47,17 @@ fn read(path: &Path, span: &Span, limits: &Limits, form: Option<Form>) -> Result
         if packet.stream() != track.index {
             continue;
         }
-        sound.push(&media, Some(&packet), &mut |_, block| keep(&media, &mut pcm.samples, block))?;
+        sound.push(&media, Some(&packet), &mut |_, block| {
+            keep(&media, &mut pcm.samples, block)
+        })?;
         media.clock.touch();
         if sound.over() {
             break;
         }
     }
-    sound.push(&media, None, &mut |_, block| keep(&media, &mut pcm.samples, block))?;
+    sound.push(&media, None, &mut |_, block| {
+        keep(&media, &mut pcm.samples, block)
+    })?;
     if span.end.is_none() {
         check_truncated(&media, packets_end)?;
     }
@@ -60,7 +69,10 @@ fn read(path: &Path, span: &Span, limits: &Limits, form: Option<Form>) -> Result
 fn keep(media: &Media, samples: &mut Vec<f32>, block: &[f32]) -> Result<(), Error> {
     if samples.len() + block.len() > MAX_SAMPLES {
         let message = format!("has more than {MAX_SAMPLES} samples of sound");
-        return Err(Error::TooLarge { path: media.path.clone(), message });
+        return Err(Error::TooLarge {
+            path: media.path.clone(),
+            message,
+        });
     }
     samples.extend_from_slice(block);
     Ok(())
@@ -88,8 +100,15 @@ pub(super) struct Sound {
 }
 
 impl Sound {
-    pub(super) fn open(media: &Media, track: Track, span: &Span, wanted: Option<Form>) -> Result<Self, Error> {
-        let stream = media.input.stream(track.index).ok_or_else(|| Error::NoAudio { path: media.path.clone() })?;
+    pub(super) fn open(
+        media: &Media,
+        track: Track,
+        span: &Span,
+        wanted: Option<Form>,
+    ) -> Result<Self, Error> {
+        let stream = media.input.stream(track.index).ok_or_else(|| Error::NoAudio {
+            path: media.path.clone(),
+        })?;
         let decoder = decoder(media, &stream)?.audio();
         let decoder = decoder.map_err(|error| Error::unreadable(&media.path, format!("sound: {error}")))?;
         let origin = media.origin();
@@ -115,7 +134,12 @@ impl Sound {
     }
 
     /// Decodes a packet (none: the rest) and hands on what belongs to the clip.
-    pub(super) fn push(&mut self, media: &Media, packet: Option<&ff::Packet>, sink: &mut Sink<'_>) -> Result<(), Error> {
+    pub(super) fn push(
+        &mut self,
+        media: &Media,
+        packet: Option<&ff::Packet>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Error> {
         let sent = match packet {
             Some(packet) => self.decoder.send_packet(packet),
             None => self.decoder.send_eof(),
@@ -127,7 +151,12 @@ impl Sound {
         loop {
             match self.decoder.receive_frame(&mut self.frame) {
                 Ok(()) => self.take(media, sink)?,
-                Err(ff::Error::Eof | ff::Error::Other { errno: ff::util::error::EAGAIN }) => break,
+                Err(
+                    ff::Error::Eof
+                    | ff::Error::Other {
+                        errno: ff::util::error::EAGAIN,
+                    },
+                ) => break,
                 Err(_) => {
                     self.lost += 1;
                     break;
@@ -135,7 +164,9 @@ impl Sound {
             }
         }
         media.check_clock()?;
-        let Some((form, mut converter)) = self.converter.take_if(|_| packet.is_none()) else { return Ok(()) };
+        let Some((form, mut converter)) = self.converter.take_if(|_| packet.is_none()) else {
+            return Ok(());
+        };
         let rest = converter.flush().map_err(|error| sound_error(media, error))?;
         self.hand(media, form, rest, sink)?;
         self.converter = Some((form, converter));
@@ -157,7 +188,10 @@ impl Sound {
 
     /// The first frame decides the form and where the sound lies against the clip's start.
     fn begin(&mut self, media: &Media, sink: &mut Sink<'_>) -> Result<(Form, Converter), Error> {
-        let full = Form::Full { rate: self.frame.rate().max(1), channels: self.frame.channels().max(1) };
+        let full = Form::Full {
+            rate: self.frame.rate().max(1),
+            channels: self.frame.channels().max(1),
+        };
         let form = self.wanted.unwrap_or(full);
         let ticks = self.frame.timestamp().map(|ticks| ticks as f64 * self.track.tick);
         let first = ticks.or(self.track.start).unwrap_or(self.zero);
@@ -169,7 +203,12 @@ impl Sound {
         media.check_seconds(lead)?;
         self.skip = (-lead * rate).round().max(0.0) as u64;
         let silence = (lead * rate).round().max(0.0) as usize;
-        self.hand(media, form, &vec![0.0; silence.min(MAX_SAMPLES) * usize::from(form.channels())], sink)?;
+        self.hand(
+            media,
+            form,
+            &vec![0.0; silence.min(MAX_SAMPLES) * usize::from(form.channels())],
+            sink,
+        )?;
         Ok((form, Converter::new(form)))
     }
 
@@ -185,7 +224,10 @@ impl Sound {
         if take == 0 {
             return Ok(());
         }
-        sink(form, &block[skip as usize * channels..(skip + take) as usize * channels])
+        sink(
+            form,
+            &block[skip as usize * channels..(skip + take) as usize * channels],
+        )
     }
 
     /// The form of what was handed on; fails when nothing could be decoded or too much was lost
@@ -194,7 +236,9 @@ impl Sound {
         let share = self.lost > 2 && self.lost * 20 > self.sent;
         match &self.converter {
             Some((form, _)) if !share => Ok(*form),
-            None if self.sent == 0 => Err(Error::NoAudio { path: media.path.clone() }),
+            None if self.sent == 0 => Err(Error::NoAudio {
+                path: media.path.clone(),
+            }),
             _ => {
                 let message = format!("{} of {} packets of sound are damaged", self.lost, self.sent);
                 Err(Error::unreadable(&media.path, message))

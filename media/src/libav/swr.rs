@@ -60,7 +60,12 @@ pub(super) struct Converter {
 
 impl Converter {
     pub(super) fn new(form: Form) -> Self {
-        Self { form, context: None, words: Vec::new(), out: Vec::new() }
+        Self {
+            form,
+            context: None,
+            words: Vec::new(),
+            out: Vec::new(),
+        }
     }
 
     /// Converts a frame; what comes out stays valid until the next call.
@@ -89,9 +94,14 @@ impl Converter {
     }
 
     /// Runs the converter once and appends to `out`; returns the frames that came.
-    #[expect(unsafe_code, reason = "the wrapper's run() refuses unordered channel layouts and allocates a frame per call")]
+    #[expect(
+        unsafe_code,
+        reason = "the wrapper's run() refuses unordered channel layouts and allocates a frame per call"
+    )]
     fn step(&mut self, frame: Option<&ff::frame::Audio>) -> Result<usize, ff::Error> {
-        let Some((_, context)) = &mut self.context else { return Ok(0) };
+        let Some((_, context)) = &mut self.context else {
+            return Ok(0);
+        };
         let count = frame.map_or(0, ff::frame::Audio::samples) as i32;
         let channels = usize::from(self.form.channels());
         // SAFETY: the context is live. The output buffer has room for `room` frames of all channels in the packed
@@ -100,7 +110,8 @@ impl Converter {
         let got = unsafe {
             let room = ffi::swr_get_out_samples(context.as_mut_ptr(), count).max(0) + 32;
             let length = room as usize * channels;
-            self.words.resize(if self.form == Form::Speech { length } else { 0 }, 0);
+            self.words
+                .resize(if self.form == Form::Speech { length } else { 0 }, 0);
             let before = self.out.len();
             self.out.resize(before + length, 0.0);
             let mut target = match self.form {
@@ -113,11 +124,16 @@ impl Converter {
             self.out.truncate(before + frames * channels);
             if self.form == Form::Speech {
                 self.out.truncate(before);
-                self.out.extend(self.words[..frames].iter().map(|&word| f32::from(word) / 32768.0));
+                self.out
+                    .extend(self.words[..frames].iter().map(|&word| f32::from(word) / 32768.0));
             }
             got
         };
-        if got < 0 { Err(ff::Error::from(got)) } else { Ok(got as usize) }
+        if got < 0 {
+            Err(ff::Error::from(got))
+        } else {
+            Ok(got as usize)
+        }
     }
 }
 
@@ -127,7 +143,11 @@ fn source(frame: &ff::frame::Audio) -> Result<Source, ff::Error> {
         return Err(ff::Error::InvalidData);
     }
     let given = frame.channel_layout();
-    let layout = if given.channels() == i32::from(channels) { given } else { ChannelLayout::default(channels.into()) };
+    let layout = if given.channels() == i32::from(channels) {
+        given
+    } else {
+        ChannelLayout::default(channels.into())
+    };
     Ok((frame.format(), rate, layout.bits(), channels))
 }
 

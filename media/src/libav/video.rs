@@ -43,10 +43,17 @@ fn pass(
     on: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
 ) -> Result<Option<u64>, Error> {
     let mut media = Media::open(path, span, limits)?;
-    let track = media.video().ok_or_else(|| Error::NoVideo { path: path.into() })?;
+    let track = media
+        .video()
+        .ok_or_else(|| Error::NoVideo { path: path.into() })?;
     let mut pictures = Pictures::open(&media, track)?;
     let start = span.start.unwrap_or(0.0).max(0.0);
-    let mut clip = Clip { zero: media.origin() + start, end: span.end.map(|end| end - start), index: 0, last: None };
+    let mut clip = Clip {
+        zero: media.origin() + start,
+        end: span.end.map(|end| end - start),
+        index: 0,
+        last: None,
+    };
     let sought = seek && start > 0.0 && media.seek(clip.zero);
     let mut packets_end: f64 = f64::NEG_INFINITY;
     let mut open = true;
@@ -125,7 +132,11 @@ impl Clip {
         }
         media.check_seconds(seconds)?;
         media.check_seconds(self.index as f64 / MAX_RATE)?;
-        let flow = on(Frame { image, index: self.index, seconds: seconds.max(0.0) });
+        let flow = on(Frame {
+            image,
+            index: self.index,
+            seconds: seconds.max(0.0),
+        });
         media.clock.touch();
         self.index += 1;
         Ok(flow)
@@ -134,8 +145,13 @@ impl Clip {
 
 /// End of a packet on the file's own clock, seconds; minus infinity when it has no time.
 pub(super) fn packet_end(media: &Media, packet: &ff::Packet) -> f64 {
-    let Some(stream) = media.input.stream(packet.stream()) else { return f64::NEG_INFINITY };
-    let known = matches!(stream.parameters().medium(), ff::media::Type::Video | ff::media::Type::Audio);
+    let Some(stream) = media.input.stream(packet.stream()) else {
+        return f64::NEG_INFINITY;
+    };
+    let known = matches!(
+        stream.parameters().medium(),
+        ff::media::Type::Video | ff::media::Type::Audio
+    );
     let time = packet.pts().or_else(|| packet.dts()).filter(|_| known);
     time.map_or(f64::NEG_INFINITY, |time| {
         time.saturating_add(packet.duration().max(0)) as f64 * f64::from(stream.time_base())
@@ -144,7 +160,9 @@ pub(super) fn packet_end(media: &Media, packet: &ff::Packet) -> f64 {
 
 /// Fails when the packets end clearly (by over 0.5 s and 10 %) before the declared length.
 pub(super) fn check_truncated(media: &Media, packets_end: f64) -> Result<(), Error> {
-    let Some(declared) = media.declared() else { return Ok(()) };
+    let Some(declared) = media.declared() else {
+        return Ok(());
+    };
     let begin = media.begin();
     let seconds = (packets_end - begin).max(0.0);
     if declared - seconds > (declared * 0.1).max(0.5) {
@@ -168,12 +186,24 @@ pub(super) struct Pictures {
 
 impl Pictures {
     pub(super) fn open(media: &Media, track: Track) -> Result<Self, Error> {
-        let stream = media.input.stream(track.index).ok_or_else(|| Error::NoVideo { path: media.path.clone() })?;
+        let stream = media.input.stream(track.index).ok_or_else(|| Error::NoVideo {
+            path: media.path.clone(),
+        })?;
         let rotation = rotation(&stream);
         let decoder = decoder(media, &stream)?.video();
-        let decoder = decoder.map_err(|error| Error::unreadable(&media.path, format!("pictures: {error}")))?;
+        let decoder =
+            decoder.map_err(|error| Error::unreadable(&media.path, format!("pictures: {error}")))?;
         let (frame, painter) = (ff::frame::Video::empty(), Painter::new(rotation));
-        Ok(Self { decoder, frame, painter, track, sent: 0, lost: 0, last: None, drained: false })
+        Ok(Self {
+            decoder,
+            frame,
+            painter,
+            track,
+            sent: 0,
+            lost: 0,
+            last: None,
+            drained: false,
+        })
     }
 
     /// Gives the decoder a packet, or tells it that there are no more.
@@ -195,7 +225,13 @@ impl Pictures {
             return Ok(None);
         }
         if let Err(error) = self.decoder.receive_frame(&mut self.frame) {
-            let waits = matches!(error, ff::Error::Eof | ff::Error::Other { errno: ff::util::error::EAGAIN });
+            let waits = matches!(
+                error,
+                ff::Error::Eof
+                    | ff::Error::Other {
+                        errno: ff::util::error::EAGAIN
+                    }
+            );
             self.lost += u64::from(!waits);
             self.drained = true;
             return Ok(None);
@@ -241,7 +277,11 @@ impl Pictures {
 pub(super) fn decoder(media: &Media, stream: &ff::Stream<'_>) -> Result<ff::decoder::Opened, Error> {
     let unreadable = |error: ff::Error| Error::unreadable(&media.path, error.to_string());
     let mut context = ff::codec::Context::from_parameters(stream.parameters()).map_err(unreadable)?;
-    context.set_threading(ff::threading::Config { kind: ff::threading::Type::Frame, count: 1, ..Default::default() });
+    context.set_threading(ff::threading::Config {
+        kind: ff::threading::Type::Frame,
+        count: 1,
+        ..Default::default()
+    });
     let codec = ff::decoder::find(context.id()).ok_or_else(|| Error::Unsupported {
         path: media.path.clone(),
         message: format!("no decoder for {}", context.id().name()),
@@ -249,31 +289,56 @@ pub(super) fn decoder(media: &Media, stream: &ff::Stream<'_>) -> Result<ff::deco
     let mut decoder = context.decoder();
     decoder.set_packet_time_base(stream.time_base());
     let pixels = media.limits.max_pixels.min(i32::MAX as u64).to_string();
-    decoder.open_as_with(codec, ff::Dictionary::from_iter([("max_pixels", pixels.as_str())])).map_err(unreadable)
+    decoder
+        .open_as_with(
+            codec,
+            ff::Dictionary::from_iter([("max_pixels", pixels.as_str())]),
+        )
+        .map_err(unreadable)
 }
 
 /// Clockwise turn of the stored pictures, from the display matrix or the older `rotate` tag.
 pub(super) fn rotation(stream: &ff::Stream<'_>) -> u32 {
-    let matrix = stream.side_data().find(|data| data.kind() == ff::packet::side_data::Type::DisplayMatrix);
+    let matrix = stream
+        .side_data()
+        .find(|data| data.kind() == ff::packet::side_data::Type::DisplayMatrix);
     let degrees = match matrix {
         Some(data) => matrix_degrees(data.data()),
-        None => stream.metadata().get("rotate").and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0),
+        None => stream
+            .metadata()
+            .get("rotate")
+            .and_then(|text| text.parse::<f64>().ok())
+            .unwrap_or(0.0),
     };
-    let quarter = if degrees.is_finite() { (degrees / 90.0).round() as i64 } else { 0 };
+    let quarter = if degrees.is_finite() {
+        (degrees / 90.0).round() as i64
+    } else {
+        0
+    };
     quarter.rem_euclid(4) as u32 * 90
 }
 
 /// libavutil/display.c: the angle of the first row (native-endian 16.16 numbers).
 fn matrix_degrees(bytes: &[u8]) -> f64 {
-    let value = |i: usize| bytes.get(i * 4..i * 4 + 4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
+    let value = |i: usize| {
+        bytes
+            .get(i * 4..i * 4 + 4)
+            .and_then(|b| b.try_into().ok())
+            .map_or(0, i32::from_ne_bytes)
+    };
     f64::from(value(1)).atan2(f64::from(value(0))).to_degrees()
 }
 
 impl Media {
     /// Start of the file on its own clock, seconds.
     fn begin(&self) -> f64 {
-        let starts = self.input.streams().map(|stream| (stream.start_time(), f64::from(stream.time_base())));
-        let known = starts.filter(|(ticks, _)| *ticks != ffi::AV_NOPTS_VALUE).map(|(ticks, tick)| ticks as f64 * tick);
+        let starts = self
+            .input
+            .streams()
+            .map(|stream| (stream.start_time(), f64::from(stream.time_base())));
+        let known = starts
+            .filter(|(ticks, _)| *ticks != ffi::AV_NOPTS_VALUE)
+            .map(|(ticks, tick)| ticks as f64 * tick);
         let first = known.fold(f64::INFINITY, f64::min);
         if first.is_finite() { first } else { 0.0 }
     }
