@@ -88,11 +88,16 @@ fn interpolate(track: &[Detection]) -> ShotTrack {
         let steps = (pair[1].frame - pair[0].frame).max(0);
         for step in 0..steps {
             let share = step as f64 / steps as f64;
-            bbox.push(std::array::from_fn(|k| pair[0].bbox[k] + (pair[1].bbox[k] - pair[0].bbox[k]) * share));
+            bbox.push(std::array::from_fn(|k| {
+                pair[0].bbox[k] + (pair[1].bbox[k] - pair[0].bbox[k]) * share
+            }));
         }
     }
     bbox.extend(track.last().map(|last| last.bbox));
-    ShotTrack { first_frame: track.first().map_or(0, |first| first.frame), bbox }
+    ShotTrack {
+        first_frame: track.first().map_or(0, |first| first.frame),
+        bbox,
+    }
 }
 
 /// A face for [`embedding_tracker`].
@@ -114,12 +119,19 @@ pub fn embedding_tracker(frames: &[Vec<Seen>]) -> Vec<Vec<i64>> {
     let Some(anchor) = (0..frames.len()).max_by(|&a, &b| {
         let (x, y) = (&frames[a], &frames[b]);
         // The earliest of equals wins.
-        x.len().cmp(&y.len()).then(mean(x).total_cmp(&mean(y))).then(b.cmp(&a))
+        x.len()
+            .cmp(&y.len())
+            .then(mean(x).total_cmp(&mean(y)))
+            .then(b.cmp(&a))
     }) else {
         return ids;
     };
-    let mut last: Vec<(i64, &[f32])> =
-        frames[anchor].iter().enumerate().map(|(i, face)| (i as i64 + 1, face.embedding.as_slice())).collect();
+    let mut last: Vec<(i64, &[f32])> = frames[anchor]
+        .iter()
+        .enumerate()
+        .map(|(i, face)| (i as i64, face.embedding.as_slice()))
+        .collect();
+    // The reference counts from 0 but goes on after the count, so one number stays unused.
     let mut highest = last.len() as i64;
     for t in (0..=anchor).rev().chain(anchor..frames.len()) {
         sweep(&frames[t], &mut ids[t], &mut last, &mut highest);
@@ -181,7 +193,10 @@ mod tests {
                 bbox: serde_json::from_value(value["bbox"].clone()).unwrap(),
             };
             let list = case["detections"].as_array().unwrap();
-            let frames = list.iter().map(|f| f.as_array().unwrap().iter().map(detection).collect()).collect();
+            let frames = list
+                .iter()
+                .map(|f| f.as_array().unwrap().iter().map(detection).collect())
+                .collect();
             let tracks = track_shot(frames, &options);
             let want = case["tracks"].as_array().unwrap();
             assert_eq!(tracks.len(), want.len());
@@ -189,21 +204,33 @@ mod tests {
                 let boxes: Vec<[f64; 4]> = serde_json::from_value(want["bbox"].clone()).unwrap();
                 assert_eq!(got.first_frame, want["first_frame"].as_i64().unwrap());
                 assert_eq!(got.bbox.len(), boxes.len());
-                assert!(got.bbox.iter().flatten().zip(boxes.iter().flatten()).all(|(a, b)| (a - b).abs() < 1e-5));
+                assert!(
+                    got.bbox
+                        .iter()
+                        .flatten()
+                        .zip(boxes.iter().flatten())
+                        .all(|(a, b)| (a - b).abs() < 1e-5)
+                );
             }
         }
     }
 
     #[test]
     fn opens2v_gives_the_same_identities() {
-        for (i, case) in golden("face/embedding_tracker_cases.json").unwrap_or_default().iter().enumerate() {
+        for (i, case) in golden("face/embedding_tracker_cases.json")
+            .unwrap_or_default()
+            .iter()
+            .enumerate()
+        {
             let seen = |value: &serde_json::Value| Seen {
                 score: value["det_score"].as_f64().unwrap() as f32,
                 embedding: serde_json::from_value(value["embedding"].clone()).unwrap(),
             };
             let frames = case["frames"].as_array().unwrap();
-            let frames: Vec<Vec<Seen>> =
-                frames.iter().map(|f| f.as_array().unwrap().iter().map(seen).collect()).collect();
+            let frames: Vec<Vec<Seen>> = frames
+                .iter()
+                .map(|f| f.as_array().unwrap().iter().map(seen).collect())
+                .collect();
             let want: Vec<Vec<i64>> = serde_json::from_value(case["track_ids"].clone()).unwrap();
             assert_eq!(embedding_tracker(&frames), want, "case {i}");
         }
@@ -211,7 +238,11 @@ mod tests {
 
     #[test]
     fn nothing_in_gives_nothing_out() {
-        let options = ShotOptions { num_failed_det: 25, min_track: 0, min_face_size: 0.0 };
+        let options = ShotOptions {
+            num_failed_det: 25,
+            min_track: 0,
+            min_face_size: 0.0,
+        };
         assert!(track_shot(vec![vec![], vec![]], &options).is_empty());
         assert!(embedding_tracker(&[]).is_empty());
     }

@@ -8,7 +8,11 @@ pub fn assign_max(rows: usize, columns: usize, weight: impl Fn(usize, usize) -> 
         return Vec::new();
     }
     let transposed = rows > columns;
-    let (n, m) = if transposed { (columns, rows) } else { (rows, columns) };
+    let (n, m) = if transposed {
+        (columns, rows)
+    } else {
+        (rows, columns)
+    };
     let mut cost = vec![0.0; n * m];
     for i in 0..n {
         for j in 0..m {
@@ -67,7 +71,10 @@ fn shortest_paths(cost: &[f64], n: usize, m: usize) -> Vec<(usize, usize)> {
             column = from[column];
         }
     }
-    (1..=m).filter(|&j| owner[j] != 0).map(|j| (owner[j] - 1, j - 1)).collect()
+    (1..=m)
+        .filter(|&j| owner[j] != 0)
+        .map(|j| (owner[j] - 1, j - 1))
+        .collect()
 }
 
 #[cfg(test)]
@@ -77,8 +84,11 @@ mod tests {
 
     #[test]
     fn scipy_gives_the_same_totals_and_pairs() {
-        let Some(file) = shared("golden/metrics/sampling/hungarian.json") else { return };
-        let golden: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let Some(file) = shared("golden/metrics/sampling/hungarian.json") else {
+            return;
+        };
+        let golden: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
         for case in golden.as_array().unwrap() {
             let matrix: Vec<Vec<f64>> = serde_json::from_value(case["similarity"].clone()).unwrap();
             let want: Vec<(usize, usize)> = serde_json::from_value(case["pairs"].clone()).unwrap();

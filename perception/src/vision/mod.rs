@@ -123,7 +123,11 @@ mod tests {
 
     #[test]
     fn planes_keep_the_order_asked_for() {
-        let image = Image { width: 2, height: 1, data: vec![1, 2, 3, 4, 5, 6] };
+        let image = Image {
+            width: 2,
+            height: 1,
+            data: vec![1, 2, 3, 4, 5, 6],
+        };
         assert_eq!(planes(&image, 0.0, 1.0, false), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
         assert_eq!(planes(&image, 1.0, 2.0, true), [4.0, 10.0, 2.0, 8.0, 0.0, 6.0]);
     }

@@ -33,7 +33,10 @@ impl MotionMeter {
         let patch = similarity(&face.points, &template(SIDE))
             .map(|matrix| grey(&warp_affine(image, &matrix, SIDE, SIDE)));
         let change = match (&self.last, &patch) {
-            (Some(last), Some(now)) => (Some(difference(last, now, MOUTH)), Some(difference(last, now, UPPER))),
+            (Some(last), Some(now)) => (
+                Some(difference(last, now, MOUTH)),
+                Some(difference(last, now, UPPER)),
+            ),
             _ => (None, None),
         };
         self.last = patch;
@@ -48,7 +51,8 @@ impl MotionMeter {
 
 /// BT.601 grey in integers.
 fn grey(image: &Image) -> Vec<u8> {
-    let level = |p: &[u8]| ((u32::from(p[0]) * 77 + u32::from(p[1]) * 150 + u32::from(p[2]) * 29 + 128) >> 8) as u8;
+    let level =
+        |p: &[u8]| ((u32::from(p[0]) * 77 + u32::from(p[1]) * 150 + u32::from(p[2]) * 29 + 128) >> 8) as u8;
     image.data.chunks_exact(3).map(level).collect()
 }
 
@@ -56,7 +60,11 @@ fn difference(a: &[u8], b: &[u8], [top, bottom, left, right]: [usize; 4]) -> f32
     let mut sum = 0u32;
     for y in top..bottom {
         let range = y * SIDE + left..y * SIDE + right;
-        sum += a[range.clone()].iter().zip(&b[range]).map(|(x, y)| u32::from(x.abs_diff(*y))).sum::<u32>();
+        sum += a[range.clone()]
+            .iter()
+            .zip(&b[range])
+            .map(|(x, y)| u32::from(x.abs_diff(*y)))
+            .sum::<u32>();
     }
     sum as f32 / ((bottom - top) * (right - left)) as f32
 }
@@ -68,7 +76,11 @@ mod tests {
 
     fn face(shift: f32) -> Face {
         let points = TEMPLATE_112.map(|[x, y]| [x + shift, y + shift]);
-        Face { bbox: [0.0, 0.0, 112.0, 112.0], score: 1.0, points }
+        Face {
+            bbox: [0.0, 0.0, 112.0, 112.0],
+            score: 1.0,
+            points,
+        }
     }
 
     fn picture(shift: usize, mouth: u8) -> Image {
@@ -77,7 +89,11 @@ mod tests {
             let row = ((y + shift) * 160 + 45 + shift) * 3;
             data[row..row + 20 * 3].fill(mouth);
         }
-        Image { width: 160, height: 160, data }
+        Image {
+            width: 160,
+            height: 160,
+            data,
+        }
     }
 
     #[test]
@@ -88,10 +104,16 @@ mod tests {
         assert!(mouth.unwrap() > 10.0 && upper == Some(0.0), "{mouth:?} {upper:?}");
         // The same face somewhere else in the picture has not moved its mouth.
         let (mouth, upper) = meter.push(&picture(30, 200), &face(30.0));
-        assert!(mouth.unwrap() < 0.5 && upper.unwrap() < 0.5, "{mouth:?} {upper:?}");
+        assert!(
+            mouth.unwrap() < 0.5 && upper.unwrap() < 0.5,
+            "{mouth:?} {upper:?}"
+        );
         meter.restart();
         assert_eq!(meter.push(&picture(30, 90), &face(30.0)), (None, None));
-        let broken = Face { points: [[1.0, 1.0]; 5], ..face(0.0) };
+        let broken = Face {
+            points: [[1.0, 1.0]; 5],
+            ..face(0.0)
+        };
         assert_eq!(meter.push(&picture(30, 90), &broken), (None, None));
     }
 }

@@ -8,7 +8,11 @@ const ONE: f32 = 2048.0;
 /// Resizes to `width` x `height`. An exact halving in both directions is 2x2 averaging, as in OpenCV.
 /// An empty source or target gives a black picture of the target size.
 pub fn resize(image: &Image, width: usize, height: usize) -> Image {
-    let mut out = Image { width, height, data: vec![0; width * height * 3] };
+    let mut out = Image {
+        width,
+        height,
+        data: vec![0; width * height * 3],
+    };
     if image.width == 0 || image.height == 0 || out.data.is_empty() {
         return out;
     }
@@ -24,9 +28,17 @@ pub fn resize(image: &Image, width: usize, height: usize) -> Image {
 
 fn halve(image: &Image, out: &mut Image) {
     let stride = image.width * 3;
-    for (row, rows) in out.data.chunks_exact_mut(out.width * 3).zip(image.data.chunks_exact(2 * stride)) {
+    for (row, rows) in out
+        .data
+        .chunks_exact_mut(out.width * 3)
+        .zip(image.data.chunks_exact(2 * stride))
+    {
         let (above, below) = rows.split_at(stride);
-        for ((to, a), b) in row.chunks_exact_mut(3).zip(above.chunks_exact(6)).zip(below.chunks_exact(6)) {
+        for ((to, a), b) in row
+            .chunks_exact_mut(3)
+            .zip(above.chunks_exact(6))
+            .zip(below.chunks_exact(6))
+        {
             for channel in 0..3 {
                 let sum = u32::from(a[channel]) + u32::from(a[channel + 3]);
                 let sum = sum + u32::from(b[channel]) + u32::from(b[channel + 3]);
@@ -44,7 +56,10 @@ fn position(target: usize, scale: f64) -> (i64, f32) {
 }
 
 fn weights(fraction: f32) -> [i32; 2] {
-    [((1.0 - fraction) * ONE).round_ties_even() as i32, (fraction * ONE).round_ties_even() as i32]
+    [
+        ((1.0 - fraction) * ONE).round_ties_even() as i32,
+        (fraction * ONE).round_ties_even() as i32,
+    ]
 }
 
 /// Byte offsets of the two samples and their weights, for every target column.
@@ -61,7 +76,11 @@ fn columns(from: usize, to: usize) -> Vec<(usize, usize, [i32; 2])> {
             } else {
                 (first, fraction)
             };
-            (first as usize * 3, (first + 1).min(last) as usize * 3, weights(fraction))
+            (
+                first as usize * 3,
+                (first + 1).min(last) as usize * 3,
+                weights(fraction),
+            )
         })
         .collect()
 }
@@ -83,7 +102,11 @@ fn linear(image: &Image, out: &mut Image) {
         }
         for slot in 0..2 {
             if kept_rows[slot] != rows[slot] {
-                horizontal(&image.data[rows[slot] * stride..][..stride], &columns, &mut kept[slot]);
+                horizontal(
+                    &image.data[rows[slot] * stride..][..stride],
+                    &columns,
+                    &mut kept[slot],
+                );
                 kept_rows[slot] = rows[slot];
             }
         }
@@ -115,35 +138,72 @@ mod tests {
 
     #[test]
     fn opencv_gives_the_same_pixels() {
-        let Some(source) = picture("resize_src.png") else { return };
+        let Some(source) = picture("resize_src.png") else {
+            return;
+        };
         for (width, height) in [(224, 224), (112, 112), (180, 120), (500, 333)] {
-            let Some(want) = picture(&format!("resize_{width}x{height}.png")) else { return };
+            let Some(want) = picture(&format!("resize_{width}x{height}.png")) else {
+                return;
+            };
             let got = resize(&source, width, height);
             let different = got.data.iter().zip(&want.data).filter(|(a, b)| a != b).count();
             let most = got.data.iter().zip(&want.data).map(|(a, b)| a.abs_diff(*b)).max();
-            println!("{width}x{height}: {different} of {} bytes differ, at most by {most:?}", want.data.len());
-            assert!(most <= Some(1) && different * 1000 <= want.data.len(), "{width}x{height}");
+            println!(
+                "{width}x{height}: {different} of {} bytes differ, at most by {most:?}",
+                want.data.len()
+            );
+            assert!(
+                most <= Some(1) && different * 1000 <= want.data.len(),
+                "{width}x{height}"
+            );
         }
     }
 
     #[test]
     fn a_flat_picture_stays_flat_at_every_size() {
-        let flat = Image { width: 5, height: 7, data: vec![201; 5 * 7 * 3] };
+        let flat = Image {
+            width: 5,
+            height: 7,
+            data: vec![201; 5 * 7 * 3],
+        };
         for (width, height) in [(1, 1), (3, 9), (10, 14), (64, 2), (5, 7)] {
-            assert!(resize(&flat, width, height).data.iter().all(|&x| x == 201), "{width}x{height}");
+            assert!(
+                resize(&flat, width, height).data.iter().all(|&x| x == 201),
+                "{width}x{height}"
+            );
         }
     }
 
     #[test]
     fn halving_averages_four_pixels() {
-        let image = Image { width: 2, height: 2, data: vec![0, 10, 1, 1, 20, 2, 2, 30, 3, 3, 40, 5] };
+        let image = Image {
+            width: 2,
+            height: 2,
+            data: vec![0, 10, 1, 1, 20, 2, 2, 30, 3, 3, 40, 5],
+        };
         assert_eq!(resize(&image, 1, 1).data, [2, 25, 3]);
     }
 
     #[test]
     fn empty_pictures_do_not_panic() {
-        let empty = Image { width: 0, height: 0, data: Vec::new() };
+        let empty = Image {
+            width: 0,
+            height: 0,
+            data: Vec::new(),
+        };
         assert_eq!(resize(&empty, 2, 2).data, [0; 12]);
-        assert!(resize(&Image { width: 1, height: 1, data: vec![1, 2, 3] }, 0, 5).data.is_empty());
+        assert!(
+            resize(
+                &Image {
+                    width: 1,
+                    height: 1,
+                    data: vec![1, 2, 3]
+                },
+                0,
+                5
+            )
+            .data
+            .is_empty()
+        );
     }
 }

@@ -28,7 +28,10 @@ pub fn priors(width: usize, height: usize) -> Vec<[f32; 4]> {
     for (k, (rows, columns)) in maps(width, height).into_iter().enumerate() {
         for row in 0..rows {
             for column in 0..columns {
-                let (x, y) = ((column as f64 + 0.5) / (w / STEPS[k]), (row as f64 + 0.5) / (h / STEPS[k]));
+                let (x, y) = (
+                    (column as f64 + 0.5) / (w / STEPS[k]),
+                    (row as f64 + 0.5) / (h / STEPS[k]),
+                );
                 out.push([x, y, SIZES[k] / w, SIZES[k] / h].map(|v| v as f32));
             }
         }
@@ -51,9 +54,16 @@ pub fn postprocess(
         return Vec::new();
     }
     let mut faces: Vec<Scored> = Vec::new();
-    for ((prior, location), score) in priors.iter().zip(locations.chunks_exact(4)).zip(scores.chunks_exact(2)) {
+    for ((prior, location), score) in priors
+        .iter()
+        .zip(locations.chunks_exact(4))
+        .zip(scores.chunks_exact(2))
+    {
         if score[1] > 0.05 {
-            let (w, h) = (prior[2] * (location[2] * 0.2).exp(), prior[3] * (location[3] * 0.2).exp());
+            let (w, h) = (
+                prior[2] * (location[2] * 0.2).exp(),
+                prior[3] * (location[3] * 0.2).exp(),
+            );
             let x = prior[0] + location[0] * 0.1 * prior[2] - w / 2.0;
             let y = prior[1] + location[1] * 0.1 * prior[3] - h / 2.0;
             faces.push([x, y, x + w, y + h, score[1]].map(f64::from));
@@ -65,7 +75,10 @@ pub fn postprocess(
     faces.truncate(750);
     faces.retain(|face| face[4] > 0.9);
     let (w, h) = (picture.0 as f64, picture.1 as f64);
-    let scaled = faces.into_iter().map(|[l, t, r, b, score]| [l * w, t * h, r * w, b * h, score]).collect();
+    let scaled = faces
+        .into_iter()
+        .map(|[l, t, r, b, score]| [l * w, t * h, r * w, b * h, score])
+        .collect();
     suppress(scaled, 0.1)
 }
 
@@ -94,20 +107,29 @@ mod tests {
 
     #[test]
     fn the_reference_gives_the_same_priors_and_boxes() {
-        let Some(file) = shared("golden/metrics/face/s3fd_postprocess.safetensors") else { return };
+        let Some(file) = shared("golden/metrics/face/s3fd_postprocess.safetensors") else {
+            return;
+        };
         let bytes = std::fs::read(file).unwrap();
         let golden = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let floats = |name: &str| -> Vec<f32> {
             let data = golden.tensor(name).unwrap().data();
-            data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            data.chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect()
         };
         let want = floats("priors_cxcywh");
         let got = priors(320, 176);
         assert_eq!(got.len() * 4, want.len());
         assert!(got.iter().flatten().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6));
         let boxes = postprocess(&floats("loc"), &floats("conf_softmax"), (320, 176), (1280, 704));
-        let want: Vec<f64> = golden.tensor("boxes_xyxy_score").unwrap().data().chunks_exact(8)
-            .map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect();
+        let want: Vec<f64> = golden
+            .tensor("boxes_xyxy_score")
+            .unwrap()
+            .data()
+            .chunks_exact(8)
+            .map(|b| f64::from_le_bytes(b.try_into().unwrap()))
+            .collect();
         assert_eq!(boxes.len() * 5, want.len());
         for (got, want) in boxes.iter().flatten().zip(&want) {
             assert!((got - want).abs() < 1e-2, "{boxes:?} {want}");

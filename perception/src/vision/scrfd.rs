@@ -41,8 +41,16 @@ pub fn decode(levels: &[Level<'_>], width: usize, height: usize, scale: f32, thr
             continue;
         }
         let stride = level.stride as f32;
-        for (i, &score) in level.scores.iter().enumerate().filter(|(_, score)| **score >= threshold) {
-            let (x, y) = (((i / 2) % columns) as f32 * stride, ((i / 2) / columns) as f32 * stride);
+        for (i, &score) in level
+            .scores
+            .iter()
+            .enumerate()
+            .filter(|(_, score)| **score >= threshold)
+        {
+            let (x, y) = (
+                ((i / 2) % columns) as f32 * stride,
+                ((i / 2) / columns) as f32 * stride,
+            );
             let side = |k: usize| level.boxes[i * 4 + k] * stride;
             let bbox = [x - side(0), y - side(1), x + side(2), y + side(3)].map(|v| v / scale);
             let point = |k: usize, from: f32| (from + level.points[i * 10 + k] * stride) / scale;
@@ -80,7 +88,11 @@ pub fn best(mut faces: Vec<Face>, count: usize, rank: Rank, width: usize, height
         let b = &face.bbox;
         let (dx, dy) = ((b[0] + b[2]) / 2.0 - cx, (b[1] + b[3]) / 2.0 - cy);
         let area = (b[2] - b[0]) * (b[3] - b[1]);
-        if rank == Rank::Area { area } else { area - 2.0 * (dx * dx + dy * dy) }
+        if rank == Rank::Area {
+            area
+        } else {
+            area - 2.0 * (dx * dx + dy * dy)
+        }
     };
     faces.sort_by(|a, b| value(b).total_cmp(&value(a)));
     faces.truncate(count);
@@ -98,14 +110,27 @@ pub(super) struct Scrfd {
 
 impl Scrfd {
     pub(super) fn new(session: Session, settings: &DetectSettings) -> Result<Scrfd, Error> {
-        session.expect_inputs(&[Expect { name: None, kind: Kind::F32, rank: 4 }])?;
+        session.expect_inputs(&[Expect {
+            name: None,
+            kind: Kind::F32,
+            rank: 4,
+        }])?;
         session.expect_outputs(9)?;
-        let port = session.inputs().first().ok_or_else(|| session.error("it has no input"))?;
+        let port = session
+            .inputs()
+            .first()
+            .ok_or_else(|| session.error("it has no input"))?;
         let side = |fixed: Option<usize>| fixed.unwrap_or(settings.size.max(32) / 32 * 32);
         let size = (side(port.shape[3]), side(port.shape[2]));
         let input = port.name.clone();
         let threshold = settings.threshold.unwrap_or(0.5);
-        Ok(Scrfd { session, input, size, threshold, overlap: settings.overlap.unwrap_or(0.4) })
+        Ok(Scrfd {
+            session,
+            input,
+            size,
+            threshold,
+            overlap: settings.overlap.unwrap_or(0.4),
+        })
     }
 }
 
@@ -118,15 +143,25 @@ impl FaceDetector for Scrfd {
         let (width, height) = self.size;
         let (canvas, scale) = letterbox(image, width, height)?;
         let blob = planes(&canvas, 127.5, 1.0 / 128.0, false);
-        let outputs = self.session.run(&[(self.input.as_str(), Tensor::f32(&[1, 3, height, width], &blob))])?;
+        let outputs = self
+            .session
+            .run(&[(self.input.as_str(), Tensor::f32(&[1, 3, height, width], &blob))])?;
         let data: Vec<&[f32]> = outputs.iter().filter_map(Output::f32s).collect();
         if data.len() != 9 {
             return Err(self.session.error("its outputs are not nine float tensors"));
         }
         let levels: Vec<Level<'_>> = (0..3)
-            .map(|i| Level { stride: STRIDES[i], scores: data[i], boxes: data[i + 3], points: data[i + 6] })
+            .map(|i| Level {
+                stride: STRIDES[i],
+                scores: data[i],
+                boxes: data[i + 3],
+                points: data[i + 6],
+            })
             .collect();
-        Ok(suppress(decode(&levels, width, height, scale, self.threshold), self.overlap))
+        Ok(suppress(
+            decode(&levels, width, height, scale, self.threshold),
+            self.overlap,
+        ))
     }
 
     fn calls(&self) -> Calls {
@@ -141,7 +176,10 @@ mod tests {
 
     fn floats(tensors: &safetensors::SafeTensors<'_>, name: &str) -> Vec<f32> {
         let bytes = tensors.tensor(name).unwrap().data().to_vec();
-        bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        bytes
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect()
     }
 
     /// Compares as sets: the order of equal scores is free.
@@ -150,17 +188,23 @@ mod tests {
         for (i, want) in boxes.chunks_exact(5).enumerate() {
             let close = |face: &&Face| {
                 let near = |a: f32, b: f32| (a - b).abs() < 1e-3;
-                let boxed = face.bbox.iter().zip(want).all(|(a, b)| near(*a, *b)) && near(face.score, want[4]);
+                let boxed =
+                    face.bbox.iter().zip(want).all(|(a, b)| near(*a, *b)) && near(face.score, want[4]);
                 let flat = face.points.iter().flatten();
                 boxed && points.is_none_or(|p| flat.zip(&p[i * 10..]).all(|(a, b)| near(*a, *b)))
             };
-            assert!(got.iter().any(|face| close(&face)), "{want:?} is missing in {got:?}");
+            assert!(
+                got.iter().any(|face| close(&face)),
+                "{want:?} is missing in {got:?}"
+            );
         }
     }
 
     #[test]
     fn the_reference_gives_the_same_faces() {
-        let Some(file) = shared("golden/metrics/face/scrfd_maps.safetensors") else { return };
+        let Some(file) = shared("golden/metrics/face/scrfd_maps.safetensors") else {
+            return;
+        };
         let bytes = std::fs::read(file).unwrap();
         let golden = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let maps: Vec<[Vec<f32>; 3]> = STRIDES
@@ -170,7 +214,12 @@ mod tests {
         let levels: Vec<Level<'_>> = STRIDES
             .iter()
             .zip(&maps)
-            .map(|(&stride, [scores, boxes, points])| Level { stride, scores, boxes, points })
+            .map(|(&stride, [scores, boxes, points])| Level {
+                stride,
+                scores,
+                boxes,
+                points,
+            })
             .collect();
         let faces = suppress(decode(&levels, 640, 640, 0.5, 0.5), 0.4);
         same(&faces, &floats(&golden, "det"), Some(&floats(&golden, "kps")));
@@ -191,12 +240,22 @@ mod tests {
         scores[anchor] = 0.9;
         boxes[anchor * 4..anchor * 4 + 4].copy_from_slice(&[1.0, 2.0, 0.5, 0.25]);
         points[anchor * 10] = 0.5;
-        let level = Level { stride: 8, scores: &scores, boxes: &boxes, points: &points };
+        let level = Level {
+            stride: 8,
+            scores: &scores,
+            boxes: &boxes,
+            points: &points,
+        };
         let faces = decode(&[level], 32, 32, 0.5, 0.5);
         assert_eq!(faces.len(), 1);
         assert_eq!(faces[0].bbox, [0.0, 0.0, 24.0, 36.0]);
         assert_eq!(faces[0].points[0], [24.0, 32.0]);
-        let short = Level { stride: 8, scores: &scores, boxes: &[], points: &points };
+        let short = Level {
+            stride: 8,
+            scores: &scores,
+            boxes: &[],
+            points: &points,
+        };
         assert!(decode(&[short], 32, 32, 1.0, 0.5).is_empty());
     }
 }

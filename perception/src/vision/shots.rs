@@ -26,7 +26,11 @@ pub struct ShotSettings {
 
 impl Default for ShotSettings {
     fn default() -> ShotSettings {
-        ShotSettings { content: 15.0, histogram: 0.25, correlation: 0.5 }
+        ShotSettings {
+            content: 15.0,
+            histogram: 0.25,
+            correlation: 0.5,
+        }
     }
 }
 
@@ -85,14 +89,26 @@ impl Small {
         let mut histogram = vec![0.0; BINS * BINS * BINS];
         for [h, s, v] in &hsv {
             let cell = |x: u8, range: usize| (usize::from(x) * BINS / range).min(BINS - 1);
-            histogram[(cell(*h, 180) * BINS + cell(*s, 256)) * BINS + cell(*v, 256)] += 1.0 / hsv.len() as f32;
+            histogram[(cell(*h, 180) * BINS + cell(*s, 256)) * BINS + cell(*v, 256)] +=
+                1.0 / hsv.len() as f32;
         }
         Small { hsv, histogram }
     }
 
     fn change(&self, now: &Small) -> Change {
-        let sum: u32 = self.hsv.iter().flatten().zip(now.hsv.iter().flatten()).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
-        let moved: f32 = self.histogram.iter().zip(&now.histogram).map(|(a, b)| (a - b).abs()).sum();
+        let sum: u32 = self
+            .hsv
+            .iter()
+            .flatten()
+            .zip(now.hsv.iter().flatten())
+            .map(|(a, b)| u32::from(a.abs_diff(*b)))
+            .sum();
+        let moved: f32 = self
+            .histogram
+            .iter()
+            .zip(&now.histogram)
+            .map(|(a, b)| (a - b).abs())
+            .sum();
         Change {
             content: sum as f32 / (3 * self.hsv.len()) as f32,
             histogram: moved / 2.0,
@@ -113,7 +129,11 @@ fn correlation(a: &[[u8; 3]], b: &[[u8; 3]]) -> f32 {
         bb += y * y;
     }
     let floor = a.len() as f64;
-    if aa < floor && bb < floor { 1.0 } else { (ab / (aa * bb).sqrt().max(1e-9)) as f32 }
+    if aa < floor && bb < floor {
+        1.0
+    } else {
+        (ab / (aa * bb).sqrt().max(1e-9)) as f32
+    }
 }
 
 /// Block means on a fixed grid, reading at most 4 x 4 pixels per block: cheap at any size.
@@ -123,10 +143,15 @@ fn shrink(image: &Image) -> Vec<[u8; 3]> {
         return out;
     }
     let spots = |cells: usize, size: usize| -> Vec<[usize; 4]> {
-        (0..cells).map(|c| std::array::from_fn(|k| ((c * 8 + k * 2 + 1) * size / (cells * 8)).min(size - 1))).collect()
+        (0..cells)
+            .map(|c| std::array::from_fn(|k| ((c * 8 + k * 2 + 1) * size / (cells * 8)).min(size - 1)))
+            .collect()
     };
     let (columns, rows) = (spots(WIDTH, image.width), spots(HEIGHT, image.height));
-    for (to, (ys, xs)) in out.iter_mut().zip(rows.iter().flat_map(|ys| columns.iter().map(move |xs| (ys, xs)))) {
+    for (to, (ys, xs)) in out
+        .iter_mut()
+        .zip(rows.iter().flat_map(|ys| columns.iter().map(move |xs| (ys, xs))))
+    {
         let mut sum = [0u32; 3];
         for y in ys {
             for x in xs {
@@ -157,7 +182,11 @@ fn hsv([r, g, b]: [u8; 3]) -> [u8; 3] {
         240.0 + 60.0 * (r - g) / spread
     };
     let hue = if hue < 0.0 { hue + 360.0 } else { hue };
-    [((hue / 2.0).round() as u32 % 180) as u8, (255.0 * spread / most).round() as u8, most as u8]
+    [
+        ((hue / 2.0).round() as u32 % 180) as u8,
+        (255.0 * spread / most).round() as u8,
+        most as u8,
+    ]
 }
 
 #[cfg(test)]
@@ -169,14 +198,21 @@ mod tests {
         let mut data = Vec::with_capacity(192 * 108 * 3);
         for y in 0..108 {
             for x in 0..192 {
-                let (u, v) = ((x as f32 + shift) * 0.05 * (1.0 + seed), y as f32 * 0.08 * (2.0 - seed));
+                let (u, v) = (
+                    (x as f32 + shift) * 0.05 * (1.0 + seed),
+                    y as f32 * 0.08 * (2.0 - seed),
+                );
                 for channel in 0..3 {
                     let wave = (u + seed * 7.0 + channel as f32 * seed).sin() * (v - seed).cos();
                     data.push(((110.0 + 80.0 * wave) * light).clamp(0.0, 255.0) as u8);
                 }
             }
         }
-        Image { width: 192, height: 108, data }
+        Image {
+            width: 192,
+            height: 108,
+            data,
+        }
     }
 
     #[test]
@@ -201,7 +237,15 @@ mod tests {
     #[test]
     fn empty_and_tiny_pictures_do_not_panic() {
         let mut shots = ShotDetector::new(ShotSettings::default());
-        shots.push(&Image { width: 0, height: 0, data: vec![] });
-        shots.push(&Image { width: 1, height: 1, data: vec![1, 2, 3] });
+        shots.push(&Image {
+            width: 0,
+            height: 0,
+            data: vec![],
+        });
+        shots.push(&Image {
+            width: 1,
+            height: 1,
+            data: vec![1, 2, 3],
+        });
     }
 }

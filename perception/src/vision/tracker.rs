@@ -73,7 +73,10 @@ impl RawTrack {
     }
 
     fn span(&self) -> (u64, u64) {
-        (self.frames.first().map_or(0, |f| f.0), self.frames.last().map_or(0, |f| f.0))
+        (
+            self.frames.first().map_or(0, |f| f.0),
+            self.frames.last().map_or(0, |f| f.0),
+        )
     }
 }
 
@@ -111,20 +114,37 @@ impl Now<'_, '_> {
 impl Tracker {
     /// A tracker at the start of a clip.
     pub fn new(settings: TrackSettings) -> Tracker {
-        Tracker { settings, shot: 0, last_frame: None, open: Vec::new(), closed: Vec::new() }
+        Tracker {
+            settings,
+            shot: 0,
+            last_frame: None,
+            open: Vec::new(),
+            closed: Vec::new(),
+        }
     }
 
     /// Takes the faces of one frame; `cut` says that this frame, or one left out before it, starts a new shot.
     ///
     /// # Errors
     /// What `embed` returns, and [`Error::Input`] when frames do not come in rising order.
-    pub fn push(&mut self, frame: u64, faces: Vec<Face>, embed: &mut Embed<'_>, cut: bool) -> Result<(), Error> {
+    pub fn push(
+        &mut self,
+        frame: u64,
+        faces: Vec<Face>,
+        embed: &mut Embed<'_>,
+        cut: bool,
+    ) -> Result<(), Error> {
         if self.last_frame.is_some_and(|last| frame <= last) {
             return Err(Error::Input(format!("frame {frame} came twice or too late")));
         }
         self.retire(frame, cut);
         let count = faces.len();
-        let mut now = Now { frame, faces, vectors: vec![None; count], embed };
+        let mut now = Now {
+            frame,
+            faces,
+            vectors: vec![None; count],
+            embed,
+        };
         let mut owner = vec![None; count];
         self.match_by_overlap(&mut now, &mut owner)?;
         self.match_by_vector(&mut now, &mut owner)?;
@@ -137,15 +157,21 @@ impl Tracker {
     pub fn finish(mut self) -> Vec<RawTrack> {
         self.closed.append(&mut self.open);
         let (frames, score) = (self.settings.min_frames, self.settings.min_score);
-        self.closed.retain(|track| track.frames.len() >= frames && track.mean_score() >= score);
-        self.closed.sort_by(|a, b| order(a).partial_cmp(&order(b)).unwrap_or(std::cmp::Ordering::Equal));
+        self.closed
+            .retain(|track| track.frames.len() >= frames && track.mean_score() >= score);
+        self.closed.sort_by(|a, b| {
+            order(a)
+                .partial_cmp(&order(b))
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
         self.closed
     }
 
     fn retire(&mut self, frame: u64, cut: bool) {
         let gap = (self.settings.max_gap * self.settings.fps).round().max(1.0) as u64;
-        let (closed, open) =
-            std::mem::take(&mut self.open).into_iter().partition(|t| cut || frame.saturating_sub(t.span().1) > gap);
+        let (closed, open) = std::mem::take(&mut self.open)
+            .into_iter()
+            .partition(|t| cut || frame.saturating_sub(t.span().1) > gap);
         self.open = open;
         self.closed.extend::<Vec<RawTrack>>(closed);
         if cut && self.last_frame.is_some() {
@@ -155,11 +181,22 @@ impl Tracker {
 
     /// Tracks seen in the frame before, by overlap; faces with two near candidates also show their vectors.
     fn match_by_overlap(&mut self, now: &mut Now<'_, '_>, owner: &mut [Option<usize>]) -> Result<(), Error> {
-        let fresh: Vec<usize> =
-            (0..self.open.len()).filter(|&t| Some(self.open[t].span().1) == self.last_frame).collect();
+        let fresh: Vec<usize> = (0..self.open.len())
+            .filter(|&t| Some(self.open[t].span().1) == self.last_frame)
+            .collect();
         let overlaps: Vec<Vec<f32>> = fresh
             .iter()
-            .map(|&t| now.faces.iter().map(|face| self.open[t].frames.last().map_or(0.0, |l| iou(&l.1.bbox, &face.bbox))).collect())
+            .map(|&t| {
+                now.faces
+                    .iter()
+                    .map(|face| {
+                        self.open[t]
+                            .frames
+                            .last()
+                            .map_or(0.0, |l| iou(&l.1.bbox, &face.bbox))
+                    })
+                    .collect()
+            })
             .collect();
         let mut weights = vec![vec![f64::NEG_INFINITY; now.faces.len()]; fresh.len()];
         for (row, &track) in fresh.iter().enumerate() {
@@ -189,7 +226,9 @@ impl Tracker {
         if overlap > self.settings.overlap {
             return true;
         }
-        let Some((_, last)) = self.open[track].frames.last() else { return false };
+        let Some((_, last)) = self.open[track].frames.last() else {
+            return false;
+        };
         let centre = |b: &[f32; 4]| ((b[0] + b[2]) / 2.0, (b[1] + b[3]) / 2.0);
         let ((ax, ay), (bx, by)) = (centre(&last.bbox), centre(&face.bbox));
         let size = last.area().max(face.area()).sqrt();
@@ -198,18 +237,25 @@ impl Tracker {
 
     /// Cosine of a face with a track; `None` when either has no vector.
     fn likeness(&self, track: usize, now: &mut Now<'_, '_>, face: usize) -> Result<Option<f32>, Error> {
-        let Some(mean) = self.open[track].mean_vector() else { return Ok(None) };
+        let Some(mean) = self.open[track].mean_vector() else {
+            return Ok(None);
+        };
         Ok(now.vector(face)?.map(|vector| cosine(vector, &mean)))
     }
 
     /// Faces left over against tracks left over (lost ones too), by vector.
     fn match_by_vector(&mut self, now: &mut Now<'_, '_>, owner: &mut [Option<usize>]) -> Result<(), Error> {
         let faces: Vec<usize> = (0..owner.len()).filter(|&f| owner[f].is_none()).collect();
-        let tracks: Vec<usize> = (0..self.open.len()).filter(|&t| !owner.contains(&Some(t))).collect();
+        let tracks: Vec<usize> = (0..self.open.len())
+            .filter(|&t| !owner.contains(&Some(t)))
+            .collect();
         let mut weights = vec![vec![f64::NEG_INFINITY; faces.len()]; tracks.len()];
         for (row, &track) in tracks.iter().enumerate() {
             for (column, &face) in faces.iter().enumerate() {
-                let near = self.open[track].frames.last().map_or(0.0, |l| iou(&l.1.bbox, &now.faces[face].bbox));
+                let near = self.open[track]
+                    .frames
+                    .last()
+                    .map_or(0.0, |l| iou(&l.1.bbox, &now.faces[face].bbox));
                 let alike = self.likeness(track, now, face)?;
                 let same = match alike {
                     // In the same place a turned head may look less like itself.
@@ -235,12 +281,25 @@ impl Tracker {
         let every = (self.settings.embed_every * self.settings.fps).round().max(1.0) as u64;
         for (face, owner) in owner.iter().enumerate() {
             let track = owner.unwrap_or_else(|| {
-                self.open.push(RawTrack { shot: self.shot, frames: Vec::new(), vectors: Vec::new() });
+                self.open.push(RawTrack {
+                    shot: self.shot,
+                    frames: Vec::new(),
+                    vectors: Vec::new(),
+                });
                 self.open.len() - 1
             });
-            let due = self.open[track].vectors.last().is_none_or(|(at, _)| now.frame - at >= every);
-            let vector = if due || now.vectors[face].is_some() { now.vector(face)?.cloned() } else { None };
-            self.open[track].vectors.extend(vector.map(|vector| (now.frame, vector)));
+            let due = self.open[track]
+                .vectors
+                .last()
+                .is_none_or(|(at, _)| now.frame - at >= every);
+            let vector = if due || now.vectors[face].is_some() {
+                now.vector(face)?.cloned()
+            } else {
+                None
+            };
+            self.open[track]
+                .vectors
+                .extend(vector.map(|vector| (now.frame, vector)));
             self.open[track].frames.push((now.frame, now.faces[face].clone()));
         }
         Ok(())
@@ -249,13 +308,24 @@ impl Tracker {
 
 /// Overlaps that compete with pair (row, face): other faces of that track, other tracks of that face.
 fn rivals(overlaps: &[Vec<f32>], row: usize, face: usize) -> Vec<f32> {
-    let faces = overlaps[row].iter().enumerate().filter(|(f, _)| *f != face).map(|(_, o)| *o);
-    let tracks = overlaps.iter().enumerate().filter(|(r, _)| *r != row).map(|(_, o)| o[face]);
+    let faces = overlaps[row]
+        .iter()
+        .enumerate()
+        .filter(|(f, _)| *f != face)
+        .map(|(_, o)| *o);
+    let tracks = overlaps
+        .iter()
+        .enumerate()
+        .filter(|(r, _)| *r != row)
+        .map(|(_, o)| o[face]);
     faces.chain(tracks).filter(|overlap| *overlap > 0.2).collect()
 }
 
 fn order(track: &RawTrack) -> (u64, f32) {
-    track.frames.first().map_or((0, 0.0), |(frame, face)| (*frame, face.bbox[0]))
+    track
+        .frames
+        .first()
+        .map_or((0, 0.0), |(frame, face)| (*frame, face.bbox[0]))
 }
 
 /// Subject number of every track, from 1 by first appearance and then from left to right.
@@ -264,8 +334,11 @@ fn order(track: &RawTrack) -> (u64, f32) {
 /// vectors is above `threshold`. Equal likeness joins the earlier tracks first, so the answer is always the same.
 /// A track without vectors stays alone.
 pub fn join(tracks: &[RawTrack], threshold: f32) -> Vec<usize> {
-    let mut groups: Vec<(Vec<usize>, Option<Vec<f32>>)> =
-        tracks.iter().enumerate().map(|(i, track)| (vec![i], track.mean_vector())).collect();
+    let mut groups: Vec<(Vec<usize>, Option<Vec<f32>>)> = tracks
+        .iter()
+        .enumerate()
+        .map(|(i, track)| (vec![i], track.mean_vector()))
+        .collect();
     while let Some((a, b)) = most_alike(tracks, &groups, threshold) {
         let (members, sum) = groups.remove(b);
         groups[a].0.extend(members);
@@ -274,9 +347,17 @@ pub fn join(tracks: &[RawTrack], threshold: f32) -> Vec<usize> {
         }
     }
     let first = |group: &(Vec<usize>, Option<Vec<f32>>)| {
-        group.0.iter().map(|&t| order(&tracks[t])).fold((u64::MAX, f32::MAX), |a, b| if b < a { b } else { a })
+        group
+            .0
+            .iter()
+            .map(|&t| order(&tracks[t]))
+            .fold((u64::MAX, f32::MAX), |a, b| if b < a { b } else { a })
     };
-    groups.sort_by(|a, b| first(a).partial_cmp(&first(b)).unwrap_or(std::cmp::Ordering::Equal));
+    groups.sort_by(|a, b| {
+        first(a)
+            .partial_cmp(&first(b))
+            .unwrap_or(std::cmp::Ordering::Equal)
+    });
     let mut numbers = vec![0; tracks.len()];
     for (number, (members, _)) in groups.iter().enumerate() {
         members.iter().for_each(|&track| numbers[track] = number + 1);
@@ -292,7 +373,9 @@ fn most_alike(
     let mut best: Option<(usize, usize, f32)> = None;
     for a in 0..groups.len() {
         for b in a + 1..groups.len() {
-            let (Some(x), Some(y)) = (&groups[a].1, &groups[b].1) else { continue };
+            let (Some(x), Some(y)) = (&groups[a].1, &groups[b].1) else {
+                continue;
+            };
             let alike = cosine(x, y);
             let better = alike > threshold && best.is_none_or(|(_, _, most)| alike > most);
             if better && !together(tracks, &groups[a].0, &groups[b].0) {
@@ -307,7 +390,8 @@ fn most_alike(
 fn together(tracks: &[RawTrack], a: &[usize], b: &[usize]) -> bool {
     a.iter().any(|&x| {
         let (start, end) = tracks[x].span();
-        b.iter().any(|&y| tracks[y].span().0 <= end && start <= tracks[y].span().1)
+        b.iter()
+            .any(|&y| tracks[y].span().0 <= end && start <= tracks[y].span().1)
     })
 }
 
@@ -319,7 +403,11 @@ mod tests {
         // The person is written into a point, so that the fake embedder can see it.
         let mut points = [[x, 0.0]; 5];
         points[0][1] = person as f32;
-        Face { bbox: [x, 0.0, x + 40.0, 50.0], score: 0.9, points }
+        Face {
+            bbox: [x, 0.0, x + 40.0, 50.0],
+            score: 0.9,
+            points,
+        }
     }
 
     fn vector(face: &Face) -> Vec<f32> {
@@ -330,7 +418,10 @@ mod tests {
 
     fn run(frames: &[(u64, Vec<Face>, bool)]) -> (Vec<RawTrack>, usize) {
         let mut calls = 0;
-        let mut tracker = Tracker::new(TrackSettings { min_frames: 2, ..TrackSettings::default() });
+        let mut tracker = Tracker::new(TrackSettings {
+            min_frames: 2,
+            ..TrackSettings::default()
+        });
         for (frame, faces, cut) in frames {
             let mut embed = |face: &Face| {
                 calls += 1;
@@ -343,7 +434,9 @@ mod tests {
 
     #[test]
     fn two_people_side_by_side_are_two_tracks_with_few_vectors() {
-        let frames: Vec<_> = (0..50).map(|t| (t, vec![face(t as f32, 0), face(200.0 - t as f32, 1)], false)).collect();
+        let frames: Vec<_> = (0..50)
+            .map(|t| (t, vec![face(t as f32, 0), face(200.0 - t as f32, 1)], false))
+            .collect();
         let (tracks, calls) = run(&frames);
         assert_eq!(tracks.len(), 2);
         assert!(tracks.iter().all(|track| track.frames.len() == 50));
@@ -353,8 +446,15 @@ mod tests {
 
     #[test]
     fn crossing_people_keep_their_own_tracks() {
-        let frames: Vec<_> =
-            (0..60).map(|t| (t, vec![face(3.0 * t as f32, 0), face(180.0 - 3.0 * t as f32, 1)], false)).collect();
+        let frames: Vec<_> = (0..60)
+            .map(|t| {
+                (
+                    t,
+                    vec![face(3.0 * t as f32, 0), face(180.0 - 3.0 * t as f32, 1)],
+                    false,
+                )
+            })
+            .collect();
         let (tracks, _) = run(&frames);
         assert_eq!(tracks.len(), 2);
         for track in &tracks {
@@ -367,9 +467,15 @@ mod tests {
     fn a_short_absence_is_one_track_a_long_one_is_two_of_one_person() {
         let seen = |range: std::ops::Range<u64>, x: f32| range.map(move |t| (t, vec![face(x, 0)], false));
         let away = |range: std::ops::Range<u64>| range.map(|t| (t, vec![], false));
-        let short: Vec<_> = seen(0..10, 0.0).chain(away(10..30)).chain(seen(30..40, 90.0)).collect();
+        let short: Vec<_> = seen(0..10, 0.0)
+            .chain(away(10..30))
+            .chain(seen(30..40, 90.0))
+            .collect();
         assert_eq!(run(&short).0.len(), 1);
-        let long: Vec<_> = seen(0..10, 0.0).chain(away(10..60)).chain(seen(60..70, 90.0)).collect();
+        let long: Vec<_> = seen(0..10, 0.0)
+            .chain(away(10..60))
+            .chain(seen(60..70, 90.0))
+            .collect();
         let (tracks, _) = run(&long);
         assert_eq!((tracks.len(), join(&tracks, 0.4)), (2, vec![1, 1]));
     }
@@ -377,7 +483,17 @@ mod tests {
     #[test]
     fn another_person_in_the_same_place_after_a_gap_is_another_track() {
         let frames: Vec<_> = (0..30)
-            .map(|t| (t, if (10..15).contains(&t) { vec![] } else { vec![face(0.0, usize::from(t >= 15))] }, false))
+            .map(|t| {
+                (
+                    t,
+                    if (10..15).contains(&t) {
+                        vec![]
+                    } else {
+                        vec![face(0.0, usize::from(t >= 15))]
+                    },
+                    false,
+                )
+            })
             .collect();
         let (tracks, _) = run(&frames);
         assert_eq!((tracks.len(), join(&tracks, 0.4)), (2, vec![1, 2]));
@@ -387,7 +503,10 @@ mod tests {
     fn a_cut_ends_every_track() {
         let frames: Vec<_> = (0..20).map(|t| (t, vec![face(0.0, 0)], t == 7)).collect();
         let (tracks, _) = run(&frames);
-        assert_eq!(tracks.iter().map(|t| (t.shot, t.span())).collect::<Vec<_>>(), [(0, (0, 6)), (1, (7, 19))]);
+        assert_eq!(
+            tracks.iter().map(|t| (t.shot, t.span())).collect::<Vec<_>>(),
+            [(0, (0, 6)), (1, (7, 19))]
+        );
         assert_eq!(join(&tracks, 0.4), [1, 1]);
     }
 
@@ -396,7 +515,17 @@ mod tests {
         let mut weak = face(100.0, 1);
         weak.score = 0.5;
         let frames: Vec<_> = (0..10)
-            .map(|t| (t, if t == 4 { vec![face(300.0, 2), weak.clone()] } else { vec![face(0.0, 0), weak.clone()] }, false))
+            .map(|t| {
+                (
+                    t,
+                    if t == 4 {
+                        vec![face(300.0, 2), weak.clone()]
+                    } else {
+                        vec![face(0.0, 0), weak.clone()]
+                    },
+                    false,
+                )
+            })
             .collect();
         let (tracks, _) = run(&frames);
         assert_eq!(tracks.len(), 1);
@@ -410,6 +539,10 @@ mod tests {
         tracker.push(3, vec![face(0.0, 0)], &mut none, false).unwrap();
         assert!(tracker.push(3, vec![], &mut none, false).is_err());
         let mut failing = |_: &Face| Err(Error::Input("no".to_owned()));
-        assert!(tracker.push(4, vec![face(500.0, 0)], &mut failing, false).is_err());
+        assert!(
+            tracker
+                .push(4, vec![face(500.0, 0)], &mut failing, false)
+                .is_err()
+        );
     }
 }

@@ -32,7 +32,12 @@ pub fn decode(levels: &[Level<'_>], width: usize, height: usize, threshold: f32)
     for level in levels {
         let (columns, rows) = (width / level.stride, height / level.stride);
         let cells = columns * rows;
-        let lengths = (level.class.len(), level.object.len(), level.boxes.len(), level.points.len());
+        let lengths = (
+            level.class.len(),
+            level.object.len(),
+            level.boxes.len(),
+            level.points.len(),
+        );
         if lengths != (cells, cells, cells * 4, cells * 10) {
             continue;
         }
@@ -48,7 +53,11 @@ pub fn decode(levels: &[Level<'_>], width: usize, height: usize, threshold: f32)
                 let (left, top) = (x - w / 2.0, y - h / 2.0);
                 let point = |k: usize, cell: f32| (level.points[i * 10 + k] + cell) * stride;
                 let points = std::array::from_fn(|k| [point(2 * k, column), point(2 * k + 1, row)]);
-                faces.push(Face { bbox: [left, top, left + w, top + h], score, points });
+                faces.push(Face {
+                    bbox: [left, top, left + w, top + h],
+                    score,
+                    points,
+                });
             }
         }
     }
@@ -67,7 +76,10 @@ pub fn suppress(mut faces: Vec<Face>, threshold: f32, overlap: f32) -> Vec<Face>
     for face in faces {
         let [left, top, right, bottom] = face.bbox;
         let whole = [left, top, right - left, bottom - top].map(|v| v as i64);
-        if kept.iter().all(|(_, other)| whole_overlap(other, &whole) <= overlap) {
+        if kept
+            .iter()
+            .all(|(_, other)| whole_overlap(other, &whole) <= overlap)
+        {
             kept.push((face, whole));
         }
     }
@@ -76,12 +88,16 @@ pub fn suppress(mut faces: Vec<Face>, threshold: f32, overlap: f32) -> Vec<Face>
 
 /// Overlap of two rectangles (left, top, width, height); two empty ones overlap fully, as in OpenCV.
 fn whole_overlap(a: &[i64; 4], b: &[i64; 4]) -> f32 {
-    let areas = a[2].saturating_mul(a[3]).saturating_add(b[2].saturating_mul(b[3]));
+    let areas = a[2]
+        .saturating_mul(a[3])
+        .saturating_add(b[2].saturating_mul(b[3]));
     if areas <= 0 {
         return 1.0;
     }
     let side = |axis: usize| {
-        let end = a[axis].saturating_add(a[axis + 2]).min(b[axis].saturating_add(b[axis + 2]));
+        let end = a[axis]
+            .saturating_add(a[axis + 2])
+            .min(b[axis].saturating_add(b[axis + 2]));
         end.saturating_sub(a[axis].max(b[axis])).max(0)
     };
     let shared = side(0).saturating_mul(side(1)) as f64;
@@ -100,24 +116,42 @@ pub(super) struct Yunet {
 impl Yunet {
     /// Whether the graph's outputs are YuNet's.
     pub(super) fn fits(session: &Session) -> bool {
-        names().iter().all(|name| session.outputs().iter().any(|port| port.name == *name))
+        names()
+            .iter()
+            .all(|name| session.outputs().iter().any(|port| port.name == *name))
     }
 
     pub(super) fn new(session: Session, settings: &DetectSettings) -> Result<Yunet, Error> {
-        session.expect_inputs(&[Expect { name: None, kind: Kind::F32, rank: 4 }])?;
-        let port = session.inputs().first().ok_or_else(|| session.error("it has no input"))?;
+        session.expect_inputs(&[Expect {
+            name: None,
+            kind: Kind::F32,
+            rank: 4,
+        }])?;
+        let port = session
+            .inputs()
+            .first()
+            .ok_or_else(|| session.error("it has no input"))?;
         let side = |fixed: Option<usize>| fixed.unwrap_or(settings.size.max(32) / 32 * 32);
         let size = (side(port.shape[3]), side(port.shape[2]));
         let input = port.name.clone();
         let threshold = settings.threshold.unwrap_or(0.6);
-        Ok(Yunet { session, input, size, threshold, overlap: settings.overlap.unwrap_or(0.3) })
+        Ok(Yunet {
+            session,
+            input,
+            size,
+            threshold,
+            overlap: settings.overlap.unwrap_or(0.3),
+        })
     }
 }
 
 /// `cls_8 .. cls_32, obj_8 ..`, in the order OpenCV asks for them.
 fn names() -> Vec<String> {
     let kinds = ["cls", "obj", "bbox", "kps"];
-    kinds.iter().flat_map(|kind| STRIDES.map(|stride| format!("{kind}_{stride}"))).collect()
+    kinds
+        .iter()
+        .flat_map(|kind| STRIDES.map(|stride| format!("{kind}_{stride}")))
+        .collect()
 }
 
 impl FaceDetector for Yunet {
@@ -129,10 +163,15 @@ impl FaceDetector for Yunet {
         let (width, height) = self.size;
         let (canvas, scale) = letterbox(image, width, height)?;
         let blob = planes(&canvas, 0.0, 1.0, true);
-        let outputs = self.session.run(&[(self.input.as_str(), Tensor::f32(&[1, 3, height, width], &blob))])?;
+        let outputs = self
+            .session
+            .run(&[(self.input.as_str(), Tensor::f32(&[1, 3, height, width], &blob))])?;
         let mut data: Vec<&[f32]> = Vec::with_capacity(12);
         for name in names() {
-            let found = outputs.iter().find(|output| output.name == name).and_then(|output| output.f32s());
+            let found = outputs
+                .iter()
+                .find(|output| output.name == name)
+                .and_then(|output| output.f32s());
             data.push(found.ok_or_else(|| self.session.error(format!("it gave no `{name}`")))?);
         }
         let levels: Vec<Level<'_>> = (0..3)
@@ -144,7 +183,11 @@ impl FaceDetector for Yunet {
                 points: data[i + 9],
             })
             .collect();
-        let mut faces = suppress(decode(&levels, width, height, self.threshold), self.threshold, self.overlap);
+        let mut faces = suppress(
+            decode(&levels, width, height, self.threshold),
+            self.threshold,
+            self.overlap,
+        );
         for face in &mut faces {
             face.bbox = face.bbox.map(|v| v / scale);
             face.points = face.points.map(|point| point.map(|v| v / scale));
@@ -162,7 +205,11 @@ mod tests {
     use super::*;
 
     fn face(bbox: [f32; 4], score: f32) -> Face {
-        Face { bbox, score, points: [[0.0; 2]; 5] }
+        Face {
+            bbox,
+            score,
+            points: [[0.0; 2]; 5],
+        }
     }
 
     #[test]
@@ -174,12 +221,22 @@ mod tests {
         boxes[36..40].copy_from_slice(&[0.5, 0.25, 2.0f32.ln(), 4.0f32.ln()]);
         points[90] = -0.5;
         object[3] = f32::NAN;
-        let level = Level { stride: 8, class: &class, object: &object, boxes: &boxes, points: &points };
+        let level = Level {
+            stride: 8,
+            class: &class,
+            object: &object,
+            boxes: &boxes,
+            points: &points,
+        };
         let faces = decode(&[level], 32, 32, 0.6);
         assert_eq!(faces.len(), 1);
         assert!((faces[0].score - 0.9).abs() < 1e-6);
         let want = [4.0, 2.0, 20.0, 34.0];
-        assert!(faces[0].bbox.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-4), "{:?}", faces[0].bbox);
+        assert!(
+            faces[0].bbox.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-4),
+            "{:?}",
+            faces[0].bbox
+        );
         assert_eq!(faces[0].points[0], [4.0, 16.0]);
     }
 
@@ -189,7 +246,10 @@ mod tests {
         // Cut to (0,0,10,10) and (5,0,10,10): overlap 50/150 is above 0.3.
         let b = face([5.9, 0.9, 16.8, 11.8], 0.8);
         let far = face([40.0, 40.0, 50.0, 50.0], 0.7);
-        assert_eq!(suppress(vec![b.clone(), far.clone(), a.clone()], 0.6, 0.3), [a.clone(), far]);
+        assert_eq!(
+            suppress(vec![b.clone(), far.clone(), a.clone()], 0.6, 0.3),
+            [a.clone(), far]
+        );
         assert_eq!(suppress(vec![b.clone(), a.clone()], 0.6, 0.34).len(), 2);
         // A single candidate passes untouched, even exactly at the threshold.
         assert_eq!(suppress(vec![face([0.0; 4], 0.6)], 0.6, 0.3).len(), 1);
