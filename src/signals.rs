@@ -8,7 +8,7 @@
 use omni_pipeline::Cancel;
 use std::{
     fs::File,
-    os::fd::{AsRawFd, IntoRawFd},
+    os::fd::AsRawFd,
     sync::{
         OnceLock,
         atomic::{AtomicI32, Ordering},
@@ -51,9 +51,9 @@ extern "C" fn interrupted(_signal: i32) {
     }
 }
 
-/// Lets a crash leave its mark in `marker`.
-pub fn mark_crashes(marker: File) {
-    MARKER.store(marker.into_raw_fd(), Ordering::SeqCst);
+/// Lets a crash leave its mark in `marker`, which the caller keeps open while the run lasts.
+pub fn mark_crashes(marker: &File) {
+    MARKER.store(marker.as_raw_fd(), Ordering::SeqCst);
     for signal in CRASHES {
         // SAFETY: an all-zero sigaction is valid; the handler only writes to an open descriptor. SA_RESETHAND makes
         // the default action follow when the faulting instruction runs again or the signal is raised again.

@@ -119,7 +119,7 @@ pub fn bind(clip: &str, evidence: &[AvEvidence], segments: &[Segment], weights: 
     let gains: Vec<Vec<f64>> =
         scores.iter().map(|row| row.iter().map(|score| (score - weights.min_motion).max(0.0)).collect()).collect();
     let mut bound: BTreeMap<usize, usize> = BTreeMap::new();
-    for (face, voice) in hungarian::maximise(&gains) {
+    for (face, voice) in hungarian::assign_max(evidence.len(), speakers.len(), |face, voice| gains[face][voice]) {
         if gains[face][voice] > 0.0 {
             bound.insert(face, voice);
         }

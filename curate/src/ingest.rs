@@ -3,11 +3,12 @@
 //! The whole manifest is held in memory, by clip: a stage is handed single clips. Memory therefore grows with the
 //! manifest (not with the corpus); a manifest larger than memory should be split along with its corpus.
 
-use omni_manifests::{Number, ScanError, TableScan};
+use crate::sources::csv::Csv;
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
     io::BufRead,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -64,7 +65,8 @@ pub fn read(path: &Path, clip_field: &str) -> Result<ByClip, IngestError> {
     };
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("jsonl" | "ndjson" | "json") => json_lines(path, &mut take)?,
-        _ => table(path, &mut take)?,
+        Some("parquet") => parquet(path, &mut take)?,
+        _ => csv(path, &mut take)?,
     }
     Ok(rows)
 }
@@ -90,32 +92,36 @@ fn json_lines(path: &Path, take: Take<'_>) -> Result<(), IngestError> {
     Ok(())
 }
 
-/// CSV and Parquet: text stays text; a stage reads numbers from it where it wants them.
-fn table(path: &Path, take: Take<'_>) -> Result<(), IngestError> {
-    let wrong = |error: ScanError| IngestError::Table { path: path.to_owned(), message: error.to_string() };
-    let scan = TableScan::open(path).map_err(wrong)?;
-    let columns = scan.columns().to_vec();
-    let mut failed = None;
-    scan.for_each_batch(&mut |batch| {
-        for index in 0..batch.len() {
-            let cell = |name: &String| {
-                let value = match batch.text(name, index) {
-                    Some(text) => Value::from(text),
-                    None => match batch.number(name, index) {
-                        Number::Value(number) => Value::from(number),
-                        _ => Value::Null,
-                    },
-                };
-                (name.clone(), value)
-            };
-            if let Err(error) = take(columns.iter().map(cell).collect()) {
-                failed = Some(error);
-                return std::ops::ControlFlow::Break(());
-            }
+/// Text stays text; a stage reads numbers from it where it wants them. A damaged row is an error: a transcript that is
+/// silently one row short is worse than none.
+fn csv(path: &Path, take: Take<'_>) -> Result<(), IngestError> {
+    let io = |source| IngestError::Io { path: path.to_owned(), source };
+    let mut table = Csv::new(std::fs::File::open(path).map_err(io)?);
+    if table.next_row().map_err(io)?.is_none() {
+        return Ok(());
+    }
+    let names: Vec<String> = (0..table.len()).map(|column| table.cell(column).trim().to_owned()).collect();
+    while let Some(row) = table.next_row().map_err(io)? {
+        if !row.sound {
+            let message = "its quotes do not close, or it is no UTF-8".into();
+            return Err(IngestError::Row { path: path.to_owned(), row: row.line, message });
         }
-        std::ops::ControlFlow::Continue(())
+        let cells = names.iter().enumerate().filter(|(column, name)| !name.is_empty() && *column < table.len());
+        take(cells.map(|(column, name)| (name.clone(), Value::from(table.cell(column).as_ref()))).collect())?;
+    }
+    Ok(())
+}
+
+fn parquet(path: &Path, take: Take<'_>) -> Result<(), IngestError> {
+    let mut failed = None;
+    omni_manifests::for_each_row(path, &mut |row| match take(row) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
     })
-    .map_err(wrong)?;
+    .map_err(|error| IngestError::Table { path: path.to_owned(), message: error.to_string() })?;
     failed.map_or(Ok(()), Err)
 }
 

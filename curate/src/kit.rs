@@ -4,7 +4,13 @@
 
 use omni_perception::{
     Error, Network,
-    audio::{Diarizer, Recognizer, SpeakerEmbedder},
+    audio::{
+        diarize::{DiarizeSettings, Diarizer},
+        embedding::SpeakerEmbedder,
+        segmentation::SpeakerSegmentation,
+        vad::{Vad, VadSettings},
+        whisper::{Recognizer, WhisperFiles},
+    },
     registry::{Located, Registry, Store},
     runtime::{Device, Runtime},
     vision::{self, DetectSettings, FaceDetector, FaceEmbedder},
@@ -117,7 +123,7 @@ impl Kit {
     pub fn face_detector(&self, detect: DetectSettings) -> Result<Loaded<dyn FaceDetector>, Error> {
         self.role("face_detector", move |kit, found| {
             let runtime = kit.runtime()?;
-            Ok(Arc::from(vision::face_detector(&runtime, &found.single_file()?, found.network(), &detect)?))
+            Ok(Arc::from(vision::face_detector(&runtime, &found.first(), found.network(), &detect)?))
         })
     }
 
@@ -125,7 +131,7 @@ impl Kit {
     pub fn face_embedder(&self) -> Result<Loaded<dyn FaceEmbedder>, Error> {
         self.role("face_embedder", |kit, found| {
             let runtime = kit.runtime()?;
-            Ok(Arc::from(vision::face_embedder(&runtime, &found.single_file()?, found.network())?))
+            Ok(Arc::from(vision::face_embedder(&runtime, &found.first(), found.network())?))
         })
     }
 
@@ -133,7 +139,7 @@ impl Kit {
     pub fn speaker_embedder(&self) -> Result<Loaded<SpeakerEmbedder>, Error> {
         self.role("speaker_embedder", |kit, found| {
             let runtime = kit.runtime()?;
-            Ok(Arc::new(SpeakerEmbedder::load(&runtime, &found.single_file()?, found.network())?))
+            Ok(Arc::new(SpeakerEmbedder::open(&runtime, &found.first(), found.network())?))
         })
     }
 
@@ -141,7 +147,7 @@ impl Kit {
     pub fn recognizer(&self) -> Result<Loaded<Recognizer>, Error> {
         self.role("asr", |kit, found| {
             let runtime = kit.runtime()?;
-            Ok(Arc::new(Recognizer::load(&runtime, &found.dir, found.network())?))
+            Ok(Arc::new(Recognizer::open(&runtime, &whisper_files(&found), found.network())?))
         })
     }
 
@@ -153,12 +159,12 @@ impl Kit {
         let loaded = self.role("vad", |kit, vad| {
             let runtime = kit.runtime()?;
             let [segmentation, speakers] = [kit.locate("speaker_segmentation")?, kit.locate("speaker_embedder")?];
-            Ok(Arc::new(Diarizer::load(
-                &runtime,
-                (&vad.single_file()?, vad.network()),
-                (&segmentation.single_file()?, segmentation.network()),
-                (&speakers.single_file()?, speakers.network()),
-            )?))
+            Ok(Arc::new(Diarizer::new(
+                Vad::open(&runtime, &vad.first(), vad.network(), VadSettings::default())?,
+                SpeakerSegmentation::open(&runtime, &segmentation.first(), segmentation.network())?,
+                SpeakerEmbedder::open(&runtime, &speakers.first(), speakers.network())?,
+                DiarizeSettings::default(),
+            )))
         })?;
         Ok((loaded, tags))
     }
@@ -195,6 +201,20 @@ impl Kit {
         let open = Runtime::open(&self.0.settings.library, self.0.settings.device.clone())?;
         *runtime = Some(open.clone());
         Ok(open)
+    }
+}
+
+/// The files of a Whisper export, told by their names: `encoder*`, `decoder*`, a tokenizer and `config.json`.
+fn whisper_files(found: &Located) -> WhisperFiles {
+    let named = |part: &str| {
+        let mut names = found.spec.files.iter().map(|file| file.name.as_str());
+        found.file(names.find(|name| name.contains(part)).unwrap_or(part))
+    };
+    WhisperFiles {
+        encoder: named("encoder"),
+        decoder: named("decoder"),
+        tokenizer: named("tokenizer"),
+        config: found.file("config.json"),
     }
 }
 

@@ -47,7 +47,10 @@ pub fn build(recipe: &Recipe, root: &Path, kit: &Kit) -> Result<Plan, PlanError>
         PlanError::Recipe(recipe.unknown_name("source", &recipe.source, names))
     })?;
     let table = recipe.table(&recipe.source).map_err(PlanError::Recipe)?;
-    let source = (known.build)(root, &table).map_err(|error| PlanError::Source { name: recipe.source.clone(), error })?;
+    let source = (known.build)(root, &table.json()).map_err(|error| match error {
+        sources::Error::Settings { what, .. } => PlanError::Recipe(table.refused(&what)),
+        error => PlanError::Source { name: recipe.source.clone(), error },
+    })?;
     let stages = recipe.stages.iter().map(|name| stage(recipe, name, kit)).collect::<Result<Vec<_>, _>>()?;
     Plan::new(source, stages).map_err(PlanError::Graph)
 }

@@ -154,7 +154,7 @@ impl Recipe {
         }
         let top: Top = toml::Value::Table(table)
             .try_into()
-            .map_err(|error: toml::de::Error| located(&error, origin, text, &[], set))?;
+            .map_err(|error: toml::de::Error| located(error.message(), &error.to_string(), origin, text, &[], set))?;
         Ok(Self {
             name: top.name,
             source: top.source,
@@ -217,13 +217,19 @@ impl Table<'_> {
     /// Reads the table into its settings struct.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, RecipeError> {
         toml::Value::Table(self.value.clone()).try_into().map_err(|error: toml::de::Error| {
-            located(&error, &self.recipe.origin, &self.recipe.text, &self.path, &self.recipe.set)
+            let recipe = self.recipe;
+            located(error.message(), &error.to_string(), &recipe.origin, &recipe.text, &self.path, &recipe.set)
         })
     }
 
     /// The table as JSON, for a source that reads its settings itself.
     pub fn json(&self) -> serde_json::Value {
         serde_json::to_value(&self.value).unwrap_or(serde_json::Value::Null)
+    }
+
+    /// Places what serde said of this table's JSON: key, line and nearest key.
+    pub fn refused(&self, message: &str) -> RecipeError {
+        located(message, "", &self.recipe.origin, &self.recipe.text, &self.path, &self.recipe.set)
     }
 
     /// An error about one key of this table.
@@ -260,8 +266,8 @@ fn wrong(origin: &str, line: Option<usize>, key: &str, message: &str) -> RecipeE
 }
 
 /// Turns serde's words ("unknown field `a`, expected one of `b`, `c`") into a place and a suggestion.
-fn located(error: &toml::de::Error, origin: &str, text: &str, path: &[String], set: &[String]) -> RecipeError {
-    let message = error.message().trim().to_owned();
+fn located(message: &str, full: &str, origin: &str, text: &str, path: &[String], set: &[String]) -> RecipeError {
+    let message = message.trim().to_owned();
     let mut words = message.split('`').skip(1).step_by(2);
     let mut path = path.to_vec();
     if message.starts_with("unknown field") {
@@ -275,7 +281,6 @@ fn located(error: &toml::de::Error, origin: &str, text: &str, path: &[String], s
         return placed;
     }
     // For a wrong value the error's own display names the key: "in `key`".
-    let full = error.to_string();
     if let Some(key) = full.rsplit("in `").next().filter(|_| full.contains("in `")) {
         path.extend(key.split('`').next().unwrap_or_default().split('.').map(str::to_owned));
     }

@@ -128,8 +128,8 @@ fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
     std::fs::create_dir_all(&options.out).with_context(|| format!("output folder {}", options.out.display()))?;
     let cancel = Cancel::default();
     signals::on_interrupt(&cancel);
-    let marker = omni_pipeline::crash_marker(&options.out).context("the folder for logs could not be made")?;
-    signals::mark_crashes(marker);
+    let marker = omni_pipeline::CrashMarker::create(&options.out)?;
+    signals::mark_crashes(&marker.file);
     let console = Console::new(signals::stderr_is_terminal());
     let result = omni_pipeline::run(plan, options, &cancel, &console);
     console.finish();

@@ -17,7 +17,7 @@ const LONGEST: usize = 1 << 20;
 const CHUNK: usize = 256 << 10;
 
 /// A CSV that is read forwards.
-pub(super) struct Csv<R> {
+pub(crate) struct Csv<R> {
     reader: R,
     buffer: Vec<u8>,
     at: usize,
@@ -36,7 +36,7 @@ struct Cell {
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// The line it begins on, from 1.
     pub line: u64,
     /// Whether its quotes close, it is not too long, and it is UTF-8; its cells are readable only then.
@@ -53,7 +53,7 @@ enum Scan {
 
 impl<R: Read> Csv<R> {
     /// A reader at the beginning of a table.
-    pub(super) fn new(reader: R) -> Csv<R> {
+    pub(crate) fn new(reader: R) -> Csv<R> {
         Csv {
             reader,
             buffer: Vec::new(),
@@ -65,7 +65,7 @@ impl<R: Read> Csv<R> {
     }
 
     /// The next row, whose cells are then given by [`Csv::cell`]; nothing at the end.
-    pub(super) fn next_row(&mut self) -> io::Result<Option<Row>> {
+    pub(crate) fn next_row(&mut self) -> io::Result<Option<Row>> {
         loop {
             if self.line == 1 && self.at == 0 {
                 while self.buffer.len() < 3 && !self.ended {
@@ -94,12 +94,12 @@ impl<R: Read> Csv<R> {
     }
 
     /// Number of cells of the current row.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.cells.len()
     }
 
     /// A cell of the current row without its quotes; empty where the row has none.
-    pub(super) fn cell(&self, number: usize) -> Cow<'_, str> {
+    pub(crate) fn cell(&self, number: usize) -> Cow<'_, str> {
         let Some(cell) = self.cells.get(number) else {
             return Cow::Borrowed("");
         };

@@ -1,6 +1,6 @@
 //! Corpora: one file each, one line in [`ALL`]. A source lists clips and never opens media.
 
-mod csv;
+pub(crate) mod csv;
 pub mod folder;
 mod media_index;
 pub mod openhumanvid;

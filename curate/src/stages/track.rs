@@ -3,12 +3,13 @@
 
 use super::Entry;
 use crate::kit::{Loaded, media_fault, network_fault, settings_json};
-use omni_media::{Frame, Limits, Span};
+use omni_media::{Frame, Image, Limits, Span};
 use omni_perception::vision::{
     DetectSettings, Face, FaceDetector, FaceEmbedder,
     motion::MotionMeter,
     shots::{ShotDetector, ShotSettings},
-    tracker::{RawTrack, Tracker, TrackerSettings, join},
+    iou,
+    tracker::{RawTrack, TrackSettings, Tracker, join},
 };
 use omni_pipeline::{Cx, Fault, One, Stage};
 use omni_schemas::{Clip, Track, TrackFrame};
@@ -105,7 +106,9 @@ impl Stage for TrackFaces {
             Some(error) => return Err(network_fault(error)),
             None => result.map_err(media_fault)?,
         };
-        cx.check_cancelled()?;
+        if cx.cancel.is_cancelled() {
+            return Err(Fault::stop("cancelled"));
+        }
         let threshold = self.settings.same_person.unwrap_or_else(|| embedder.threshold());
         let tracks = pass.finish(threshold);
         if tracks.is_empty() { Err(Fault::Drop("no_face".into())) } else { Ok(tracks) }
@@ -120,7 +123,7 @@ struct Pass<'a> {
     embedder: &'a dyn FaceEmbedder,
     shots: ShotDetector,
     tracker: Tracker,
-    meter: MotionMeter,
+    meters: Meters,
     /// Motion by frame and by the face's own box, to be joined to the tracks at the end.
     motion: HashMap<(u64, [u32; 4]), (Option<f32>, Option<f32>)>,
 }
@@ -132,14 +135,13 @@ impl<'a> Pass<'a> {
         detector: &'a dyn FaceDetector,
         embedder: &'a dyn FaceEmbedder,
     ) -> Self {
-        let rate = clip.fps / stage.settings.every as f64;
-        let settings = TrackerSettings {
-            rate,
+        let settings = TrackSettings {
+            fps: clip.fps,
             max_gap: stage.settings.max_gap,
             min_frames: stage.settings.min_frames,
-            min_mean_score: stage.settings.min_mean_score,
-            same_person: stage.settings.same_person.unwrap_or_else(|| embedder.threshold()),
-            ..TrackerSettings::default()
+            min_score: stage.settings.min_mean_score,
+            threshold: stage.settings.same_person.unwrap_or_else(|| embedder.threshold()),
+            ..TrackSettings::default()
         };
         Self {
             stage,
@@ -148,7 +150,7 @@ impl<'a> Pass<'a> {
             embedder,
             shots: ShotDetector::new(ShotSettings::default()),
             tracker: Tracker::new(settings),
-            meter: MotionMeter::default(),
+            meters: Meters::default(),
             motion: HashMap::new(),
         }
     }
@@ -159,21 +161,20 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         if cut {
-            self.meter.cut();
+            self.meters.restart();
         }
         let side = |face: &Face| (face.bbox[2] - face.bbox[0]).min(face.bbox[3] - face.bbox[1]);
         let mut faces = self.detector.detect(frame.image)?;
         faces.retain(|face| side(face) >= self.stage.settings.min_side);
-        for face in &faces {
-            let motion = self.meter.push(frame.index, frame.image, face);
+        for (face, motion) in faces.iter().zip(self.meters.push(frame.image, &faces)) {
             self.motion.insert((frame.index, key(face)), motion);
         }
         let mut embed = |face: &Face| self.embedder.embed(frame.image, &face.points).map(Some);
         self.tracker.push(frame.index, faces, &mut embed, cut)
     }
 
-    fn finish(self, threshold: f32) -> Vec<Track> {
-        let raw = self.tracker.finish();
+    fn finish(mut self, threshold: f32) -> Vec<Track> {
+        let raw = std::mem::replace(&mut self.tracker, Tracker::new(TrackSettings::default())).finish();
         let subjects = join(&raw, threshold);
         let embedder = self.embedder.network().tag();
         raw.iter()
@@ -205,6 +206,41 @@ impl<'a> Pass<'a> {
             mouth_motion: mouth.map(f64::from),
             upper_motion: upper.map(f64::from),
         }
+    }
+}
+
+/// One motion meter per face of the last picture; a face takes over the meter of the one it overlaps most.
+#[derive(Default)]
+struct Meters(Vec<(Face, MotionMeter)>);
+
+impl Meters {
+    fn restart(&mut self) {
+        self.0.clear();
+    }
+
+    fn push(&mut self, image: &Image, faces: &[Face]) -> Vec<(Option<f32>, Option<f32>)> {
+        let before = std::mem::take(&mut self.0);
+        let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
+        for (now, face) in faces.iter().enumerate() {
+            let overlaps = before.iter().enumerate().map(|(then, (old, _))| (iou(&face.bbox, &old.bbox), then, now));
+            pairs.extend(overlaps.filter(|(overlap, ..)| *overlap > 0.3));
+        }
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        let mut meters: Vec<Option<MotionMeter>> = vec![None; faces.len()];
+        let mut taken = vec![false; before.len()];
+        for (_, then, now) in pairs {
+            if meters[now].is_none() && !taken[then] {
+                taken[then] = true;
+                meters[now] = Some(before[then].1.clone());
+            }
+        }
+        let mut motions = Vec::with_capacity(faces.len());
+        for (face, meter) in faces.iter().zip(meters) {
+            let mut meter = meter.unwrap_or_default();
+            motions.push(meter.push(image, face));
+            self.0.push((face.clone(), meter));
+        }
+        motions
     }
 }
 

@@ -4,7 +4,7 @@
 use super::Entry;
 use crate::kit::{Loaded, media_fault, network_fault, settings_json};
 use omni_media::{Limits, Span};
-use omni_perception::audio::{Diarizer, Recognizer, TranscribeOptions, transcribe_turns};
+use omni_perception::audio::{diarize::Diarizer, pieces::transcribe_turns, whisper::Recognizer};
 use omni_pipeline::{Cx, Fault, One, Stage};
 use omni_schemas::{Clip, Segment, Transcript};
 use serde::{Deserialize, Serialize};
@@ -55,11 +55,11 @@ impl Stage for Transcribe {
         let span = Span { start: clip.start, end: clip.end };
         let wave = omni_media::read_audio_16k(&cx.root.join(&clip.path), &span, &Limits::default()).map_err(media_fault)?;
         let turns = self.diarizer.get()?.turns(&wave.samples).map_err(network_fault)?;
-        let options = TranscribeOptions { language: self.settings.language.clone(), ..TranscribeOptions::default() };
         let spoken = if turns.is_empty() {
             Vec::new()
         } else {
-            transcribe_turns(self.recognizer.get()?, &wave.samples, &turns, &options).map_err(network_fault)?
+            transcribe_turns(self.recognizer.get()?, &wave.samples, &turns, self.settings.language.as_deref())
+                .map_err(network_fault)?
         };
         let segments = spoken.into_iter().map(|said| Segment {
             speaker: format!("S{}", said.speaker + 1),

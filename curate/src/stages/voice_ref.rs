@@ -4,7 +4,10 @@
 use super::Entry;
 use crate::kit::{Loaded, media_fault, network_fault, settings_json, unit};
 use omni_media::{Limits, Pcm, Span, Waveform};
-use omni_perception::audio::{SpeakerEmbedder, pitch};
+use omni_perception::{
+    Error,
+    audio::{embedding::SpeakerEmbedder, pitch::median_pitch},
+};
 use omni_pipeline::{Cx, Fault, One, Stage};
 use omni_schemas::{Clip, Segment, Transcript, VoiceRef};
 use serde::{Deserialize, Serialize};
@@ -116,7 +119,12 @@ impl PickVoice {
         let wave = omni_media::resample(&cut, self.settings.rate).map_err(media_fault)?;
         let name = format!("{}/{speaker}.wav", clip.clip);
         let speech = speech_of(narrow, segments, speaker);
-        let vector = self.embedder.get()?.embed(&speech).map_err(network_fault)?;
+        let vector = match self.embedder.get()?.embed(&speech) {
+            Ok(vector) => unit(vector.into_iter().map(f64::from).collect()),
+            // Too little speech for a vector: the reference stands, without one.
+            Err(Error::Input(_)) => Vec::new(),
+            Err(error) => return Err(network_fault(error)),
+        };
         Ok(VoiceRef {
             clip: clip.clip.clone(),
             speaker: speaker.to_owned(),
@@ -126,9 +134,9 @@ impl PickVoice {
             language: stretch.language.clone(),
             origin: "source_segment".into(),
             rate: i64::from(self.settings.rate),
-            vector: unit(vector.into_iter().map(f64::from).collect()),
+            vector,
             embedder: self.embedder.network.tag(),
-            pitch_hz: pitch::median(&speech, narrow.rate).map(f64::from),
+            pitch_hz: median_pitch(&speech).map(f64::from),
             rate_per_second: speaking_rate(segments, speaker),
             audio: cx.pack.put(&name, "audio/wav", omni_media::wav_s16(&wave)),
         })

@@ -255,6 +255,16 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+impl ModelSpec {
+    /// The identity that [`Located::network`] gives, from the list alone; opens nothing. A file whose hash nobody
+    /// published counts as `unpublished`.
+    pub fn network(&self) -> Network {
+        let listed = |file: &FileSpec| file.sha256.clone().unwrap_or_else(|| "unpublished".to_owned());
+        let hashes: Vec<String> = self.files.iter().map(listed).collect();
+        Network { id: self.id.clone(), hash: joint_hash(&self.files, &hashes) }
+    }
+}
+
 fn joint_hash(files: &[FileSpec], hashes: &[String]) -> String {
     if let [only] = hashes {
         return only.clone();
