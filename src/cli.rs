@@ -110,7 +110,7 @@ pub struct CurateArgs {
 }
 
 /// How a graph is printed.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum GraphFormat {
     /// A Mermaid flowchart.
     Mermaid,

@@ -23,7 +23,7 @@ mod wav;
 pub use cut::cut;
 pub use error::Error;
 #[cfg(feature = "ffmpeg")]
-pub use libav::{probe, read_audio, read_audio_16k, read_frames};
+pub use libav::{ffmpeg_version, probe, read_audio, read_audio_16k, read_frames};
 pub use picture::{decode_picture, png};
 pub use rates::{fps_map, linspace_frames};
 pub use resample::resample;

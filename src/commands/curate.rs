@@ -118,10 +118,15 @@ fn check_networks(plan: &Plan, kit: &Kit, only: &[String]) -> anyhow::Result<()>
 fn dry_run(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
     let rows: Vec<Vec<String>> = omni_pipeline::status(plan, options)?
         .into_iter()
-        .map(|step| vec![step.stage.to_string(), step.dir.to_string(), step.done.to_string(), step.total.to_string()])
+        .map(|step| vec![step.stage.to_string(), step.dir.to_string(), step.done.to_string(), known(step.total)])
         .collect();
     output::line(&table::layout(&["stage", "folder", "done", "of shards"], &rows))?;
     Ok(Code::Done)
+}
+
+/// The number of shards is known once the corpus was listed.
+fn known(total: Option<usize>) -> String {
+    total.map_or_else(|| "? (not listed yet)".into(), |total| total.to_string())
 }
 
 fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {

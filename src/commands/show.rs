@@ -9,7 +9,10 @@ use anyhow::Context;
 use omni_curate::recipe::nearest;
 use omni_pipeline::readers::Run;
 use serde_json::{Map, Value};
-use std::ops::ControlFlow;
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
 /// Runs the command.
 pub fn run(args: &ShowArgs) -> anyhow::Result<Code> {
@@ -21,9 +24,8 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Code> {
         let hint = hint.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
         return Err(usage(format!("no record `{record}`{hint}; there are: {}", known.join(", "))));
     }
-    let run = Run::open(&args.path).with_context(|| format!("{} is no output folder of a run", args.path.display()))?;
     let mut printer = Printer { json: args.json, heading: None, shown: 0 };
-    for part in run.record_parts(record)? {
+    for part in parts(&args.path, record)? {
         let mut failed = None;
         omni_manifests::for_each_row(&part, &mut |row| {
             if filter.as_ref().is_some_and(|(field, value)| !matches(&row, field, value)) {
@@ -45,6 +47,16 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Code> {
         output::note(&format!("no rows of `{record}` {}", if filter.is_some() { "match" } else { "yet" }));
     }
     Ok(Code::Done)
+}
+
+/// The parts of a record: of a run, or the one manifest that `omni select` or `omni pool` wrote.
+fn parts(path: &Path, record: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let single = path.join(format!("{record}.parquet"));
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    let run = Run::open(path).with_context(|| format!("{} is no output folder of a run", path.display()))?;
+    Ok(run.record_parts(record)?)
 }
 
 fn receipt(args: &ShowArgs) -> anyhow::Result<Code> {

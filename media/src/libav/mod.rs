@@ -5,8 +5,10 @@ mod pixels;
 mod probe;
 mod sound;
 mod swr;
+mod version;
 mod video;
 
 pub use probe::probe;
 pub use sound::{read_audio, read_audio_16k};
+pub use version::ffmpeg_version;
 pub use video::read_frames;
