@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     const FPS: f64 = 25.0;
-    const WEIGHTS: Weights = Weights { min_motion: 0.8, correlation: 0.0, baseline: 0.5 };
+    const WEIGHTS: Weights = Weights { min_motion: 0.25, correlation: 0.0, baseline: 0.5 };
 
     fn segment(speaker: &str, start: f64, end: f64) -> Segment {
         Segment { speaker: speaker.into(), text: "x".into(), start, end, language: "en".into() }

@@ -24,7 +24,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { min_motion: 0.6, correlation: 1.0, baseline: 0.5 }
+        Self { min_motion: 0.25, correlation: 0.5, baseline: 0.5 }
     }
 }
 

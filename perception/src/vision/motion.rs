@@ -1,7 +1,9 @@
 //! How much a mouth moves, and how much the rest of the face does: grey change between aligned patches.
 //!
 //! The five points put eyes and mouth corners at fixed places of a small canvas, so that head motion and zoom drop
-//! out; what remains of them shows in the upper face and can be subtracted.
+//! out. The points themselves jitter from picture to picture, and jitter looks like motion wherever the face has
+//! edges (glasses, a beard): so each patch is first moved onto the last one by the shift that makes the upper face,
+//! which is rigid, agree best. What is left in the upper face can be subtracted.
 
 use omni_media::Image;
 
@@ -11,9 +13,12 @@ use super::warp::{similarity, template, warp_affine};
 /// Side of the aligned canvas in pixels.
 const SIDE: usize = 96;
 /// Rows and columns of the mouth: both corners (at about row 79, columns 36 and 61) with room for an open jaw.
-const MOUTH: [usize; 4] = [67, 95, 27, 69];
+const MOUTH: [usize; 4] = [66, 92, 27, 69];
 /// Rows and columns of the upper face: eyes and brows (eyes at row 44, columns 33 and 63), above the nose's tip.
 const UPPER: [usize; 4] = [26, 56, 18, 78];
+
+/// The largest shift tried, in pixels of the canvas: 4 % of its side, more than points of a still face jitter.
+const REACH: i32 = 4;
 
 /// Measures one face over time; keep one per track.
 #[derive(Clone, Debug, Default)]
@@ -33,10 +38,10 @@ impl MotionMeter {
         let patch = similarity(&face.points, &template(SIDE))
             .map(|matrix| grey(&warp_affine(image, &matrix, SIDE, SIDE)));
         let change = match (&self.last, &patch) {
-            (Some(last), Some(now)) => (
-                Some(difference(last, now, MOUTH)),
-                Some(difference(last, now, UPPER)),
-            ),
+            (Some(last), Some(now)) => {
+                let (upper, shift) = registered(last, now);
+                (Some(difference(last, now, MOUTH, shift)), Some(upper))
+            }
             _ => (None, None),
         };
         self.last = patch;
@@ -56,17 +61,35 @@ fn grey(image: &Image) -> Vec<u8> {
     image.data.chunks_exact(3).map(level).collect()
 }
 
-fn difference(a: &[u8], b: &[u8], [top, bottom, left, right]: [usize; 4]) -> f32 {
-    let mut sum = 0u32;
-    for y in top..bottom {
-        let range = y * SIDE + left..y * SIDE + right;
-        sum += a[range.clone()]
-            .iter()
-            .zip(&b[range])
-            .map(|(x, y)| u32::from(x.abs_diff(*y)))
-            .sum::<u32>();
+/// The least change of the upper face over all shifts, and the shift that gives it.
+fn registered(last: &[u8], now: &[u8]) -> (f32, (i32, i32)) {
+    let mut best = (f32::INFINITY, (0, 0));
+    for dy in -REACH..=REACH {
+        for dx in -REACH..=REACH {
+            let change = difference(last, now, UPPER, (dx, dy));
+            // Of equals the smaller shift, so that a picture without edges stays where it is.
+            let nearer = change == best.0 && dx * dx + dy * dy < best.1.0 * best.1.0 + best.1.1 * best.1.1;
+            if change < best.0 || nearer {
+                best = (change, (dx, dy));
+            }
+        }
     }
-    sum as f32 / ((bottom - top) * (right - left)) as f32
+    best
+}
+
+/// Mean absolute difference over a region of `last` and the region of `now` that lies `(dx, dy)` beside it; what
+/// falls off the canvas is left out.
+fn difference(last: &[u8], now: &[u8], [top, bottom, left, right]: [usize; 4], (dx, dy): (i32, i32)) -> f32 {
+    let inside = |at: usize, by: i32| at.checked_add_signed(by as isize).filter(|at| *at <= SIDE);
+    let (mut sum, mut count) = (0u32, 0u32);
+    for y in top..bottom {
+        let Some(row) = inside(y, dy).filter(|row| *row < SIDE) else { continue };
+        let (Some(from), Some(to)) = (inside(left, dx), inside(right, dx)) else { continue };
+        let (a, b) = (&last[y * SIDE + left..y * SIDE + right], &now[row * SIDE + from..row * SIDE + to]);
+        sum += a.iter().zip(b).map(|(x, y)| u32::from(x.abs_diff(*y))).sum::<u32>();
+        count += (right - left) as u32;
+    }
+    sum as f32 / count.max(1) as f32
 }
 
 #[cfg(test)]
