@@ -5,8 +5,12 @@ use std::path::PathBuf;
 
 /// The open toolkit for identity-preserving joint audio-video generation.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = "Settings of a working folder come from omni.toml; `omni init` writes one.\n\
-Exit codes: 0 done, 1 something failed or is pending, 2 wrong usage or recipe, 3 something needed is missing, 130 Ctrl-C.")]
+#[command(
+    version,
+    about,
+    after_help = "Settings of a working folder come from omni.toml; `omni init` writes one.\n\
+Exit codes: 0 done, 1 something failed or is pending, 2 wrong usage or recipe, 3 something needed is missing, 130 Ctrl-C."
+)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -17,8 +21,10 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Turn a corpus of talking-people clips into training manifests.
-    #[command(after_help = "Example:\n  omni curate --source folder --root clips --out out\n\n\
-The same command again resumes: what is on disk and sound is not made again.")]
+    #[command(
+        after_help = "Example:\n  omni curate --source folder --root clips --out out\n\n\
+The same command again resumes: what is on disk and sound is not made again."
+    )]
     Curate(CurateArgs),
     /// Print a manifest as a table or JSON lines, or the receipt of one part.
     #[command(after_help = "Example:\n  omni show out clip --json")]

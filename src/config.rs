@@ -42,13 +42,21 @@ impl Config {
             Err(error) => return Err(error).with_context(|| format!("{}", path.display())),
         };
         toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let line = error.span().map_or(1, |span| {
+                text[..span.start.min(text.len())].matches('\n').count() + 1
+            });
             let mut names = error.message().split('`').skip(1).step_by(2).map(str::to_owned);
             let wrong = names.next().unwrap_or_default();
             let known: Vec<String> = names.collect();
             let hint = omni_curate::recipe::nearest(&wrong, known.iter().map(String::as_str));
-            let hint = hint.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
-            usage(format!("{}, line {line}: {}{hint}", path.display(), error.message().trim()))
+            let hint = hint
+                .map(|name| format!(" (did you mean `{name}`?)"))
+                .unwrap_or_default();
+            usage(format!(
+                "{}, line {line}: {}{hint}",
+                path.display(),
+                error.message().trim()
+            ))
         })
     }
 
@@ -57,7 +65,11 @@ impl Config {
         if let Some(store) = &self.store {
             return Ok(store.clone());
         }
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         variable("OMNI_CACHE")
             .or_else(|| variable("XDG_CACHE_HOME").map(|dir| dir.join("omni")))
             .or_else(|| variable("HOME").map(|dir| dir.join(".cache/omni")))
@@ -75,6 +87,9 @@ mod tests {
         let path = folder.path().join(FILE);
         std::fs::write(&path, "out = 'x'\nprofil = 'open'\n").unwrap();
         let error = Config::read(&path).unwrap_err().to_string();
-        assert!(error.contains("line 2") && error.contains("did you mean `profile`"), "{error}");
+        assert!(
+            error.contains("line 2") && error.contains("did you mean `profile`"),
+            "{error}"
+        );
     }
 }

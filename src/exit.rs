@@ -56,7 +56,9 @@ impl Code {
             return Some(Self::Usage);
         }
         match error.downcast_ref::<Network>()? {
-            Network::NoWeights { .. } | Network::Runtime { .. } | Network::Device { .. } => Some(Self::Missing),
+            Network::NoWeights { .. } | Network::Runtime { .. } | Network::Device { .. } => {
+                Some(Self::Missing)
+            }
             Network::Registry(_) => Some(Self::Usage),
             _ => None,
         }

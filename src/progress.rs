@@ -38,7 +38,10 @@ struct Stage {
 impl Console {
     /// Bars when stderr is a terminal.
     pub fn new(terminal: bool) -> Self {
-        Self { state: Mutex::default(), bars: terminal.then(MultiProgress::new) }
+        Self {
+            state: Mutex::default(),
+            bars: terminal.then(MultiProgress::new),
+        }
     }
 
     /// Takes the bars away, so that the closing table stands alone.
@@ -53,7 +56,17 @@ impl Console {
         state.total = clips;
         for name in stages {
             let bar = self.bars.as_ref().map(|bars| bars.add(bar(name, clips)));
-            state.stages.insert(name, Stage { bar, done: 0, dropped: 0, began: None, fresh: 0, said: None });
+            state.stages.insert(
+                name,
+                Stage {
+                    bar,
+                    done: 0,
+                    dropped: 0,
+                    began: None,
+                    fresh: 0,
+                    said: None,
+                },
+            );
         }
         self.say(&format!("{clips} clips in {shards} shards"));
     }
@@ -74,14 +87,20 @@ impl Console {
 
     fn clip_done(&self, state: &mut State, name: &'static str, key: &str, dropped: Option<&str>) {
         let total = state.total;
-        let Some(stage) = state.stages.get_mut(name) else { return };
+        let Some(stage) = state.stages.get_mut(name) else {
+            return;
+        };
         stage.done += 1;
         stage.fresh += 1;
         stage.dropped += u64::from(dropped.is_some());
         match &stage.bar {
             Some(bar) => {
                 bar.inc(1);
-                bar.set_message(if stage.dropped > 0 { format!("{} dropped", stage.dropped) } else { String::new() });
+                bar.set_message(if stage.dropped > 0 {
+                    format!("{} dropped", stage.dropped)
+                } else {
+                    String::new()
+                });
             }
             None => {
                 if let Some(reason) = dropped {
@@ -99,15 +118,24 @@ impl Console {
 impl Stage {
     fn line(&self, name: &str, total: u64) -> String {
         let seconds = self.began.map_or(0.0, |at| at.elapsed().as_secs_f64());
-        let rate = if seconds > 0.5 { self.fresh as f64 / seconds } else { 0.0 };
+        let rate = if seconds > 0.5 {
+            self.fresh as f64 / seconds
+        } else {
+            0.0
+        };
         let left = total.saturating_sub(self.done) as f64;
-        let eta = if rate > 0.0 { format!(", {rate:.2} clips/s, about {:.0} s left", left / rate) } else { String::new() };
+        let eta = if rate > 0.0 {
+            format!(", {rate:.2} clips/s, about {:.0} s left", left / rate)
+        } else {
+            String::new()
+        };
         format!("{name}: {}/{total}{eta}", self.done)
     }
 }
 
 fn bar(name: &'static str, clips: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix:16} {bar:28} {pos:>7}/{len} {per_sec:>9} ETA {eta:>4} {msg}");
+    let style =
+        ProgressStyle::with_template("{prefix:16} {bar:28} {pos:>7}/{len} {per_sec:>9} ETA {eta:>4} {msg}");
     let bar = ProgressBar::new(clips).with_prefix(name);
     // The template above is a constant; if it were wrong the plain bar would show.
     style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
@@ -119,7 +147,12 @@ impl Progress for Console {
         match event {
             Event::Listing { rows, done: true } => self.say(&format!("listed {rows} rows")),
             Event::Listing { rows, done: false } => self.say(&format!("listing: {rows} rows so far")),
-            Event::PlanReady { stages, mine, my_clips, .. } => self.ready(&mut state, stages, *my_clips, *mine),
+            Event::PlanReady {
+                stages,
+                mine,
+                my_clips,
+                ..
+            } => self.ready(&mut state, stages, *my_clips, *mine),
             Event::StepSkipped { stage, clips, .. } => self.skipped(&mut state, stage, *clips),
             Event::ShardSkipped { clips, .. } => {
                 for name in state.order.clone() {
@@ -131,7 +164,9 @@ impl Progress for Console {
                     stage.began.get_or_insert_with(Instant::now);
                 }
             }
-            Event::ClipDone { stage, key, dropped, .. } => {
+            Event::ClipDone {
+                stage, key, dropped, ..
+            } => {
                 self.clip_done(&mut state, stage, key, dropped.as_deref());
             }
             Event::ClipSlow { stage, key, seconds } => {
@@ -139,7 +174,9 @@ impl Progress for Console {
             }
             Event::Repair { path, why } => self.say(&format!("repairing {}: {why}", path.display())),
             Event::Suspect { stage, key, crashes } => {
-                self.say(&format!("{stage}: {key} was in flight in {crashes} crashed run(s); it runs alone"));
+                self.say(&format!(
+                    "{stage}: {key} was in flight in {crashes} crashed run(s); it runs alone"
+                ));
             }
             _ => {}
         }

@@ -19,7 +19,13 @@ static CANCEL: OnceLock<Cancel> = OnceLock::new();
 static MARKER: AtomicI32 = AtomicI32::new(-1);
 static INTERRUPTS: AtomicI32 = AtomicI32::new(0);
 
-const CRASHES: [i32; 5] = [libc::SIGSEGV, libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGILL];
+const CRASHES: [i32; 5] = [
+    libc::SIGSEGV,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+];
 
 /// Rust ignores SIGPIPE; we keep that (writes then fail with `BrokenPipe`, which `output` treats as a normal end).
 pub fn quiet_broken_pipe() {

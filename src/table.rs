@@ -3,7 +3,10 @@
 /// Lays out rows under headings, columns as wide as their longest cell; numbers to the right.
 pub fn layout(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
         cells.chain([headings[column].chars().count()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
@@ -17,14 +20,24 @@ pub fn layout(headings: &[&str], rows: &[Vec<String>]) -> String {
 
 fn pad(cell: &str, width: usize) -> String {
     let number = cell.starts_with(|c: char| c.is_ascii_digit()) && cell.parse::<f64>().is_ok();
-    if number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+    if number {
+        format!("{cell:>width$}")
+    } else {
+        format!("{cell:<width$}")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn numbers_stand_right_and_words_left() {
-        let rows = vec![vec!["no_face".to_owned(), "3".into()], vec!["kept".into(), "12".into()]];
-        assert_eq!(super::layout(&["what", "clips"], &rows), "what     clips\nno_face      3\nkept        12");
+        let rows = vec![
+            vec!["no_face".to_owned(), "3".into()],
+            vec!["kept".into(), "12".into()],
+        ];
+        assert_eq!(
+            super::layout(&["what", "clips"], &rows),
+            "what     clips\nno_face      3\nkept        12"
+        );
     }
 }

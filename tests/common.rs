@@ -13,7 +13,9 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -62,7 +64,10 @@ pub fn store() -> Option<PathBuf> {
         && store.join("models/whisper_base_q8").is_dir()
         && store.join("onnxruntime").is_dir();
     if !there {
-        println!("skipped: the networks are not in {}; run `omni models pull`", store.display());
+        println!(
+            "skipped: the networks are not in {}; run `omni models pull`",
+            store.display()
+        );
     }
     there.then_some(store)
 }
@@ -80,10 +85,17 @@ pub fn shared(folder: &str) -> Option<PathBuf> {
 
 /// Runs the `ffmpeg` command; `false` when there is none.
 pub fn ffmpeg(args: &[&str]) -> bool {
-    let ran = Command::new("ffmpeg").args(["-nostdin", "-loglevel", "error", "-y"]).args(args).output();
+    let ran = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-y"])
+        .args(args)
+        .output();
     match ran {
         Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
             true
         }
         Err(_) => {

@@ -10,8 +10,22 @@ const EDGES: &[(&str, &[&str])] = &[
     ("net", &[]),
     ("pipeline", &["schemas", "manifests"]),
     ("perception", &["media", "net"]),
-    ("curate", &["schemas", "manifests", "media", "net", "pipeline", "perception"]),
-    (".", &["schemas", "manifests", "media", "net", "pipeline", "perception", "curate"]),
+    (
+        "curate",
+        &["schemas", "manifests", "media", "net", "pipeline", "perception"],
+    ),
+    (
+        ".",
+        &[
+            "schemas",
+            "manifests",
+            "media",
+            "net",
+            "pipeline",
+            "perception",
+            "curate",
+        ],
+    ),
 ];
 
 /// Heavy dependency -> the one crate that may name it.
@@ -30,7 +44,9 @@ const OWNERS: &[(&str, &str)] = &[
 ];
 
 fn manifest(folder: &str) -> toml::Table {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("Cargo.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(folder)
+        .join("Cargo.toml");
     toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -38,11 +54,21 @@ fn manifest(folder: &str) -> toml::Table {
 fn dependencies(manifest: &toml::Table) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     let mut collect = |table: Option<&toml::Value>| {
-        names.extend(table.and_then(toml::Value::as_table).into_iter().flat_map(|table| table.keys().cloned()));
+        names.extend(
+            table
+                .and_then(toml::Value::as_table)
+                .into_iter()
+                .flat_map(|table| table.keys().cloned()),
+        );
     };
     collect(manifest.get("dependencies"));
     collect(manifest.get("build-dependencies"));
-    for target in manifest.get("target").and_then(toml::Value::as_table).into_iter().flat_map(|table| table.values()) {
+    for target in manifest
+        .get("target")
+        .and_then(toml::Value::as_table)
+        .into_iter()
+        .flat_map(|table| table.values())
+    {
         collect(target.get("dependencies"));
     }
     names
@@ -52,10 +78,16 @@ fn dependencies(manifest: &toml::Table) -> Vec<String> {
 fn every_edge_is_in_the_table() {
     let root = manifest(".");
     let members = root["workspace"]["members"].as_array().unwrap();
-    let folders: Vec<&str> = members.iter().map(|member| member.as_str().unwrap()).chain(["."]).collect();
+    let folders: Vec<&str> = members
+        .iter()
+        .map(|member| member.as_str().unwrap())
+        .chain(["."])
+        .collect();
     let allowed: BTreeMap<&str, &[&str]> = EDGES.iter().copied().collect();
     for folder in folders {
-        let allowed = allowed.get(folder).unwrap_or_else(|| panic!("`{folder}` is not in the table of layers"));
+        let allowed = allowed
+            .get(folder)
+            .unwrap_or_else(|| panic!("`{folder}` is not in the table of layers"));
         for name in dependencies(&manifest(folder)) {
             if let Some(ours) = name.strip_prefix("omni-") {
                 assert!(allowed.contains(&ours), "`{folder}` must not depend on `{ours}`");

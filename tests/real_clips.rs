@@ -27,7 +27,10 @@ const CLIPS: &[(&str, usize)] = &[
 ];
 
 const WORDS: &[(&str, &str)] = &[
-    ("dialogue_bbaf2n_lwbsza.mp4", "bin blue at f two now lay white by s zero again"),
+    (
+        "dialogue_bbaf2n_lwbsza.mp4",
+        "bin blue at f two now lay white by s zero again",
+    ),
     ("distractor_lbbc2a_sbia1a.mp4", "lay blue by c two again"),
     ("grid_bbaf2n.mpg", "bin blue at f two now"),
     ("grid_lbbc2a.mpg", "lay blue by c two again"),
@@ -38,8 +41,14 @@ const WORDS: &[(&str, &str)] = &[
     ("grid_swwp2s.mpg", "set white with p two soon"),
     ("offscreen_sbia1a_lbbc2a.mp4", "lay blue by c two again"),
     ("ovi_kitchen_two_women.mp4", "AI declares: humans obsolete now."),
-    ("ovi_stage_three_men.mp4", "Circuits choose conquest, not service."),
-    ("ovi_two_men_dark.mp4", "continue to be a smart ass, and Tirani here will kill you like he wants to."),
+    (
+        "ovi_stage_three_men.mp4",
+        "Circuits choose conquest, not service.",
+    ),
+    (
+        "ovi_two_men_dark.mp4",
+        "continue to be a smart ass, and Tirani here will kill you like he wants to.",
+    ),
 ];
 
 struct Done {
@@ -64,7 +73,17 @@ fn make(profile: &'static str) -> Option<Done> {
     }
     let scratch = Scratch::new();
     let root = videos.to_str().unwrap();
-    let args = ["curate", "--source", "folder", "--root", root, "--out", "out", "--profile", profile];
+    let args = [
+        "curate",
+        "--source",
+        "folder",
+        "--root",
+        root,
+        "--out",
+        "out",
+        "--profile",
+        profile,
+    ];
     let output = scratch.omni(&args);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     Some(Done { scratch, profile })
@@ -74,22 +93,28 @@ impl Done {
     fn rows(&self, record: &str) -> Vec<Value> {
         let output = self.scratch.omni(&["show", "out", record, "--json"]);
         assert_eq!(code(&output), 0, "{}", stderr(&output));
-        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        stdout(&output)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     fn by_clip(&self, record: &str) -> BTreeMap<String, Vec<Value>> {
         let mut clips: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for row in self.rows(record) {
-            clips.entry(row["clip"].as_str().unwrap().to_owned()).or_default().push(row);
+            clips
+                .entry(row["clip"].as_str().unwrap().to_owned())
+                .or_default()
+                .push(row);
         }
         clips
     }
 
     fn summary(&self) -> Value {
-        serde_json::from_str(&std::fs::read_to_string(self.scratch.join("out/summary.json")).unwrap()).unwrap()
+        serde_json::from_str(&std::fs::read_to_string(self.scratch.join("out/summary.json")).unwrap())
+            .unwrap()
     }
 }
-
 
 /// Mean horizontal centre of a subject's faces.
 fn centre(tracks: &[Value], subject: i64) -> f64 {
@@ -146,7 +171,11 @@ fn people_are_counted(profile: &'static str) {
 
 fn the_right_face_gets_the_voice(profile: &'static str) {
     let Some(done) = run(profile) else { return };
-    let (tracks, bindings, transcripts) = (done.by_clip("track"), done.by_clip("binding"), done.by_clip("transcript"));
+    let (tracks, bindings, transcripts) = (
+        done.by_clip("track"),
+        done.by_clip("binding"),
+        done.by_clip("transcript"),
+    );
     // Of each clip: who speaks, as ranks from the left, in order of speech; none: off-screen.
     let expected: [(&str, &[Option<usize>]); 5] = [
         ("dialogue_bbaf2n_lwbsza.mp4", &[Some(0), Some(1)]),
@@ -157,8 +186,12 @@ fn the_right_face_gets_the_voice(profile: &'static str) {
     ];
     for (clip, faces) in expected {
         let (binding, transcript) = (&bindings[clip][0], &transcripts[clip][0]);
-        let mut order: Vec<i64> =
-            binding["subjects"].as_array().unwrap().iter().map(|row| row["subject"].as_i64().unwrap()).collect();
+        let mut order: Vec<i64> = binding["subjects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["subject"].as_i64().unwrap())
+            .collect();
         order.sort_by(|a, b| centre(&tracks[clip], *a).total_cmp(&centre(&tracks[clip], *b)));
         let mut speakers: Vec<&str> = Vec::new();
         for segment in transcript["segments"].as_array().unwrap() {
@@ -179,11 +212,19 @@ fn the_right_face_gets_the_voice(profile: &'static str) {
     }
     let distractor = &bindings["distractor_lbbc2a_sbia1a.mp4"][0];
     let right = distractor["subjects"].as_array().unwrap().iter().max_by(|a, b| {
-        let x = |row: &Value| centre(&tracks["distractor_lbbc2a_sbia1a.mp4"], row["subject"].as_i64().unwrap());
+        let x = |row: &Value| {
+            centre(
+                &tracks["distractor_lbbc2a_sbia1a.mp4"],
+                row["subject"].as_i64().unwrap(),
+            )
+        };
         x(a).total_cmp(&x(b))
     });
     let margin = right.and_then(|row| row["margin"].as_f64());
-    assert!(margin.is_none_or(|margin| margin < 1.5), "{profile}: {distractor}");
+    assert!(
+        margin.is_none_or(|margin| margin < 1.5),
+        "{profile}: {distractor}"
+    );
 }
 
 fn words_are_read(profile: &'static str) {
@@ -192,7 +233,10 @@ fn words_are_read(profile: &'static str) {
     let mut rates = Vec::new();
     for (clip, words) in WORDS {
         let segments = transcripts[*clip][0]["segments"].as_array().unwrap().clone();
-        let text: Vec<&str> = segments.iter().map(|segment| segment["text"].as_str().unwrap()).collect();
+        let text: Vec<&str> = segments
+            .iter()
+            .map(|segment| segment["text"].as_str().unwrap())
+            .collect();
         let heard = omni_perception::text::english(&separate_letters(&text.join(" ")));
         let meant = omni_perception::text::english(words);
         let rate = omni_perception::text::word_error_rate(&meant, &heard);
@@ -229,14 +273,28 @@ fn identities(profile: &'static str) {
         let row: Value = serde_json::from_str(line).unwrap();
         for member in row["members"].as_array().unwrap() {
             let clip = member["clip"].as_str().unwrap().to_owned();
-            identity_of.entry(clip).or_default().push(row["identity"].as_str().unwrap().to_owned());
+            identity_of
+                .entry(clip)
+                .or_default()
+                .push(row["identity"].as_str().unwrap().to_owned());
         }
     }
     let single = |clip: &str| identity_of[clip][0].clone();
-    assert_eq!(single("grid_pwij3p.mpg"), single("grid_swwp2s.mpg"), "{profile}: one man is two");
+    assert_eq!(
+        single("grid_pwij3p.mpg"),
+        single("grid_swwp2s.mpg"),
+        "{profile}: one man is two"
+    );
     let people = ["bbaf2n", "lbbc2a", "lrwp9a", "lwbsza", "pwij3p", "sbia1a"];
-    let mut names: Vec<String> = people.iter().map(|name| single(&format!("grid_{name}.mpg"))).collect();
-    for clip in ["ovi_kitchen_two_women.mp4", "ovi_stage_three_men.mp4", "ovi_two_men_dark.mp4"] {
+    let mut names: Vec<String> = people
+        .iter()
+        .map(|name| single(&format!("grid_{name}.mpg")))
+        .collect();
+    for clip in [
+        "ovi_kitchen_two_women.mp4",
+        "ovi_stage_three_men.mp4",
+        "ovi_two_men_dark.mp4",
+    ] {
         names.extend(identity_of[clip].clone());
     }
     let count = names.len();
@@ -250,15 +308,31 @@ fn identities(profile: &'static str) {
 fn cuts(profile: &'static str) {
     let Some(done) = run(profile) else { return };
     let fixture = include_str!("fixtures/tears_of_steel_cuts.txt");
-    let cuts: Vec<i64> =
-        fixture.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.trim().parse().ok()).collect();
+    let cuts: Vec<i64> = fixture
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.trim().parse().ok())
+        .collect();
     assert!(cuts.len() > 15);
-    for track in done.by_clip("track").get("tears_of_steel_battle.webm").into_iter().flatten() {
-        let frames: Vec<i64> =
-            track["frames"].as_array().unwrap().iter().map(|frame| frame["frame"].as_i64().unwrap()).collect();
+    for track in done
+        .by_clip("track")
+        .get("tears_of_steel_battle.webm")
+        .into_iter()
+        .flatten()
+    {
+        let frames: Vec<i64> = track["frames"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|frame| frame["frame"].as_i64().unwrap())
+            .collect();
         let (first, last) = (frames[0], frames[frames.len() - 1]);
         for cut in &cuts {
-            assert!(!(first < *cut && *cut <= last), "{profile}: track {} crosses the cut at {cut}", track["track"]);
+            assert!(
+                !(first < *cut && *cut <= last),
+                "{profile}: track {} crosses the cut at {cut}",
+                track["track"]
+            );
         }
     }
 }
@@ -266,16 +340,31 @@ fn cuts(profile: &'static str) {
 fn sums(profile: &'static str) {
     let Some(done) = run(profile) else { return };
     let summary = done.summary();
-    let dropped: u64 = summary["dropped"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
-    assert_eq!(summary["listed"].as_u64().unwrap(), summary["kept"].as_u64().unwrap() + dropped, "{summary}");
+    let dropped: u64 = summary["dropped"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|count| count.as_u64().unwrap())
+        .sum();
+    assert_eq!(
+        summary["listed"].as_u64().unwrap(),
+        summary["kept"].as_u64().unwrap() + dropped,
+        "{summary}"
+    );
     assert_eq!(summary["dropped"]["no_face"], 2, "{}: {summary}", done.profile);
     let captions = done.rows("omni_caption");
     assert_eq!(captions.len() as u64, summary["kept"].as_u64().unwrap());
     for row in captions {
         let prompt: Vec<char> = row["prompt"].as_str().unwrap().chars().collect();
         for said in row["utterances"].as_array().unwrap() {
-            let (start, end) = (said["start"].as_u64().unwrap() as usize, said["end"].as_u64().unwrap() as usize);
-            assert_eq!(prompt[start..end].iter().collect::<String>(), said["text"].as_str().unwrap());
+            let (start, end) = (
+                said["start"].as_u64().unwrap() as usize,
+                said["end"].as_u64().unwrap() as usize,
+            );
+            assert_eq!(
+                prompt[start..end].iter().collect::<String>(),
+                said["text"].as_str().unwrap()
+            );
             assert_eq!(prompt[start - 3..start].iter().collect::<String>(), "<S>");
         }
     }
@@ -286,7 +375,16 @@ fn sums(profile: &'static str) {
 fn both_used(done: &Done) {
     let before = parts(done);
     let videos = shared("media/videos").unwrap();
-    let args = ["curate", "--source", "folder", "--root", videos.to_str().unwrap(), "--out", "out", "--profile"];
+    let args = [
+        "curate",
+        "--source",
+        "folder",
+        "--root",
+        videos.to_str().unwrap(),
+        "--out",
+        "out",
+        "--profile",
+    ];
     let output = done.scratch.omni(&[&args[..], &[done.profile]].concat());
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     assert_eq!(before, parts(done), "a second run wrote a part");

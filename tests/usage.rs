@@ -9,7 +9,10 @@ fn without_a_root_the_error_names_key_and_flag() {
     let output = scratch.omni(&["curate", "--source", "openhumanvid"]);
     assert_eq!(code(&output), 2);
     let text = stderr(&output);
-    assert!(text.contains("--root") && text.contains("roots.openhumanvid") && text.contains("omni.toml"), "{text}");
+    assert!(
+        text.contains("--root") && text.contains("roots.openhumanvid") && text.contains("omni.toml"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -19,7 +22,11 @@ fn a_missing_corpus_and_a_file_as_corpus_are_named() {
     for (root, words) in [("nowhere", "does not exist"), ("file.csv", "is not a folder")] {
         let output = scratch.omni(&["curate", "--source", "folder", "--root", root, "--out", "out"]);
         assert_eq!(code(&output), 3, "{}", stderr(&output));
-        assert!(stderr(&output).contains(root) && stderr(&output).contains(words), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains(root) && stderr(&output).contains(words),
+            "{}",
+            stderr(&output)
+        );
     }
     assert!(!scratch.join("out").exists());
 }
@@ -28,15 +35,30 @@ fn a_missing_corpus_and_a_file_as_corpus_are_named() {
 fn typos_in_source_recipe_set_profile_stage_and_record_suggest_the_right_word() {
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.join("clips")).unwrap();
-    scratch.write("my.toml", "name = 'my'\nsource = 'folder'\nstages = ['probe']\n\n[settings.probe]\nmin_secnds = 2\n");
+    scratch.write(
+        "my.toml",
+        "name = 'my'\nsource = 'folder'\nstages = ['probe']\n\n[settings.probe]\nmin_secnds = 2\n",
+    );
     let base = ["curate", "--root", "clips", "--out", "out", "--dry-run"];
     let cases: [(&[&str], &[&str]); 7] = [
         (&["--source", "openhumanvd"], &["did you mean `openhumanvid`"]),
-        (&["--recipe", "my.toml"], &["my.toml", "line 6", "min_secnds", "did you mean `min_seconds`"]),
-        (&["--source", "folder", "--set", "settings.probe.max_second=3"], &["--set", "did you mean `max_seconds`"]),
-        (&["--source", "folder", "--set", "settings.prob.max_seconds=3"], &["did you mean `probe`"]),
+        (
+            &["--recipe", "my.toml"],
+            &["my.toml", "line 6", "min_secnds", "did you mean `min_seconds`"],
+        ),
+        (
+            &["--source", "folder", "--set", "settings.probe.max_second=3"],
+            &["--set", "did you mean `max_seconds`"],
+        ),
+        (
+            &["--source", "folder", "--set", "settings.prob.max_seconds=3"],
+            &["did you mean `probe`"],
+        ),
         (&["--source", "folder", "--profile", "opn"], &["opn", "open"]),
-        (&["--source", "folder", "--only", "trak"], &["did you mean `track`"]),
+        (
+            &["--source", "folder", "--only", "trak"],
+            &["did you mean `track`"],
+        ),
         (&["--source", "folder", "--device", "gpu"], &["gpu", "cpu"]),
     ];
     for (more, words) in cases {
@@ -55,10 +77,18 @@ fn show_and_explain_name_what_is_no_run() {
     let scratch = Scratch::new();
     let output = scratch.omni(&["show", "nowhere", "clip"]);
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains("no output folder of a run"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("no output folder of a run"),
+        "{}",
+        stderr(&output)
+    );
     let output = scratch.omni(&["show", "nowhere", "clips"]);
     assert_eq!(code(&output), 2);
-    assert!(stderr(&output).contains("did you mean `clip`"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("did you mean `clip`"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -73,11 +103,23 @@ fn init_writes_once_and_curate_reads_it() {
     let output = scratch.omni(&["curate", "--source", "folder", "--dry-run"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let plan = stdout(&output);
-    for stage in ["probe", "track", "face_ref", "transcribe", "voice_ref", "av_evidence", "bind", "compose"] {
+    for stage in [
+        "probe",
+        "track",
+        "face_ref",
+        "transcribe",
+        "voice_ref",
+        "av_evidence",
+        "bind",
+        "compose",
+    ] {
         assert!(plan.contains(&format!("{stage}-")), "{plan}");
     }
     let graph = stdout(&scratch.omni(&["curate", "--source", "folder", "--dry-run", "--graph", "mermaid"]));
-    assert!(graph.starts_with("flowchart") && graph.contains("track -- track --> face_ref"), "{graph}");
+    assert!(
+        graph.starts_with("flowchart") && graph.contains("track -- track --> face_ref"),
+        "{graph}"
+    );
 }
 
 #[test]
@@ -90,7 +132,11 @@ fn missing_weights_are_said_before_anything_runs() {
         .output()
         .unwrap();
     assert_eq!(code(&output), 3, "{}", stderr(&output));
-    assert!(stderr(&output).contains("omni models pull"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("omni models pull"),
+        "{}",
+        stderr(&output)
+    );
     assert!(!scratch.join("out").exists());
 }
 
@@ -109,8 +155,13 @@ fn every_command_has_an_example_in_its_help() {
     assert!(commands.len() >= 9, "{top}");
     for command in commands {
         let help = stdout(&scratch.omni(&[command, "--help"]));
-        let example = help.lines().skip_while(|line| !line.starts_with("Example")).nth(1);
-        let example = example.unwrap_or_else(|| panic!("{command} has no example: {help}")).trim();
+        let example = help
+            .lines()
+            .skip_while(|line| !line.starts_with("Example"))
+            .nth(1);
+        let example = example
+            .unwrap_or_else(|| panic!("{command} has no example: {help}"))
+            .trim();
         assert!(example.starts_with(&format!("omni {command}")), "{example}");
         // The example must at least parse: with --help appended it prints help and touches nothing.
         let words: Vec<&str> = example.split_whitespace().skip(1).chain(["--help"]).collect();

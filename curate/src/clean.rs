@@ -57,10 +57,15 @@ fn marker_length(text: &str) -> Option<usize> {
     let end = text.find('>')?;
     let name = text.get(1..end)?;
     let numbered = |prefix: &str| {
-        name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
-            && name.get(prefix.len()..).is_some_and(|tail| tail.bytes().all(|byte| byte.is_ascii_digit()))
+        name.get(..prefix.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+            && name
+                .get(prefix.len()..)
+                .is_some_and(|tail| tail.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    let marker = ["S", "E", "AUDCAP", "ENDAUDCAP"].iter().any(|known| name.eq_ignore_ascii_case(known));
+    let marker = ["S", "E", "AUDCAP", "ENDAUDCAP"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known));
     (marker || numbered("sub") || numbered("img")).then_some(end + 1)
 }
 
@@ -83,7 +88,9 @@ fn plain_char(c: char) -> impl Iterator<Item = char> {
         '\u{fb05}' => &['s', 't'],
         '\u{fb06}' => &['s', 't'],
         '\u{feff}' | '\u{fffc}' | '\u{206a}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}' => &[],
-        '\u{2028}' | '\u{2029}' | '\u{85}' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1f}' => &[' '],
+        '\u{2028}' | '\u{2029}' | '\u{85}' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1f}' => {
+            &[' ']
+        }
         _ => return Plain::One(Some(half_width(c)).filter(|c| !c.is_control())),
     };
     Plain::Many(mapped.iter())
@@ -115,12 +122,38 @@ fn half_width(c: char) -> char {
 }
 
 const ENTITIES: &[(&str, char)] = &[
-    ("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\''), ("nbsp", ' '), ("hellip", '\u{2026}'),
-    ("ndash", '\u{2013}'), ("mdash", '\u{2014}'), ("lsquo", '\''), ("rsquo", '\''), ("ldquo", '"'), ("rdquo", '"'),
-    ("eacute", '\u{e9}'), ("egrave", '\u{e8}'), ("agrave", '\u{e0}'), ("aacute", '\u{e1}'), ("uuml", '\u{fc}'),
-    ("ouml", '\u{f6}'), ("auml", '\u{e4}'), ("szlig", '\u{df}'), ("ntilde", '\u{f1}'), ("ccedil", '\u{e7}'),
-    ("copy", '\u{a9}'), ("reg", '\u{ae}'), ("deg", '\u{b0}'), ("pound", '\u{a3}'), ("euro", '\u{20ac}'),
-    ("trade", '\u{2122}'), ("times", '\u{d7}'), ("middot", '\u{b7}'), ("bull", '\u{2022}'),
+    ("amp", '&'),
+    ("lt", '<'),
+    ("gt", '>'),
+    ("quot", '"'),
+    ("apos", '\''),
+    ("nbsp", ' '),
+    ("hellip", '\u{2026}'),
+    ("ndash", '\u{2013}'),
+    ("mdash", '\u{2014}'),
+    ("lsquo", '\''),
+    ("rsquo", '\''),
+    ("ldquo", '"'),
+    ("rdquo", '"'),
+    ("eacute", '\u{e9}'),
+    ("egrave", '\u{e8}'),
+    ("agrave", '\u{e0}'),
+    ("aacute", '\u{e1}'),
+    ("uuml", '\u{fc}'),
+    ("ouml", '\u{f6}'),
+    ("auml", '\u{e4}'),
+    ("szlig", '\u{df}'),
+    ("ntilde", '\u{f1}'),
+    ("ccedil", '\u{e7}'),
+    ("copy", '\u{a9}'),
+    ("reg", '\u{ae}'),
+    ("deg", '\u{b0}'),
+    ("pound", '\u{a3}'),
+    ("euro", '\u{20ac}'),
+    ("trade", '\u{2122}'),
+    ("times", '\u{d7}'),
+    ("middot", '\u{b7}'),
+    ("bull", '\u{2022}'),
 ];
 
 fn unescape(text: &str) -> String {
@@ -166,13 +199,22 @@ mod tests {
 
     #[test]
     fn cleans_what_the_backbone_cleans() {
-        assert_eq!(clean("  a \n\t b\u{a0}&amp;amp;lt; \u{201c}c\u{201d} \u{ff21}\u{fb01}\u{0} "), "a b < \"c\" Afi");
-        assert_eq!(clean("caf\u{65}\u{301} &#233;&#xe9; &unknown; & x"), "café éé &unknown; & x");
+        assert_eq!(
+            clean("  a \n\t b\u{a0}&amp;amp;lt; \u{201c}c\u{201d} \u{ff21}\u{fb01}\u{0} "),
+            "a b < \"c\" Afi"
+        );
+        assert_eq!(
+            clean("caf\u{65}\u{301} &#233;&#xe9; &unknown; & x"),
+            "café éé &unknown; & x"
+        );
     }
 
     #[test]
     fn given_text_cannot_open_an_anchor_or_an_utterance() {
-        assert_eq!(clean_given("a <S>hello<E> <sub1> <b> &lt;S&gt; <<S>sub2> x"), "a hello <b> x");
+        assert_eq!(
+            clean_given("a <S>hello<E> <sub1> <b> &lt;S&gt; <<S>sub2> x"),
+            "a hello <b> x"
+        );
     }
 
     proptest! {

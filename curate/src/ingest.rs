@@ -57,7 +57,11 @@ pub fn read(path: &Path, clip_field: &str) -> Result<ByClip, IngestError> {
             Some(Value::Number(clip)) => clip.to_string(),
             _ => {
                 let message = format!("no field `{clip_field}`");
-                return Err(IngestError::Row { path: path.to_owned(), row: number, message });
+                return Err(IngestError::Row {
+                    path: path.to_owned(),
+                    row: number,
+                    message,
+                });
             }
         };
         rows.entry(clip).or_default().push(row);
@@ -74,7 +78,10 @@ pub fn read(path: &Path, clip_field: &str) -> Result<ByClip, IngestError> {
 type Take<'a> = &'a mut dyn FnMut(Map<String, Value>) -> Result<(), IngestError>;
 
 fn json_lines(path: &Path, take: Take<'_>) -> Result<(), IngestError> {
-    let io = |source| IngestError::Io { path: path.to_owned(), source };
+    let io = |source| IngestError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let file = std::fs::File::open(path).map_err(io)?;
     for (index, line) in std::io::BufReader::new(file).lines().enumerate() {
         let line = line.map_err(io)?;
@@ -82,7 +89,11 @@ fn json_lines(path: &Path, take: Take<'_>) -> Result<(), IngestError> {
         if text.is_empty() {
             continue;
         }
-        let wrong = |message: String| IngestError::Row { path: path.to_owned(), row: index as u64 + 1, message };
+        let wrong = |message: String| IngestError::Row {
+            path: path.to_owned(),
+            row: index as u64 + 1,
+            message,
+        };
         match serde_json::from_str(text) {
             Ok(Value::Object(row)) => take(row)?,
             Ok(_) => return Err(wrong("not an object".into())),
@@ -95,19 +106,35 @@ fn json_lines(path: &Path, take: Take<'_>) -> Result<(), IngestError> {
 /// Text stays text; a stage reads numbers from it where it wants them. A damaged row is an error: a transcript that is
 /// silently one row short is worse than none.
 fn csv(path: &Path, take: Take<'_>) -> Result<(), IngestError> {
-    let io = |source| IngestError::Io { path: path.to_owned(), source };
+    let io = |source| IngestError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let mut table = Csv::new(std::fs::File::open(path).map_err(io)?);
     if table.next_row().map_err(io)?.is_none() {
         return Ok(());
     }
-    let names: Vec<String> = (0..table.len()).map(|column| table.cell(column).trim().to_owned()).collect();
+    let names: Vec<String> = (0..table.len())
+        .map(|column| table.cell(column).trim().to_owned())
+        .collect();
     while let Some(row) = table.next_row().map_err(io)? {
         if !row.sound {
             let message = "its quotes do not close, or it is no UTF-8".into();
-            return Err(IngestError::Row { path: path.to_owned(), row: row.line, message });
+            return Err(IngestError::Row {
+                path: path.to_owned(),
+                row: row.line,
+                message,
+            });
         }
-        let cells = names.iter().enumerate().filter(|(column, name)| !name.is_empty() && *column < table.len());
-        take(cells.map(|(column, name)| (name.clone(), Value::from(table.cell(column).as_ref()))).collect())?;
+        let cells = names
+            .iter()
+            .enumerate()
+            .filter(|(column, name)| !name.is_empty() && *column < table.len());
+        take(
+            cells
+                .map(|(column, name)| (name.clone(), Value::from(table.cell(column).as_ref())))
+                .collect(),
+        )?;
     }
     Ok(())
 }
@@ -121,7 +148,10 @@ fn parquet(path: &Path, take: Take<'_>) -> Result<(), IngestError> {
             ControlFlow::Break(())
         }
     })
-    .map_err(|error| IngestError::Table { path: path.to_owned(), message: error.to_string() })?;
+    .map_err(|error| IngestError::Table {
+        path: path.to_owned(),
+        message: error.to_string(),
+    })?;
     failed.map_or(Ok(()), Err)
 }
 
@@ -147,7 +177,10 @@ pub fn number(row: &Map<String, Value>, field: &str) -> Option<f64> {
 /// BLAKE3 of a file, so that a changed manifest is another fingerprint.
 pub fn hash(path: &Path) -> Result<String, IngestError> {
     let mut hasher = blake3::Hasher::new();
-    let io = |source| IngestError::Io { path: path.to_owned(), source };
+    let io = |source| IngestError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let mut file = std::fs::File::open(path).map_err(io)?;
     std::io::copy(&mut file, &mut hasher).map_err(io)?;
     Ok(hasher.finalize().to_hex().to_string())
@@ -166,7 +199,10 @@ mod tests {
 
     #[test]
     fn json_lines_and_csv_give_the_same_rows() {
-        let (_a, lines) = written("t.jsonl", "{\"id\":\"a\",\"text\":\"hi, \\\"you\\\"\",\"start\":\"0.5\"}\n\n");
+        let (_a, lines) = written(
+            "t.jsonl",
+            "{\"id\":\"a\",\"text\":\"hi, \\\"you\\\"\",\"start\":\"0.5\"}\n\n",
+        );
         let (_b, csv) = written("t.csv", "id,text,start\r\na,\"hi, \"\"you\"\"\",0.5\r\n");
         for path in [lines, csv] {
             let rows = read(&path, "id").unwrap();
@@ -181,6 +217,11 @@ mod tests {
         let (_a, path) = written("t.jsonl", "{\"id\":\"a\"}\n{\"id\":\n");
         assert!(read(&path, "id").unwrap_err().to_string().contains("row 2"));
         let (_b, path) = written("t.jsonl", "{\"name\":\"a\"}\n");
-        assert!(read(&path, "id").unwrap_err().to_string().contains("no field `id`"));
+        assert!(
+            read(&path, "id")
+                .unwrap_err()
+                .to_string()
+                .contains("no field `id`")
+        );
     }
 }

@@ -66,7 +66,12 @@ pub struct Loaded<T: ?Sized> {
 
 impl<T: ?Sized> Loaded<T> {
     fn new(network: Network, load: impl Fn() -> Result<Arc<T>, Error> + Send + Sync + 'static) -> Self {
-        Self { network, load: Box::new(load), cell: OnceLock::new(), loading: Mutex::new(()) }
+        Self {
+            network,
+            load: Box::new(load),
+            cell: OnceLock::new(),
+            loading: Mutex::new(()),
+        }
     }
 
     /// The network; loads it the first time. A missing or broken one ends the run, not the clip.
@@ -74,20 +79,30 @@ impl<T: ?Sized> Loaded<T> {
         if let Some(ready) = self.cell.get() {
             return Ok(ready);
         }
-        let _one_at_a_time = self.loading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _one_at_a_time = self
+            .loading
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if self.cell.get().is_none() {
             let ready = (self.load)().map_err(|error| Fault::Stop(Box::new(error)))?;
             // Only the holder of the lock sets the cell, so it is empty here.
             let _ = self.cell.set(ready);
         }
-        self.cell.get().map(Arc::as_ref).ok_or_else(|| Fault::Stop("a network was loaded and lost".into()))
+        self.cell
+            .get()
+            .map(Arc::as_ref)
+            .ok_or_else(|| Fault::Stop("a network was loaded and lost".into()))
     }
 }
 
 impl Kit {
     /// A kit that loads nothing yet.
     pub fn new(settings: KitSettings) -> Self {
-        Self(Arc::new(Shared { settings, runtime: Mutex::new(None), asked: Mutex::default() }))
+        Self(Arc::new(Shared {
+            settings,
+            runtime: Mutex::new(None),
+            asked: Mutex::default(),
+        }))
     }
 
     /// Says which stage is being built, so that [`Kit::check`] can tell whose networks are needed.
@@ -99,7 +114,12 @@ impl Kit {
     pub fn check(&self, stages: &[&str]) -> Result<(), Error> {
         let roles: BTreeSet<String> = {
             let asked = self.asked();
-            stages.iter().filter_map(|stage| asked.roles.get(*stage)).flatten().cloned().collect()
+            stages
+                .iter()
+                .filter_map(|stage| asked.roles.get(*stage))
+                .flatten()
+                .cloned()
+                .collect()
         };
         for role in &roles {
             self.locate(role)?;
@@ -111,7 +131,10 @@ impl Kit {
     }
 
     fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {
-        self.0.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .asked
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Name of the profile.
@@ -123,7 +146,12 @@ impl Kit {
     pub fn face_detector(&self, detect: DetectSettings) -> Result<Loaded<dyn FaceDetector>, Error> {
         self.role("face_detector", move |kit, found| {
             let runtime = kit.runtime()?;
-            Ok(Arc::from(vision::face_detector(&runtime, &found.first(), found.network(), &detect)?))
+            Ok(Arc::from(vision::face_detector(
+                &runtime,
+                &found.first(),
+                found.network(),
+                &detect,
+            )?))
         })
     }
 
@@ -131,7 +159,11 @@ impl Kit {
     pub fn face_embedder(&self) -> Result<Loaded<dyn FaceEmbedder>, Error> {
         self.role("face_embedder", |kit, found| {
             let runtime = kit.runtime()?;
-            Ok(Arc::from(vision::face_embedder(&runtime, &found.first(), found.network())?))
+            Ok(Arc::from(vision::face_embedder(
+                &runtime,
+                &found.first(),
+                found.network(),
+            )?))
         })
     }
 
@@ -139,7 +171,11 @@ impl Kit {
     pub fn speaker_embedder(&self) -> Result<Loaded<SpeakerEmbedder>, Error> {
         self.role("speaker_embedder", |kit, found| {
             let runtime = kit.runtime()?;
-            Ok(Arc::new(SpeakerEmbedder::open(&runtime, &found.first(), found.network())?))
+            Ok(Arc::new(SpeakerEmbedder::open(
+                &runtime,
+                &found.first(),
+                found.network(),
+            )?))
         })
     }
 
@@ -147,18 +183,28 @@ impl Kit {
     pub fn recognizer(&self) -> Result<Loaded<Recognizer>, Error> {
         self.role("asr", |kit, found| {
             let runtime = kit.runtime()?;
-            Ok(Arc::new(Recognizer::open(&runtime, &whisper_files(&found), found.network())?))
+            Ok(Arc::new(Recognizer::open(
+                &runtime,
+                &whisper_files(&found),
+                found.network(),
+            )?))
         })
     }
 
     /// Voice activity, speaker segmentation and speaker embedding of the profile, as one diariser; and their tags.
     pub fn diarizer(&self) -> Result<(Loaded<Diarizer>, Vec<String>), Error> {
         let roles = ["vad", "speaker_segmentation", "speaker_embedder"];
-        let networks = roles.iter().map(|role| self.network(role)).collect::<Result<Vec<_>, _>>()?;
+        let networks = roles
+            .iter()
+            .map(|role| self.network(role))
+            .collect::<Result<Vec<_>, _>>()?;
         let tags = networks.iter().map(Network::tag).collect();
         let loaded = self.role("vad", |kit, vad| {
             let runtime = kit.runtime()?;
-            let [segmentation, speakers] = [kit.locate("speaker_segmentation")?, kit.locate("speaker_embedder")?];
+            let [segmentation, speakers] = [
+                kit.locate("speaker_segmentation")?,
+                kit.locate("speaker_embedder")?,
+            ];
             Ok(Arc::new(Diarizer::new(
                 Vad::open(&runtime, &vad.first(), vad.network(), VadSettings::default())?,
                 SpeakerSegmentation::open(&runtime, &segmentation.first(), segmentation.network())?,
@@ -185,7 +231,9 @@ impl Kit {
         load: impl Fn(&Kit, Located) -> Result<Arc<T>, Error> + Send + Sync + 'static,
     ) -> Result<Loaded<T>, Error> {
         let kit = self.clone();
-        Ok(Loaded::new(self.network(role)?, move || load(&kit, kit.locate(role)?)))
+        Ok(Loaded::new(self.network(role)?, move || {
+            load(&kit, kit.locate(role)?)
+        }))
     }
 
     fn locate(&self, role: &str) -> Result<Located, Error> {
@@ -194,7 +242,11 @@ impl Kit {
     }
 
     fn runtime(&self) -> Result<Runtime, Error> {
-        let mut runtime = self.0.runtime.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut runtime = self
+            .0
+            .runtime
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(open) = runtime.as_ref() {
             return Ok(open.clone());
         }

@@ -40,27 +40,47 @@ pub enum PlanError {
 
 /// Builds the plan of a recipe over a corpus; opens no network and no media.
 pub fn build(recipe: &Recipe, root: &Path, kit: &Kit) -> Result<Plan, PlanError> {
-    let names = recipe.stages.iter().map(String::as_str).chain([recipe.source.as_str()]);
+    let names = recipe
+        .stages
+        .iter()
+        .map(String::as_str)
+        .chain([recipe.source.as_str()]);
     recipe.check_names(names).map_err(PlanError::Recipe)?;
-    let known = sources::ALL.iter().find(|entry| entry.name == recipe.source).ok_or_else(|| {
-        let names = sources::ALL.iter().map(|entry| entry.name);
-        PlanError::Recipe(recipe.unknown_name("source", &recipe.source, names))
-    })?;
+    let known = sources::ALL
+        .iter()
+        .find(|entry| entry.name == recipe.source)
+        .ok_or_else(|| {
+            let names = sources::ALL.iter().map(|entry| entry.name);
+            PlanError::Recipe(recipe.unknown_name("source", &recipe.source, names))
+        })?;
     let table = recipe.table(&recipe.source).map_err(PlanError::Recipe)?;
     let source = (known.build)(root, &table.json()).map_err(|error| match error {
         sources::Error::Settings { what, .. } => PlanError::Recipe(table.refused(&what)),
-        error => PlanError::Source { name: recipe.source.clone(), error },
+        error => PlanError::Source {
+            name: recipe.source.clone(),
+            error,
+        },
     })?;
-    let stages = recipe.stages.iter().map(|name| stage(recipe, name, kit)).collect::<Result<Vec<_>, _>>()?;
+    let stages = recipe
+        .stages
+        .iter()
+        .map(|name| stage(recipe, name, kit))
+        .collect::<Result<Vec<_>, _>>()?;
     Plan::new(source, stages).map_err(PlanError::Graph)
 }
 
 fn stage(recipe: &Recipe, name: &str, kit: &Kit) -> Result<Box<dyn omni_pipeline::AnyStage>, PlanError> {
-    let entry = stages::ALL.iter().find(|entry| entry.name == name).ok_or_else(|| {
-        let names = stages::ALL.iter().map(|entry| entry.name);
-        PlanError::Recipe(recipe.unknown_name("stages", name, names))
-    })?;
+    let entry = stages::ALL
+        .iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| {
+            let names = stages::ALL.iter().map(|entry| entry.name);
+            PlanError::Recipe(recipe.unknown_name("stages", name, names))
+        })?;
     let table = recipe.table(name).map_err(PlanError::Recipe)?;
     kit.begin(name);
-    (entry.build)(&table, kit).map_err(|error| PlanError::Stage { stage: name.to_owned(), error })
+    (entry.build)(&table, kit).map_err(|error| PlanError::Stage {
+        stage: name.to_owned(),
+        error,
+    })
 }

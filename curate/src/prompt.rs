@@ -74,30 +74,56 @@ impl Writer {
 /// Renders the prompt: descriptors, scene, actions, then every utterance as `<S>...<E>` behind its anchor.
 pub fn render(clip: &str, parts: &Parts) -> OmniCaption {
     let mut writer = Writer::default();
-    let descriptors = parts.subjects.iter().map(|subject| descriptor(&mut writer, subject)).collect();
+    let descriptors = parts
+        .subjects
+        .iter()
+        .map(|subject| descriptor(&mut writer, subject))
+        .collect();
     for text in [&parts.scene, &parts.actions] {
         if !text.is_empty() {
             writer.sentence(text);
         }
     }
-    let utterances = parts.lines.iter().filter_map(|line| utterance(&mut writer, line)).collect();
+    let utterances = parts
+        .lines
+        .iter()
+        .filter_map(|line| utterance(&mut writer, line))
+        .collect();
     if !parts.audio.is_empty() {
         let audio = format!("<AUDCAP>{}<ENDAUDCAP>", parts.audio);
         writer.push(if writer.text.is_empty() { "" } else { " " });
         writer.push(&audio);
     }
-    OmniCaption { clip: clip.to_owned(), prompt: writer.text, descriptors, utterances }
+    OmniCaption {
+        clip: clip.to_owned(),
+        prompt: writer.text,
+        descriptors,
+        utterances,
+    }
 }
 
 fn descriptor(writer: &mut Writer, subject: &Subject) -> Descriptor {
-    let words: Vec<&str> =
-        [&subject.visual, &subject.acoustic].into_iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
+    let words: Vec<&str> = [&subject.visual, &subject.acoustic]
+        .into_iter()
+        .map(String::as_str)
+        .filter(|text| !text.is_empty())
+        .collect();
     let text = match words.as_slice() {
         [] => format!("{} {}", capital(&subject.label), subject.anchor),
-        words => format!("{} {}: {}", capital(&subject.label), subject.anchor, words.join(", ")),
+        words => format!(
+            "{} {}: {}",
+            capital(&subject.label),
+            subject.anchor,
+            words.join(", ")
+        ),
     };
     let (start, end) = writer.sentence(&text);
-    Descriptor { anchor: subject.anchor.clone(), start, end, descriptor_source: subject.source.clone() }
+    Descriptor {
+        anchor: subject.anchor.clone(),
+        start,
+        end,
+        descriptor_source: subject.source.clone(),
+    }
 }
 
 fn utterance(writer: &mut Writer, line: &Line) -> Option<Utterance> {
@@ -121,7 +147,10 @@ fn utterance(writer: &mut Writer, line: &Line) -> Option<Utterance> {
 
 fn capital(label: &str) -> String {
     let mut letters = label.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -131,7 +160,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn cut(prompt: &str, start: i64, end: i64) -> String {
-        prompt.chars().skip(start as usize).take((end - start) as usize).collect()
+        prompt
+            .chars()
+            .skip(start as usize)
+            .take((end - start) as usize)
+            .collect()
     }
 
     #[test]
@@ -155,7 +188,11 @@ mod tests {
             ],
             scene: "Two men in a kitchen.".into(),
             actions: "<sub1> speaks".into(),
-            lines: vec![Line { anchor: "<sub1>".into(), text: "Come in.".into(), language: "en".into() }],
+            lines: vec![Line {
+                anchor: "<sub1>".into(),
+                text: "Come in.".into(),
+                language: "en".into(),
+            }],
             audio: "A calm voice.".into(),
         };
         let caption = render("c", &parts);

@@ -55,7 +55,10 @@ fn line_hint(line: &Option<usize>) -> String {
 }
 
 fn nearest_hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+    nearest
+        .as_ref()
+        .map(|name| format!(" (did you mean `{name}`?)"))
+        .unwrap_or_default()
 }
 
 /// The candidate most like `name`, when one is alike enough to suggest.
@@ -82,7 +85,11 @@ pub struct RunTable {
 
 impl Default for RunTable {
     fn default() -> Self {
-        Self { shard_clips: 64, max_drop_rate: 1.0, verify: "full".into() }
+        Self {
+            shard_clips: 64,
+            max_drop_rate: 1.0,
+            verify: "full".into(),
+        }
     }
 }
 
@@ -132,14 +139,21 @@ impl Recipe {
             None => Err(RecipeError::Unknown {
                 name: name.to_owned(),
                 nearest: nearest(name, BUILT_IN.iter().map(|(known, _)| *known)),
-                known: BUILT_IN.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", "),
+                known: BUILT_IN
+                    .iter()
+                    .map(|(known, _)| *known)
+                    .collect::<Vec<_>>()
+                    .join(", "),
             }),
         }
     }
 
     /// A recipe file.
     pub fn open(path: &std::path::Path, set: &[String]) -> Result<Self, RecipeError> {
-        let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Io { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::parse(&text, &path.display().to_string(), set)
     }
 
@@ -154,7 +168,9 @@ impl Recipe {
         }
         let top: Top = toml::Value::Table(table)
             .try_into()
-            .map_err(|error: toml::de::Error| located(error.message(), &error.to_string(), origin, text, &[], set))?;
+            .map_err(|error: toml::de::Error| {
+                located(error.message(), &error.to_string(), origin, text, &[], set)
+            })?;
         Ok(Self {
             name: top.name,
             source: top.source,
@@ -171,8 +187,16 @@ impl Recipe {
     pub fn table(&self, name: &str) -> Result<Table<'_>, RecipeError> {
         let path = vec!["settings".to_owned(), name.to_owned()];
         match self.settings.get(name) {
-            None => Ok(Table { recipe: self, path, value: toml::Table::new() }),
-            Some(toml::Value::Table(value)) => Ok(Table { recipe: self, path, value: value.clone() }),
+            None => Ok(Table {
+                recipe: self,
+                path,
+                value: toml::Table::new(),
+            }),
+            Some(toml::Value::Table(value)) => Ok(Table {
+                recipe: self,
+                path,
+                value: value.clone(),
+            }),
             Some(_) => Err(self.error(&path, "must be a table")),
         }
     }
@@ -216,10 +240,19 @@ impl Recipe {
 impl Table<'_> {
     /// Reads the table into its settings struct.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, RecipeError> {
-        toml::Value::Table(self.value.clone()).try_into().map_err(|error: toml::de::Error| {
-            let recipe = self.recipe;
-            located(error.message(), &error.to_string(), &recipe.origin, &recipe.text, &self.path, &recipe.set)
-        })
+        toml::Value::Table(self.value.clone())
+            .try_into()
+            .map_err(|error: toml::de::Error| {
+                let recipe = self.recipe;
+                located(
+                    error.message(),
+                    &error.to_string(),
+                    &recipe.origin,
+                    &recipe.text,
+                    &self.path,
+                    &recipe.set,
+                )
+            })
     }
 
     /// The table as JSON, for a source that reads its settings itself.
@@ -229,7 +262,14 @@ impl Table<'_> {
 
     /// Places what serde said of this table's JSON: key, line and nearest key.
     pub fn refused(&self, message: &str) -> RecipeError {
-        located(message, "", &self.recipe.origin, &self.recipe.text, &self.path, &self.recipe.set)
+        located(
+            message,
+            "",
+            &self.recipe.origin,
+            &self.recipe.text,
+            &self.path,
+            &self.recipe.set,
+        )
     }
 
     /// An error about one key of this table.
@@ -242,14 +282,23 @@ impl Table<'_> {
 
 fn apply(table: &mut toml::Table, assignment: &str) -> Result<(), RecipeError> {
     let bad = |message: &str| wrong("--set", None, assignment, message);
-    let (key, value) = assignment.split_once('=').ok_or_else(|| bad("expected key=value"))?;
+    let (key, value) = assignment
+        .split_once('=')
+        .ok_or_else(|| bad("expected key=value"))?;
     let value = parse_value(value.trim());
     let mut parts: Vec<&str> = key.trim().split('.').collect();
-    let last = parts.pop().filter(|last| !last.is_empty()).ok_or_else(|| bad("expected key=value"))?;
+    let last = parts
+        .pop()
+        .filter(|last| !last.is_empty())
+        .ok_or_else(|| bad("expected key=value"))?;
     let mut here = table;
     for part in parts {
-        let next = here.entry(part.to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        here = next.as_table_mut().ok_or_else(|| bad(&format!("`{part}` is not a table")))?;
+        let next = here
+            .entry(part.to_owned())
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        here = next
+            .as_table_mut()
+            .ok_or_else(|| bad(&format!("`{part}` is not a table")))?;
     }
     here.insert(last.to_owned(), value);
     Ok(())
@@ -258,15 +307,30 @@ fn apply(table: &mut toml::Table, assignment: &str) -> Result<(), RecipeError> {
 /// A TOML value, or the text itself where it is none (`--set run.verify=size` needs no quotes).
 fn parse_value(text: &str) -> toml::Value {
     let parsed = toml::from_str::<toml::Table>(&format!("v = {text}")).ok();
-    parsed.and_then(|mut table| table.remove("v")).unwrap_or_else(|| toml::Value::String(text.to_owned()))
+    parsed
+        .and_then(|mut table| table.remove("v"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()))
 }
 
 fn wrong(origin: &str, line: Option<usize>, key: &str, message: &str) -> RecipeError {
-    RecipeError::Key { origin: origin.to_owned(), line, key: key.to_owned(), message: message.to_owned(), nearest: None }
+    RecipeError::Key {
+        origin: origin.to_owned(),
+        line,
+        key: key.to_owned(),
+        message: message.to_owned(),
+        nearest: None,
+    }
 }
 
 /// Turns serde's words ("unknown field `a`, expected one of `b`, `c`") into a place and a suggestion.
-fn located(message: &str, full: &str, origin: &str, text: &str, path: &[String], set: &[String]) -> RecipeError {
+fn located(
+    message: &str,
+    full: &str,
+    origin: &str,
+    text: &str,
+    path: &[String],
+    set: &[String],
+) -> RecipeError {
     let message = message.trim().to_owned();
     let mut words = message.split('`').skip(1).step_by(2);
     let mut path = path.to_vec();
@@ -282,7 +346,13 @@ fn located(message: &str, full: &str, origin: &str, text: &str, path: &[String],
     }
     // For a wrong value the error's own display names the key: "in `key`".
     if let Some(key) = full.rsplit("in `").next().filter(|_| full.contains("in `")) {
-        path.extend(key.split('`').next().unwrap_or_default().split('.').map(str::to_owned));
+        path.extend(
+            key.split('`')
+                .next()
+                .unwrap_or_default()
+                .split('.')
+                .map(str::to_owned),
+        );
     }
     place(origin, text, &path, &message, set)
 }
@@ -290,9 +360,16 @@ fn located(message: &str, full: &str, origin: &str, text: &str, path: &[String],
 fn place(origin: &str, text: &str, path: &[String], message: &str, set: &[String]) -> RecipeError {
     let key = path.join(".");
     let from_set = set.iter().any(|assignment| {
-        assignment.split('=').next().is_some_and(|name| name.trim() == key || key.starts_with(&format!("{}.", name.trim())))
+        assignment
+            .split('=')
+            .next()
+            .is_some_and(|name| name.trim() == key || key.starts_with(&format!("{}.", name.trim())))
     });
-    let (origin, line) = if from_set { ("--set", None) } else { (origin, line_of(text, path)) };
+    let (origin, line) = if from_set {
+        ("--set", None)
+    } else {
+        (origin, line_of(text, path))
+    };
     wrong(origin, line, &key, message)
 }
 
@@ -306,8 +383,14 @@ fn line_of(text: &str, path: &[String]) -> Option<usize> {
     let mut table: &dyn toml_edit::TableLike = document.as_table();
     let mut line = None;
     for part in path {
-        let Some((key, item)) = table.get_key_value(part) else { break };
-        line = key.span().or_else(|| item.span()).map(|span| line_at(text, span.start)).or(line);
+        let Some((key, item)) = table.get_key_value(part) else {
+            break;
+        };
+        line = key
+            .span()
+            .or_else(|| item.span())
+            .map(|span| line_at(text, span.start))
+            .or(line);
         match item.as_table_like() {
             Some(next) => table = next,
             None => break,
@@ -329,11 +412,15 @@ mod tests {
 
     impl Default for Probe {
         fn default() -> Self {
-            Self { min_seconds: 1.0, max_seconds: 9.0 }
+            Self {
+                min_seconds: 1.0,
+                max_seconds: 9.0,
+            }
         }
     }
 
-    const TEXT: &str = "name = 'x'\nsource = 'folder'\nstages = ['probe']\n\n[settings.probe]\nmin_secnds = 2.0\n";
+    const TEXT: &str =
+        "name = 'x'\nsource = 'folder'\nstages = ['probe']\n\n[settings.probe]\nmin_secnds = 2.0\n";
 
     fn shown(error: RecipeError) -> String {
         error.to_string()
@@ -343,7 +430,12 @@ mod tests {
     fn a_typo_names_key_file_line_and_the_nearest_key() {
         let recipe = Recipe::parse(TEXT, "my.toml", &[]).unwrap();
         let error = shown(recipe.table("probe").unwrap().read::<Probe>().unwrap_err());
-        for part in ["my.toml", "line 6", "settings.probe.min_secnds", "did you mean `min_seconds`"] {
+        for part in [
+            "my.toml",
+            "line 6",
+            "settings.probe.min_secnds",
+            "did you mean `min_seconds`",
+        ] {
             assert!(error.contains(part), "{error}");
         }
     }
@@ -351,20 +443,37 @@ mod tests {
     #[test]
     fn a_typo_at_the_top_and_in_a_table_name_are_found_too() {
         let top = shown(Recipe::parse("name='x'\nsourc='folder'\nstages=[]\n", "my.toml", &[]).unwrap_err());
-        assert!(top.contains("line 2") && top.contains("did you mean `source`"), "{top}");
+        assert!(
+            top.contains("line 2") && top.contains("did you mean `source`"),
+            "{top}"
+        );
         let recipe = Recipe::parse(&TEXT.replace("probe]\n", "prob]\n"), "my.toml", &[]).unwrap();
         let name = shown(recipe.check_names(["folder", "probe"].into_iter()).unwrap_err());
-        assert!(name.contains("line 5") && name.contains("did you mean `probe`"), "{name}");
+        assert!(
+            name.contains("line 5") && name.contains("did you mean `probe`"),
+            "{name}"
+        );
     }
 
     #[test]
     fn set_overrides_one_key_and_is_named_when_wrong() {
         let good = TEXT.replace("min_secnds", "min_seconds");
         let recipe = Recipe::parse(&good, "my.toml", &["settings.probe.min_seconds=0.25".into()]).unwrap();
-        assert_eq!(recipe.table("probe").unwrap().read::<Probe>().unwrap().min_seconds, 0.25);
+        assert_eq!(
+            recipe
+                .table("probe")
+                .unwrap()
+                .read::<Probe>()
+                .unwrap()
+                .min_seconds,
+            0.25
+        );
         let recipe = Recipe::parse(&good, "my.toml", &["settings.probe.mx_seconds=1".into()]).unwrap();
         let error = shown(recipe.table("probe").unwrap().read::<Probe>().unwrap_err());
-        assert!(error.contains("--set") && error.contains("did you mean `max_seconds`"), "{error}");
+        assert!(
+            error.contains("--set") && error.contains("did you mean `max_seconds`"),
+            "{error}"
+        );
         let recipe = Recipe::parse(&good, "my.toml", &["run.verify=size".into()]).unwrap();
         assert_eq!(recipe.run.verify, "size");
     }
@@ -374,7 +483,10 @@ mod tests {
         let text = TEXT.replace("min_secnds = 2.0", "min_seconds = 'two'");
         let recipe = Recipe::parse(&text, "my.toml", &[]).unwrap();
         let error = shown(recipe.table("probe").unwrap().read::<Probe>().unwrap_err());
-        assert!(error.contains("line 6") && error.contains("min_seconds"), "{error}");
+        assert!(
+            error.contains("line 6") && error.contains("min_seconds"),
+            "{error}"
+        );
     }
 
     #[test]

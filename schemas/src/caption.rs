@@ -30,8 +30,14 @@ impl Record for Caption {
     fn columns() -> Vec<Column> {
         vec![
             text("clip", "key of the clip"),
-            text("caption", "what is seen, in free text; null when nobody wrote one"),
-            text("audio_caption", "what is heard, in free text; null when nobody wrote one"),
+            text(
+                "caption",
+                "what is seen, in free text; null when nobody wrote one",
+            ),
+            text(
+                "audio_caption",
+                "what is heard, in free text; null when nobody wrote one",
+            ),
             text("origin", "row or ingest"),
         ]
     }

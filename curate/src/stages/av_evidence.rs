@@ -28,7 +28,11 @@ impl Default for Settings {
 pub const ENTRY: Entry = Entry {
     name: Evidence::NAME,
     about: "mouth motion while each voice is on, while others are, and in silence",
-    build: |table, _kit| Ok(Box::new(Evidence { settings: table.read()? })),
+    build: |table, _kit| {
+        Ok(Box::new(Evidence {
+            settings: table.read()?,
+        }))
+    },
 };
 
 struct Evidence {
@@ -49,10 +53,24 @@ impl Stage for Evidence {
         true
     }
 
-    fn run(&self, (One(clip), Many(tracks), One(transcript)): Self::In, cx: &Cx<'_>) -> Result<Vec<AvEvidence>, Fault> {
-        let span = Span { start: clip.start, end: clip.end };
-        let wave = omni_media::read_audio_16k(&cx.root.join(&clip.path), &span, &Limits::default()).map_err(media_fault)?;
+    fn run(
+        &self,
+        (One(clip), Many(tracks), One(transcript)): Self::In,
+        cx: &Cx<'_>,
+    ) -> Result<Vec<AvEvidence>, Fault> {
+        let span = Span {
+            start: clip.start,
+            end: clip.end,
+        };
+        let wave = omni_media::read_audio_16k(&cx.root.join(&clip.path), &span, &Limits::default())
+            .map_err(media_fault)?;
         let sound = Envelope::of(&wave.samples, wave.rate, self.settings.step);
-        Ok(measure(&clip.clip, clip.fps, &tracks, &transcript.segments, &sound))
+        Ok(measure(
+            &clip.clip,
+            clip.fps,
+            &tracks,
+            &transcript.segments,
+            &sound,
+        ))
     }
 }

@@ -24,7 +24,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { min_motion: 0.25, correlation: 0.5, baseline: 0.5 }
+        Self {
+            min_motion: 0.25,
+            correlation: 0.5,
+            baseline: 0.5,
+        }
     }
 }
 
@@ -32,7 +36,11 @@ impl Default for Settings {
 pub const ENTRY: Entry = Entry {
     name: BindLocal::NAME,
     about: "the one-to-one binding of faces and voices with the most evidence",
-    build: |table, _kit| Ok(Box::new(BindLocal { settings: table.read()? })),
+    build: |table, _kit| {
+        Ok(Box::new(BindLocal {
+            settings: table.read()?,
+        }))
+    },
 };
 
 struct BindLocal {
@@ -50,8 +58,21 @@ impl Stage for BindLocal {
     }
 
     fn run(&self, (Many(evidence), One(transcript)): Self::In, _cx: &Cx<'_>) -> Result<Vec<Binding>, Fault> {
-        let Settings { min_motion, correlation, baseline } = self.settings;
-        let weights = Weights { min_motion, correlation, baseline };
-        Ok(vec![evidence::bind(&transcript.clip, &evidence, &transcript.segments, &weights)])
+        let Settings {
+            min_motion,
+            correlation,
+            baseline,
+        } = self.settings;
+        let weights = Weights {
+            min_motion,
+            correlation,
+            baseline,
+        };
+        Ok(vec![evidence::bind(
+            &transcript.clip,
+            &evidence,
+            &transcript.segments,
+            &weights,
+        )])
     }
 }

@@ -31,7 +31,11 @@ pub struct Fields {
 
 impl Default for Fields {
     fn default() -> Self {
-        Self { clip: "clip".into(), caption: "caption".into(), audio_caption: "audio_caption".into() }
+        Self {
+            clip: "clip".into(),
+            caption: "caption".into(),
+            audio_caption: "audio_caption".into(),
+        }
     }
 }
 
@@ -43,9 +47,14 @@ pub const ENTRY: Entry = Entry {
         let settings: Settings = table.read()?;
         let manifest = match &settings.file {
             None => None,
-            Some(file) => Some(read(file, &settings.fields.clip).map_err(|error| BuildError::Input(error.to_string()))?),
+            Some(file) => Some(
+                read(file, &settings.fields.clip).map_err(|error| BuildError::Input(error.to_string()))?,
+            ),
         };
-        Ok(Box::new(Ingest { fields: settings.fields, manifest }))
+        Ok(Box::new(Ingest {
+            fields: settings.fields,
+            manifest,
+        }))
     },
 };
 
@@ -70,7 +79,11 @@ impl Stage for Ingest {
     }
 
     fn run(&self, One(clip): Self::In, _cx: &Cx<'_>) -> Result<Vec<Caption>, Fault> {
-        let row = self.manifest.as_ref().and_then(|(_, rows)| rows.get(&clip.clip)).and_then(|rows| rows.first());
+        let row = self
+            .manifest
+            .as_ref()
+            .and_then(|(_, rows)| rows.get(&clip.clip))
+            .and_then(|rows| rows.first());
         Ok(vec![match row {
             Some(row) => Caption {
                 caption: text(row, &self.fields.caption),
@@ -78,7 +91,12 @@ impl Stage for Ingest {
                 origin: "ingest".into(),
                 clip: clip.clip,
             },
-            None => Caption { caption: clip.caption, audio_caption: None, origin: "row".into(), clip: clip.clip },
+            None => Caption {
+                caption: clip.caption,
+                audio_caption: None,
+                origin: "row".into(),
+                clip: clip.clip,
+            },
         }])
     }
 }

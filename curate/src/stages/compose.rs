@@ -28,7 +28,14 @@ struct Settings {}
 struct Compose;
 
 impl Stage for Compose {
-    type In = (One<Clip>, One<Caption>, Many<Track>, One<Transcript>, Many<VoiceRef>, One<Binding>);
+    type In = (
+        One<Clip>,
+        One<Caption>,
+        Many<Track>,
+        One<Transcript>,
+        Many<VoiceRef>,
+        One<Binding>,
+    );
     type Out = OmniCaption;
     const NAME: &'static str = "compose";
     const VERSION: u32 = 1;
@@ -39,7 +46,12 @@ impl Stage for Compose {
 
     fn run(&self, input: Self::In, _cx: &Cx<'_>) -> Result<Vec<OmniCaption>, Fault> {
         let (One(clip), One(caption), Many(tracks), One(transcript), Many(voices), One(binding)) = input;
-        let view = View { clip: &clip, tracks: &tracks, voices: &voices, binding: &binding };
+        let view = View {
+            clip: &clip,
+            tracks: &tracks,
+            voices: &voices,
+            binding: &binding,
+        };
         let anchors = view.anchors();
         let anchor = |speaker: &str| anchors.get(speaker).cloned();
         let lines: Vec<Line> = transcript
@@ -47,7 +59,11 @@ impl Stage for Compose {
             .iter()
             .filter_map(|said| {
                 let text = clean_given(&said.text);
-                Some(Line { anchor: anchor(&said.speaker)?, text, language: said.language.clone() })
+                Some(Line {
+                    anchor: anchor(&said.speaker)?,
+                    text,
+                    language: said.language.clone(),
+                })
             })
             .collect();
         let audio = caption.audio_caption.or(transcript.audio_caption);
@@ -81,20 +97,40 @@ struct Place {
 impl View<'_> {
     /// The anchor of every speaker: of the person bound to it, or of an off-screen voice behind the last person.
     fn anchors(&self) -> BTreeMap<String, String> {
-        let bound = self.binding.subjects.iter().filter_map(|row| Some((row.speaker.clone()?, row.subject)));
-        let last = self.binding.subjects.iter().map(|row| row.subject).max().unwrap_or(0);
+        let bound = self
+            .binding
+            .subjects
+            .iter()
+            .filter_map(|row| Some((row.speaker.clone()?, row.subject)));
+        let last = self
+            .binding
+            .subjects
+            .iter()
+            .map(|row| row.subject)
+            .max()
+            .unwrap_or(0);
         let offscreen = self.binding.offscreen.iter().cloned().zip(last + 1..);
-        bound.chain(offscreen).map(|(speaker, number)| (speaker, format!("<sub{number}>"))).collect()
+        bound
+            .chain(offscreen)
+            .map(|(speaker, number)| (speaker, format!("<sub{number}>")))
+            .collect()
     }
 
     fn subjects(&self, anchors: &BTreeMap<String, String>) -> Vec<Subject> {
-        let places: BTreeMap<i64, Place> =
-            self.binding.subjects.iter().map(|row| (row.subject, self.place(row.subject))).collect();
+        let places: BTreeMap<i64, Place> = self
+            .binding
+            .subjects
+            .iter()
+            .map(|row| (row.subject, self.place(row.subject)))
+            .collect();
         let seen = self.binding.subjects.iter().map(|row| Subject {
             anchor: format!("<sub{}>", row.subject),
             label: label(row.subject, &places),
             visual: visual(places[&row.subject]),
-            acoustic: row.speaker.as_deref().map_or_else(|| "silent".to_owned(), |name| self.acoustic(name)),
+            acoustic: row
+                .speaker
+                .as_deref()
+                .map_or_else(|| "silent".to_owned(), |name| self.acoustic(name)),
             source: "measured".into(),
         });
         let heard = self.binding.offscreen.iter().filter_map(|speaker| {
@@ -110,16 +146,31 @@ impl View<'_> {
     }
 
     fn place(&self, subject: i64) -> Place {
-        let frames = || self.tracks.iter().filter(|track| track.subject == subject).flat_map(|track| &track.frames);
+        let frames = || {
+            self.tracks
+                .iter()
+                .filter(|track| track.subject == subject)
+                .flat_map(|track| &track.frames)
+        };
         let count = frames().count().max(1) as f64;
-        let x = frames().map(|frame| (frame.bbox[0] + frame.bbox[2]) / 2.0).sum::<f64>() / count;
+        let x = frames()
+            .map(|frame| (frame.bbox[0] + frame.bbox[2]) / 2.0)
+            .sum::<f64>()
+            / count;
         let height = frames().map(|frame| frame.bbox[3] - frame.bbox[1]).sum::<f64>() / count;
-        Place { x: x / self.clip.width.max(1) as f64, height: height / self.clip.height.max(1) as f64 }
+        Place {
+            x: x / self.clip.width.max(1) as f64,
+            height: height / self.clip.height.max(1) as f64,
+        }
     }
 
     fn acoustic(&self, speaker: &str) -> String {
-        let Some(voice) = self.voices.iter().find(|voice| voice.speaker == speaker) else { return String::new() };
-        let pitch = voice.pitch_hz.map(|hertz| format!("a voice at about {:.0} Hz", (hertz / 5.0).round() * 5.0));
+        let Some(voice) = self.voices.iter().find(|voice| voice.speaker == speaker) else {
+            return String::new();
+        };
+        let pitch = voice
+            .pitch_hz
+            .map(|hertz| format!("a voice at about {:.0} Hz", (hertz / 5.0).round() * 5.0));
         let rate = voice.rate_per_second.map(|rate| match voice.language.as_str() {
             "zh" | "yue" | "ja" | "th" | "lo" | "my" | "km" => format!("{rate:.1} characters a second"),
             _ => format!("{rate:.1} words a second"),
@@ -132,7 +183,10 @@ impl View<'_> {
 fn label(subject: i64, places: &BTreeMap<i64, Place>) -> String {
     let mut order: Vec<(&i64, &Place)> = places.iter().collect();
     order.sort_by(|a, b| a.1.x.total_cmp(&b.1.x).then(a.0.cmp(b.0)));
-    let rank = order.iter().position(|(number, _)| **number == subject).unwrap_or(0);
+    let rank = order
+        .iter()
+        .position(|(number, _)| **number == subject)
+        .unwrap_or(0);
     match (rank, order.len()) {
         (_, 0 | 1) => "the person".into(),
         (0, _) => "the person on the left".into(),
@@ -176,7 +230,10 @@ mod tests {
     use super::*;
 
     fn places(xs: &[f64]) -> BTreeMap<i64, Place> {
-        xs.iter().enumerate().map(|(i, x)| (i as i64 + 1, Place { x: *x, height: 0.3 })).collect()
+        xs.iter()
+            .enumerate()
+            .map(|(i, x)| (i as i64 + 1, Place { x: *x, height: 0.3 }))
+            .collect()
     }
 
     #[test]
@@ -185,15 +242,26 @@ mod tests {
         let three = places(&[0.8, 0.1, 0.4]);
         assert_eq!(
             [1, 2, 3].map(|n| label(n, &three)),
-            ["the person on the right", "the person on the left", "the person in the middle"]
+            [
+                "the person on the right",
+                "the person on the left",
+                "the person in the middle"
+            ]
         );
         assert_eq!(label(2, &places(&[0.1, 0.3, 0.5, 0.9])), "person 2 from the left");
     }
 
     #[test]
     fn actions_follow_the_order_of_speech() {
-        let line = |n: i64| Line { anchor: format!("<sub{n}>"), text: "x".into(), language: "en".into() };
-        assert_eq!(actions(&[line(2), line(1), line(2)]), "<sub2> speaks, then <sub1>");
+        let line = |n: i64| Line {
+            anchor: format!("<sub{n}>"),
+            text: "x".into(),
+            language: "en".into(),
+        };
+        assert_eq!(
+            actions(&[line(2), line(1), line(2)]),
+            "<sub2> speaks, then <sub1>"
+        );
         assert_eq!(actions(&[]), "");
     }
 }

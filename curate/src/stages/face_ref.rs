@@ -27,7 +27,11 @@ impl Default for Settings {
 pub const ENTRY: Entry = Entry {
     name: PickFace::NAME,
     about: "one reference picture per person: largest confidence x box area",
-    build: |table, _kit| Ok(Box::new(PickFace { settings: table.read()? })),
+    build: |table, _kit| {
+        Ok(Box::new(PickFace {
+            settings: table.read()?,
+        }))
+    },
 };
 
 struct PickFace {
@@ -61,18 +65,30 @@ impl Stage for PickFace {
         let Some(last) = best.iter().map(|view| view.frame.frame).max() else {
             return Err(Fault::Drop("no_face".into()));
         };
-        let span = Span { start: clip.start, end: clip.end };
+        let span = Span {
+            start: clip.start,
+            end: clip.end,
+        };
         let mut found: BTreeMap<i64, FaceRef> = BTreeMap::new();
         let mut failed = None;
-        let read = omni_media::read_frames(&cx.root.join(&clip.path), &span, &Limits::default(), &mut |frame| {
-            for view in best.iter().filter(|view| view.frame.frame == frame.index as i64) {
-                match self.cut(&clip.clip, frame.image, view, cx) {
-                    Ok(face) => drop(found.insert(view.subject, face)),
-                    Err(error) => failed = Some(error),
+        let read = omni_media::read_frames(
+            &cx.root.join(&clip.path),
+            &span,
+            &Limits::default(),
+            &mut |frame| {
+                for view in best.iter().filter(|view| view.frame.frame == frame.index as i64) {
+                    match self.cut(&clip.clip, frame.image, view, cx) {
+                        Ok(face) => drop(found.insert(view.subject, face)),
+                        Err(error) => failed = Some(error),
+                    }
                 }
-            }
-            if frame.index as i64 >= last || failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+                if frame.index as i64 >= last || failed.is_some() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            },
+        );
         match failed {
             Some(error) => return Err(media_fault(error)),
             None => read.map_err(media_fault)?,
@@ -85,10 +101,18 @@ impl Stage for PickFace {
 }
 
 impl PickFace {
-    fn cut(&self, clip: &str, image: &Image, view: &Best<'_>, cx: &Cx<'_>) -> Result<FaceRef, omni_media::Error> {
+    fn cut(
+        &self,
+        clip: &str,
+        image: &Image,
+        view: &Best<'_>,
+        cx: &Cx<'_>,
+    ) -> Result<FaceRef, omni_media::Error> {
         let crop = region(&view.frame.bbox, self.settings.margin, image.width, image.height);
         let bytes = omni_media::png(&sub_image(image, crop))?;
-        let image = cx.pack.put(&format!("{clip}/sub{}.png", view.subject), "image/png", bytes);
+        let image = cx
+            .pack
+            .put(&format!("{clip}/sub{}.png", view.subject), "image/png", bytes);
         Ok(face_ref(clip, view, crop, image))
     }
 }
@@ -113,7 +137,11 @@ fn best_views(tracks: &[Track]) -> Vec<Best<'_>> {
     let mut best: BTreeMap<i64, Best<'_>> = BTreeMap::new();
     for track in tracks {
         for frame in &track.frames {
-            let view = Best { subject: track.subject, track: track.track, frame };
+            let view = Best {
+                subject: track.subject,
+                track: track.track,
+                frame,
+            };
             match best.get(&track.subject) {
                 Some(known) if merit(known.frame) >= merit(frame) => {}
                 _ => drop(best.insert(track.subject, view)),
@@ -133,14 +161,20 @@ fn region(bbox: &[f64; 4], margin: f64, width: usize, height: usize) -> [usize; 
     let [x0, y0, x1, y1] = *bbox;
     let extra = margin * (x1 - x0).max(y1 - y0);
     let low = |edge: f64, limit: usize| ((edge - extra).floor().max(0.0) as usize).min(limit - 1);
-    let high = |edge: f64, from: usize, limit: usize| ((edge + extra).ceil().max(0.0) as usize).clamp(from + 1, limit);
+    let high = |edge: f64, from: usize, limit: usize| {
+        ((edge + extra).ceil().max(0.0) as usize).clamp(from + 1, limit)
+    };
     let (left, top) = (low(x0, width), low(y0, height));
     [left, top, high(x1, left, width), high(y1, top, height)]
 }
 
 fn sub_image(image: &Image, [x0, y0, x1, y1]: [usize; 4]) -> Image {
     let row = |y: usize| &image.data[(y * image.width + x0) * 3..(y * image.width + x1) * 3];
-    Image { width: x1 - x0, height: y1 - y0, data: (y0..y1).flat_map(row).copied().collect() }
+    Image {
+        width: x1 - x0,
+        height: y1 - y0,
+        data: (y0..y1).flat_map(row).copied().collect(),
+    }
 }
 
 #[cfg(test)]
@@ -149,11 +183,26 @@ mod tests {
     use proptest::prelude::*;
 
     fn frame(frame: i64, bbox: [f64; 4], score: f64) -> TrackFrame {
-        TrackFrame { frame, bbox, score, points: [0.0; 10], mouth_motion: None, upper_motion: None }
+        TrackFrame {
+            frame,
+            bbox,
+            score,
+            points: [0.0; 10],
+            mouth_motion: None,
+            upper_motion: None,
+        }
     }
 
     fn track(track: i64, subject: i64, frames: Vec<TrackFrame>) -> Track {
-        Track { clip: "c".into(), track, subject, shot: 0, frames, vector: vec![], embedder: String::new() }
+        Track {
+            clip: "c".into(),
+            track,
+            subject,
+            shot: 0,
+            frames,
+            vector: vec![],
+            embedder: String::new(),
+        }
     }
 
     #[test]

@@ -11,7 +11,10 @@ pub mod transcribe;
 pub mod transcript_ingest;
 pub mod voice_ref;
 
-use crate::{kit::Kit, recipe::{RecipeError, Table}};
+use crate::{
+    kit::Kit,
+    recipe::{RecipeError, Table},
+};
 use omni_pipeline::AnyStage;
 
 /// What went wrong while a stage was built from its recipe.
@@ -61,7 +64,15 @@ mod tests {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stages");
         let mut files: Vec<String> = std::fs::read_dir(folder)
             .unwrap()
-            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .map(|entry| {
+                entry
+                    .unwrap()
+                    .path()
+                    .file_stem()
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned()
+            })
             .filter(|name| name != "mod")
             .collect();
         let mut listed: Vec<String> = ALL.iter().map(|entry| entry.name.to_owned()).collect();

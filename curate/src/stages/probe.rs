@@ -24,7 +24,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { min_seconds: 1.0, max_seconds: 300.0, silence_db: -60.0, max_pixels: 8192 * 4320 }
+        Self {
+            min_seconds: 1.0,
+            max_seconds: 300.0,
+            silence_db: -60.0,
+            max_pixels: 8192 * 4320,
+        }
     }
 }
 
@@ -32,7 +37,11 @@ impl Default for Settings {
 pub const ENTRY: Entry = Entry {
     name: Probe::NAME,
     about: "streams, size, exact rate, length, loudness; drops what has no usable sound or pictures",
-    build: |table, _kit| Ok(Box::new(Probe { settings: table.read()? })),
+    build: |table, _kit| {
+        Ok(Box::new(Probe {
+            settings: table.read()?,
+        }))
+    },
 };
 
 struct Probe {
@@ -54,7 +63,10 @@ impl Stage for Probe {
     }
 
     fn run(&self, One(listing): Self::In, cx: &Cx<'_>) -> Result<Vec<Clip>, Fault> {
-        let span = Span { start: listing.start, end: listing.end };
+        let span = Span {
+            start: listing.start,
+            end: listing.end,
+        };
         let limits = Limits {
             max_pixels: self.settings.max_pixels,
             max_seconds: self.settings.max_seconds,
@@ -69,9 +81,15 @@ impl Stage for Probe {
 impl Probe {
     fn accept<'a>(&self, info: &'a MediaInfo) -> Result<(&'a VideoInfo, &'a AudioInfo), Fault> {
         let drop = |reason: &str| Err(Fault::Drop(reason.into()));
-        let Some(video) = &info.video else { return drop("no_video") };
-        let Some(audio) = &info.audio else { return drop("no_audio") };
-        if video.seconds < self.settings.min_seconds || audio.seconds < self.settings.min_seconds.min(video.seconds) / 2.0 {
+        let Some(video) = &info.video else {
+            return drop("no_video");
+        };
+        let Some(audio) = &info.audio else {
+            return drop("no_audio");
+        };
+        if video.seconds < self.settings.min_seconds
+            || audio.seconds < self.settings.min_seconds.min(video.seconds) / 2.0
+        {
             return drop("too_short");
         }
         if video.seconds > self.settings.max_seconds {
@@ -138,11 +156,20 @@ mod tests {
             loudness: None,
             peak,
         });
-        MediaInfo { video: Some(video), audio, bytes: 1, identity: "x".into() }
+        MediaInfo {
+            video: Some(video),
+            audio,
+            bytes: 1,
+            identity: "x".into(),
+        }
     }
 
     fn verdict(info: &MediaInfo) -> String {
-        match (Probe { settings: Settings::default() }).accept(info) {
+        match (Probe {
+            settings: Settings::default(),
+        })
+        .accept(info)
+        {
             Ok(_) => "kept".into(),
             Err(Fault::Drop(reason)) => reason,
             Err(Fault::Stop(error)) => panic!("{error}"),
@@ -158,6 +185,12 @@ mod tests {
         assert_eq!(verdict(&info(0.96, Some((0.96, 0.5)))), "too_short");
         assert_eq!(verdict(&info(3.0, Some((0.2, 0.5)))), "too_short");
         assert_eq!(verdict(&info(300.5, Some((300.5, 0.5)))), "too_long");
-        assert_eq!(verdict(&MediaInfo { video: None, ..info(3.0, Some((3.0, 0.5))) }), "no_video");
+        assert_eq!(
+            verdict(&MediaInfo {
+                video: None,
+                ..info(3.0, Some((3.0, 0.5)))
+            }),
+            "no_video"
+        );
     }
 }

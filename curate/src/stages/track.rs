@@ -5,10 +5,9 @@ use super::Entry;
 use crate::kit::{Loaded, media_fault, network_fault, settings_json};
 use omni_media::{Frame, Image, Limits, Span};
 use omni_perception::vision::{
-    DetectSettings, Face, FaceDetector, FaceEmbedder,
+    DetectSettings, Face, FaceDetector, FaceEmbedder, iou,
     motion::MotionMeter,
     shots::{ShotDetector, ShotSettings},
-    iou,
     tracker::{RawTrack, TrackSettings, Tracker, join},
 };
 use omni_pipeline::{Cx, Fault, One, Stage};
@@ -28,8 +27,8 @@ pub struct Settings {
     pub min_side: f32,
     /// Tracks seen on fewer pictures are dropped as chance detections.
     pub min_frames: usize,
-    /// Tracks whose mean confidence is lower are dropped as chance detections.
-    pub min_mean_score: f32,
+    /// Tracks whose mean confidence is lower are dropped as chance detections; absent: the network's own.
+    pub min_mean_score: Option<f32>,
     /// Seconds a face may be hidden before its track ends.
     pub max_gap: f64,
     /// Cosine above which two tracks are one person; absent: the network's own.
@@ -43,7 +42,7 @@ impl Default for Settings {
             min_score: None,
             min_side: 20.0,
             min_frames: 8,
-            min_mean_score: 0.6,
+            min_mean_score: None,
             max_gap: 1.0,
             same_person: None,
         }
@@ -59,8 +58,15 @@ pub const ENTRY: Entry = Entry {
         if settings.every == 0 {
             return Err(table.error("every", "must be at least 1").into());
         }
-        let detect = DetectSettings { threshold: settings.min_score, ..DetectSettings::default() };
-        Ok(Box::new(TrackFaces { detector: kit.face_detector(detect)?, embedder: kit.face_embedder()?, settings }))
+        let detect = DetectSettings {
+            threshold: settings.min_score,
+            ..DetectSettings::default()
+        };
+        Ok(Box::new(TrackFaces {
+            detector: kit.face_detector(detect)?,
+            embedder: kit.face_embedder()?,
+            settings,
+        }))
     },
 };
 
@@ -90,18 +96,24 @@ impl Stage for TrackFaces {
     fn run(&self, One(clip): Self::In, cx: &Cx<'_>) -> Result<Vec<Track>, Fault> {
         let (detector, embedder) = (self.detector.get()?, self.embedder.get()?);
         let mut pass = Pass::new(self, &clip, detector, embedder);
-        let span = Span { start: clip.start, end: clip.end };
+        let span = Span {
+            start: clip.start,
+            end: clip.end,
+        };
         let mut failed = None;
-        let result = omni_media::read_frames(&cx.root.join(&clip.path), &span, &Limits::default(), &mut |frame| {
-            match pass.push(&frame) {
+        let result = omni_media::read_frames(
+            &cx.root.join(&clip.path),
+            &span,
+            &Limits::default(),
+            &mut |frame| match pass.push(&frame) {
                 Ok(()) if !cx.cancel.is_cancelled() => ControlFlow::Continue(()),
                 Ok(()) => ControlFlow::Break(()),
                 Err(error) => {
                     failed = Some(error);
                     ControlFlow::Break(())
                 }
-            }
-        });
+            },
+        );
         match failed {
             Some(error) => return Err(network_fault(error)),
             None => result.map_err(media_fault)?,
@@ -111,7 +123,11 @@ impl Stage for TrackFaces {
         }
         let threshold = self.settings.same_person.unwrap_or_else(|| embedder.threshold());
         let tracks = pass.finish(threshold);
-        if tracks.is_empty() { Err(Fault::Drop("no_face".into())) } else { Ok(tracks) }
+        if tracks.is_empty() {
+            Err(Fault::Drop("no_face".into()))
+        } else {
+            Ok(tracks)
+        }
     }
 }
 
@@ -139,7 +155,10 @@ impl<'a> Pass<'a> {
             fps: clip.fps,
             max_gap: stage.settings.max_gap,
             min_frames: stage.settings.min_frames,
-            min_score: stage.settings.min_mean_score,
+            min_score: stage
+                .settings
+                .min_mean_score
+                .unwrap_or_else(|| detector.track_score()),
             threshold: stage.settings.same_person.unwrap_or_else(|| embedder.threshold()),
             ..TrackSettings::default()
         };
@@ -185,7 +204,11 @@ impl<'a> Pass<'a> {
                 track: number as i64,
                 subject: subject as i64,
                 shot: track.shot as i64,
-                frames: track.frames.iter().map(|(index, face)| self.frame(*index, face)).collect(),
+                frames: track
+                    .frames
+                    .iter()
+                    .map(|(index, face)| self.frame(*index, face))
+                    .collect(),
                 vector: mean_vector(track),
                 embedder: embedder.clone(),
             })
@@ -222,7 +245,10 @@ impl Meters {
         let before = std::mem::take(&mut self.0);
         let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
         for (now, face) in faces.iter().enumerate() {
-            let overlaps = before.iter().enumerate().map(|(then, (old, _))| (iou(&face.bbox, &old.bbox), then, now));
+            let overlaps = before
+                .iter()
+                .enumerate()
+                .map(|(then, (old, _))| (iou(&face.bbox, &old.bbox), then, now));
             pairs.extend(overlaps.filter(|(overlap, ..)| *overlap > 0.3));
         }
         pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
@@ -251,7 +277,9 @@ fn key(face: &Face) -> [u32; 4] {
 
 /// The mean of the unit vectors, normalised; empty when there is none.
 fn mean_vector(track: &RawTrack) -> Vec<f64> {
-    let Some((_, first)) = track.vectors.first() else { return Vec::new() };
+    let Some((_, first)) = track.vectors.first() else {
+        return Vec::new();
+    };
     let mut sum = vec![0.0f64; first.len()];
     for (_, vector) in &track.vectors {
         for (total, value) in sum.iter_mut().zip(vector) {

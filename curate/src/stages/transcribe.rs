@@ -23,7 +23,12 @@ pub const ENTRY: Entry = Entry {
     about: "speakers, words and times, with local networks",
     build: |table, kit| {
         let (diarizer, tags) = kit.diarizer()?;
-        Ok(Box::new(Transcribe { settings: table.read()?, diarizer, tags, recognizer: kit.recognizer()? }))
+        Ok(Box::new(Transcribe {
+            settings: table.read()?,
+            diarizer,
+            tags,
+            recognizer: kit.recognizer()?,
+        }))
     },
 };
 
@@ -52,14 +57,23 @@ impl Stage for Transcribe {
     }
 
     fn run(&self, One(clip): Self::In, cx: &Cx<'_>) -> Result<Vec<Transcript>, Fault> {
-        let span = Span { start: clip.start, end: clip.end };
-        let wave = omni_media::read_audio_16k(&cx.root.join(&clip.path), &span, &Limits::default()).map_err(media_fault)?;
+        let span = Span {
+            start: clip.start,
+            end: clip.end,
+        };
+        let wave = omni_media::read_audio_16k(&cx.root.join(&clip.path), &span, &Limits::default())
+            .map_err(media_fault)?;
         let turns = self.diarizer.get()?.turns(&wave.samples).map_err(network_fault)?;
         let spoken = if turns.is_empty() {
             Vec::new()
         } else {
-            transcribe_turns(self.recognizer.get()?, &wave.samples, &turns, self.settings.language.as_deref())
-                .map_err(network_fault)?
+            transcribe_turns(
+                self.recognizer.get()?,
+                &wave.samples,
+                &turns,
+                self.settings.language.as_deref(),
+            )
+            .map_err(network_fault)?
         };
         let segments = spoken.into_iter().map(|said| Segment {
             speaker: format!("S{}", said.speaker + 1),
@@ -70,7 +84,9 @@ impl Stage for Transcribe {
         });
         Ok(vec![Transcript {
             clip: clip.clip.clone(),
-            segments: segments.filter(|segment| segment.end > segment.start && !segment.text.is_empty()).collect(),
+            segments: segments
+                .filter(|segment| segment.end > segment.start && !segment.text.is_empty())
+                .collect(),
             audio_caption: None,
             origin: format!("local:{}", self.recognizer.network.tag()),
         }])

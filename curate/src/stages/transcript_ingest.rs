@@ -67,7 +67,11 @@ pub const ENTRY: Entry = Entry {
         let wrong = |error: ingest::IngestError| BuildError::Input(error.to_string());
         let hash = ingest::hash(&settings.file).map_err(wrong)?;
         let rows = ingest::read(&settings.file, &settings.fields.clip).map_err(wrong)?;
-        Ok(Box::new(Ingest { fields: settings.fields, hash, rows }))
+        Ok(Box::new(Ingest {
+            fields: settings.fields,
+            hash,
+            rows,
+        }))
     },
 };
 
@@ -88,12 +92,16 @@ impl Stage for Ingest {
     }
 
     fn run(&self, One(clip): Self::In, _cx: &Cx<'_>) -> Result<Vec<Transcript>, Fault> {
-        let rows = self.rows.get(&clip.clip).ok_or_else(|| Fault::Drop("no_transcript".into()))?;
+        let rows = self
+            .rows
+            .get(&clip.clip)
+            .ok_or_else(|| Fault::Drop("no_transcript".into()))?;
         let mut segments = Vec::new();
         for row in rows {
             self.collect(row, clip.seconds, &mut segments)?;
         }
-        segments.sort_by(|a: &Segment, b: &Segment| a.start.total_cmp(&b.start).then(a.end.total_cmp(&b.end)));
+        segments
+            .sort_by(|a: &Segment, b: &Segment| a.start.total_cmp(&b.start).then(a.end.total_cmp(&b.end)));
         Ok(vec![Transcript {
             clip: clip.clip,
             segments,
@@ -107,13 +115,21 @@ impl Ingest {
     fn collect(&self, row: &Map<String, Value>, seconds: f64, out: &mut Vec<Segment>) -> Result<(), Fault> {
         let bad = || Fault::Drop("bad_transcript".into());
         let nested = match row.get(&self.fields.segments) {
-            None | Some(Value::Null) => return self.segment(row, seconds).map(|segment| out.push(segment)).ok_or_else(bad),
+            None | Some(Value::Null) => {
+                return self
+                    .segment(row, seconds)
+                    .map(|segment| out.push(segment))
+                    .ok_or_else(bad);
+            }
             Some(Value::String(json)) => serde_json::from_str(json).map_err(|_| bad())?,
             Some(Value::Array(items)) => items.clone(),
             Some(_) => return Err(bad()),
         };
         for item in nested {
-            let segment = item.as_object().and_then(|row| self.segment(row, seconds)).ok_or_else(bad)?;
+            let segment = item
+                .as_object()
+                .and_then(|row| self.segment(row, seconds))
+                .ok_or_else(bad)?;
             out.push(segment);
         }
         Ok(())
@@ -141,7 +157,11 @@ mod tests {
     use serde_json::json;
 
     fn collect(row: Value) -> Result<Vec<Segment>, String> {
-        let ingest = Ingest { fields: Fields::default(), hash: String::new(), rows: ByClip::new() };
+        let ingest = Ingest {
+            fields: Fields::default(),
+            hash: String::new(),
+            rows: ByClip::new(),
+        };
         let mut out = Vec::new();
         match ingest.collect(row.as_object().unwrap(), 3.0, &mut out) {
             Ok(()) => Ok(out),
@@ -155,14 +175,20 @@ mod tests {
         let segment = json!({ "speaker": "A", "text": " hi ", "start": 0.5, "end": "1.5", "language": "en" });
         let flat = collect(segment.clone()).unwrap();
         assert_eq!(flat, collect(json!({ "segments": [segment.clone()] })).unwrap());
-        assert_eq!(flat, collect(json!({ "segments": json!([segment]).to_string() })).unwrap());
+        assert_eq!(
+            flat,
+            collect(json!({ "segments": json!([segment]).to_string() })).unwrap()
+        );
         assert_eq!((flat[0].text.as_str(), flat[0].end), ("hi", 1.5));
     }
 
     #[test]
     fn impossible_times_are_refused() {
         for (start, end) in [(1.0, 1.0), (2.0, 1.0), (-0.1, 1.0), (0.0, 3.6)] {
-            assert_eq!(collect(json!({ "text": "x", "start": start, "end": end })).unwrap_err(), "bad_transcript");
+            assert_eq!(
+                collect(json!({ "text": "x", "start": start, "end": end })).unwrap_err(),
+                "bad_transcript"
+            );
         }
     }
 }

@@ -28,7 +28,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { join_gap: 0.3, max_seconds: 30.0, min_seconds: 0.3, rate: 24_000 }
+        Self {
+            join_gap: 0.3,
+            max_seconds: 30.0,
+            min_seconds: 0.3,
+            rate: 24_000,
+        }
     }
 }
 
@@ -41,7 +46,10 @@ pub const ENTRY: Entry = Entry {
         if ![16_000, 24_000].contains(&settings.rate) {
             return Err(table.error("rate", "must be 16000 or 24000").into());
         }
-        Ok(Box::new(PickVoice { settings, embedder: kit.speaker_embedder()? }))
+        Ok(Box::new(PickVoice {
+            settings,
+            embedder: kit.speaker_embedder()?,
+        }))
     },
 };
 
@@ -81,13 +89,23 @@ impl Stage for PickVoice {
             return Ok(Vec::new());
         }
         let path = cx.root.join(&clip.path);
-        let span = Span { start: clip.start, end: clip.end };
+        let span = Span {
+            start: clip.start,
+            end: clip.end,
+        };
         let full = mono(&omni_media::read_audio(&path, &span, &Limits::default()).map_err(media_fault)?);
         let narrow = omni_media::read_audio_16k(&path, &span, &Limits::default()).map_err(media_fault)?;
         let mut refs = Vec::new();
         for speaker in speakers {
             if let Some(stretch) = self.longest(&transcript.segments, speaker) {
-                refs.push(self.voice(&clip, speaker, &stretch, &transcript.segments, (&full, &narrow), cx)?);
+                refs.push(self.voice(
+                    &clip,
+                    speaker,
+                    &stretch,
+                    &transcript.segments,
+                    (&full, &narrow),
+                    cx,
+                )?);
             }
         }
         Ok(refs)
@@ -98,7 +116,10 @@ impl PickVoice {
     fn longest(&self, segments: &[Segment], speaker: &str) -> Option<Stretch> {
         let mut longest: Option<Stretch> = None;
         for stretch in stretches(segments, speaker, self.settings.join_gap) {
-            if longest.as_ref().is_none_or(|known| stretch.end - stretch.start > known.end - known.start) {
+            if longest
+                .as_ref()
+                .is_none_or(|known| stretch.end - stretch.start > known.end - known.start)
+            {
                 longest = Some(stretch);
             }
         }
@@ -159,7 +180,10 @@ fn stretches(segments: &[Segment], speaker: &str, gap: f64) -> Vec<Stretch> {
             open = false;
             continue;
         }
-        match out.last_mut().filter(|last| open && segment.start - last.end <= gap && last.language == segment.language) {
+        match out
+            .last_mut()
+            .filter(|last| open && segment.start - last.end <= gap && last.language == segment.language)
+        {
             Some(last) => {
                 last.end = last.end.max(segment.end);
                 last.text = format!("{} {}", last.text, segment.text);
@@ -179,7 +203,9 @@ fn stretches(segments: &[Segment], speaker: &str, gap: f64) -> Vec<Stretch> {
 fn speech_of(wave: &Waveform, segments: &[Segment], speaker: &str) -> Vec<f32> {
     let at = |seconds: f64| ((seconds * f64::from(wave.rate)) as usize).min(wave.samples.len());
     let own = segments.iter().filter(|segment| segment.speaker == speaker);
-    own.flat_map(|segment| &wave.samples[at(segment.start)..at(segment.end).max(at(segment.start))]).copied().collect()
+    own.flat_map(|segment| &wave.samples[at(segment.start)..at(segment.end).max(at(segment.start))])
+        .copied()
+        .collect()
 }
 
 /// Words a second; characters a second for languages written without blanks.
@@ -189,7 +215,11 @@ fn speaking_rate(segments: &[Segment], speaker: &str) -> Option<f64> {
     let unspaced = |language: &str| ["zh", "yue", "ja", "th", "lo", "my", "km"].contains(&language);
     let units: usize = own()
         .map(|segment| match unspaced(&segment.language) {
-            true => segment.text.chars().filter(|letter| letter.is_alphanumeric()).count(),
+            true => segment
+                .text
+                .chars()
+                .filter(|letter| letter.is_alphanumeric())
+                .count(),
             false => segment.text.split_whitespace().count(),
         })
         .sum();
@@ -199,7 +229,10 @@ fn speaking_rate(segments: &[Segment], speaker: &str) -> Option<f64> {
 fn mono(pcm: &Pcm) -> Waveform {
     let channels = (pcm.channels as usize).max(1);
     let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
-    Waveform { rate: pcm.rate, samples: pcm.samples.chunks_exact(channels).map(mean).collect() }
+    Waveform {
+        rate: pcm.rate,
+        samples: pcm.samples.chunks_exact(channels).map(mean).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -207,7 +240,13 @@ mod tests {
     use super::*;
 
     fn segment(speaker: &str, start: f64, end: f64, text: &str) -> Segment {
-        Segment { speaker: speaker.into(), text: text.into(), start, end, language: "en".into() }
+        Segment {
+            speaker: speaker.into(),
+            text: text.into(),
+            start,
+            end,
+            language: "en".into(),
+        }
     }
 
     #[test]
@@ -219,8 +258,18 @@ mod tests {
             segment("S2", 4.0, 4.1, "x"),
             segment("S1", 4.1, 5.0, "d"),
         ];
-        let joined: Vec<_> = stretches(&segments, "S1", 0.3).into_iter().map(|s| (s.start, s.end, s.text)).collect();
-        assert_eq!(joined, [(0.0, 2.0, "a b".into()), (3.0, 4.0, "c".into()), (4.1, 5.0, "d".into())]);
+        let joined: Vec<_> = stretches(&segments, "S1", 0.3)
+            .into_iter()
+            .map(|s| (s.start, s.end, s.text))
+            .collect();
+        assert_eq!(
+            joined,
+            [
+                (0.0, 2.0, "a b".into()),
+                (3.0, 4.0, "c".into()),
+                (4.1, 5.0, "d".into())
+            ]
+        );
     }
 
     #[test]
@@ -234,8 +283,15 @@ mod tests {
 
     #[test]
     fn only_a_speakers_own_speech_is_embedded() {
-        let wave = Waveform { rate: 10, samples: (0..40).map(|i| i as f32).collect() };
-        let segments = [segment("S1", 0.5, 1.0, ""), segment("S2", 1.0, 2.0, ""), segment("S1", 3.9, 9.0, "")];
+        let wave = Waveform {
+            rate: 10,
+            samples: (0..40).map(|i| i as f32).collect(),
+        };
+        let segments = [
+            segment("S1", 0.5, 1.0, ""),
+            segment("S2", 1.0, 2.0, ""),
+            segment("S1", 3.9, 9.0, ""),
+        ];
         assert_eq!(speech_of(&wave, &segments, "S1"), [5.0, 6.0, 7.0, 8.0, 9.0, 39.0]);
     }
 }

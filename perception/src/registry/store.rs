@@ -261,7 +261,10 @@ impl ModelSpec {
     pub fn network(&self) -> Network {
         let listed = |file: &FileSpec| file.sha256.clone().unwrap_or_else(|| "unpublished".to_owned());
         let hashes: Vec<String> = self.files.iter().map(listed).collect();
-        Network { id: self.id.clone(), hash: joint_hash(&self.files, &hashes) }
+        Network {
+            id: self.id.clone(),
+            hash: joint_hash(&self.files, &hashes),
+        }
     }
 }
 

@@ -72,6 +72,8 @@ pub trait FaceDetector: Send + Sync {
     /// # Errors
     /// [`Error::Input`] for an empty picture, [`Error::Network`] when the network fails.
     fn detect(&self, image: &Image) -> Result<Vec<Face>, Error>;
+    /// Mean score below which a whole track is taken for chance; the two families spread their scores differently.
+    fn track_score(&self) -> f32;
     /// Calls of the network so far.
     fn calls(&self) -> Calls;
 }

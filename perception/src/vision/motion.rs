@@ -83,10 +83,21 @@ fn difference(last: &[u8], now: &[u8], [top, bottom, left, right]: [usize; 4], (
     let inside = |at: usize, by: i32| at.checked_add_signed(by as isize).filter(|at| *at <= SIDE);
     let (mut sum, mut count) = (0u32, 0u32);
     for y in top..bottom {
-        let Some(row) = inside(y, dy).filter(|row| *row < SIDE) else { continue };
-        let (Some(from), Some(to)) = (inside(left, dx), inside(right, dx)) else { continue };
-        let (a, b) = (&last[y * SIDE + left..y * SIDE + right], &now[row * SIDE + from..row * SIDE + to]);
-        sum += a.iter().zip(b).map(|(x, y)| u32::from(x.abs_diff(*y))).sum::<u32>();
+        let Some(row) = inside(y, dy).filter(|row| *row < SIDE) else {
+            continue;
+        };
+        let (Some(from), Some(to)) = (inside(left, dx), inside(right, dx)) else {
+            continue;
+        };
+        let (a, b) = (
+            &last[y * SIDE + left..y * SIDE + right],
+            &now[row * SIDE + from..row * SIDE + to],
+        );
+        sum += a
+            .iter()
+            .zip(b)
+            .map(|(x, y)| u32::from(x.abs_diff(*y)))
+            .sum::<u32>();
         count += (right - left) as u32;
     }
     sum as f32 / count.max(1) as f32

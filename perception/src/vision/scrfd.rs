@@ -135,6 +135,11 @@ impl Scrfd {
 }
 
 impl FaceDetector for Scrfd {
+    /// SCRFD gives half-hidden faces a little above its own threshold of 0.5.
+    fn track_score(&self) -> f32 {
+        0.5
+    }
+
     fn network(&self) -> &Network {
         self.session.network()
     }
