@@ -1,4 +1,9 @@
 //! Wrong usage: every mistake is named with its remedy and the documented exit code; nothing is written.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop"
+)]
 
 mod common;
 use common::{Scratch, code, stderr, stdout};

@@ -22,7 +22,7 @@ pub enum PlanError {
         stage: String,
         /// Why.
         #[source]
-        error: BuildError,
+        error: Box<BuildError>,
     },
     /// The corpus cannot be listed.
     #[error("source `{name}`: {error}")]
@@ -31,11 +31,11 @@ pub enum PlanError {
         name: String,
         /// Why.
         #[source]
-        error: sources::Error,
+        error: Box<sources::Error>,
     },
     /// The stages do not fit together.
     #[error("{0}")]
-    Graph(#[source] omni_pipeline::Error),
+    Graph(#[source] Box<omni_pipeline::Error>),
 }
 
 /// Builds the plan of a recipe over a corpus; opens no network and no media.
@@ -58,7 +58,7 @@ pub fn build(recipe: &Recipe, root: &Path, kit: &Kit) -> Result<Plan, PlanError>
         sources::Error::Settings { what, .. } => PlanError::Recipe(table.refused(&what)),
         error => PlanError::Source {
             name: recipe.source.clone(),
-            error,
+            error: Box::new(error),
         },
     })?;
     let stages = recipe
@@ -66,7 +66,7 @@ pub fn build(recipe: &Recipe, root: &Path, kit: &Kit) -> Result<Plan, PlanError>
         .iter()
         .map(|name| stage(recipe, name, kit))
         .collect::<Result<Vec<_>, _>>()?;
-    Plan::new(source, stages).map_err(PlanError::Graph)
+    Plan::new(source, stages).map_err(|error| PlanError::Graph(Box::new(error)))
 }
 
 fn stage(recipe: &Recipe, name: &str, kit: &Kit) -> Result<Box<dyn omni_pipeline::AnyStage>, PlanError> {
@@ -81,6 +81,6 @@ fn stage(recipe: &Recipe, name: &str, kit: &Kit) -> Result<Box<dyn omni_pipeline
     kit.begin(name);
     (entry.build)(&table, kit).map_err(|error| PlanError::Stage {
         stage: name.to_owned(),
-        error,
+        error: Box::new(error),
     })
 }

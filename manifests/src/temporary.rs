@@ -254,6 +254,7 @@ mod tests {
         let old = File::options()
             .write(true)
             .create(true)
+            .truncate(true)
             .open(dir.path().join(".part-3.tar.00000000-1-0.tmp"))
             .unwrap();
         old.set_modified(std::time::SystemTime::now() - 2 * STALE)

@@ -84,10 +84,10 @@ mod tests {
         fn documented(columns: &[Column]) {
             for column in columns {
                 assert!(!column.about.is_empty(), "{} has no description", column.name);
-                if let Kind::List(inner) = &column.kind {
-                    if let Kind::Struct(fields) = inner.as_ref() {
-                        documented(fields);
-                    }
+                if let Kind::List(inner) = &column.kind
+                    && let Kind::Struct(fields) = inner.as_ref()
+                {
+                    documented(fields);
                 }
             }
         }

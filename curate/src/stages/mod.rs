@@ -31,6 +31,9 @@ pub enum BuildError {
     Input(String),
 }
 
+/// Makes a stage from its table of the recipe; opens no network.
+pub type Build = fn(&Table<'_>, &Kit) -> Result<Box<dyn AnyStage>, BuildError>;
+
 /// A stage as a recipe can name it.
 pub struct Entry {
     /// Its name.
@@ -38,7 +41,7 @@ pub struct Entry {
     /// What it does, in one line.
     pub about: &'static str,
     /// Builds it from its table of the recipe.
-    pub build: fn(&Table<'_>, &Kit) -> Result<Box<dyn AnyStage>, BuildError>,
+    pub build: Build,
 }
 
 /// Every stage.

@@ -131,6 +131,9 @@ impl Stage for TrackFaces {
     }
 }
 
+/// Motion of the mouth and of the upper face since the face's previous picture.
+type Motion = (Option<f32>, Option<f32>);
+
 /// The state of one decode pass.
 struct Pass<'a> {
     stage: &'a TrackFaces,
@@ -141,7 +144,7 @@ struct Pass<'a> {
     tracker: Tracker,
     meters: Meters,
     /// Motion by frame and by the face's own box, to be joined to the tracks at the end.
-    motion: HashMap<(u64, [u32; 4]), (Option<f32>, Option<f32>)>,
+    motion: HashMap<(u64, [u32; 4]), Motion>,
 }
 
 impl<'a> Pass<'a> {
@@ -176,7 +179,7 @@ impl<'a> Pass<'a> {
 
     fn push(&mut self, frame: &Frame<'_>) -> Result<(), omni_perception::Error> {
         let cut = self.shots.push(frame.image);
-        if !cut && frame.index % self.stage.settings.every != 0 {
+        if !cut && !frame.index.is_multiple_of(self.stage.settings.every) {
             return Ok(());
         }
         if cut {
@@ -241,7 +244,7 @@ impl Meters {
         self.0.clear();
     }
 
-    fn push(&mut self, image: &Image, faces: &[Face]) -> Vec<(Option<f32>, Option<f32>)> {
+    fn push(&mut self, image: &Image, faces: &[Face]) -> Vec<Motion> {
         let before = std::mem::take(&mut self.0);
         let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
         for (now, face) in faces.iter().enumerate() {
