@@ -39,7 +39,7 @@ fn a_missing_corpus_and_a_file_as_corpus_are_named() {
 #[test]
 fn typos_in_source_recipe_set_profile_stage_and_record_suggest_the_right_word() {
     let scratch = Scratch::new();
-    std::fs::create_dir(scratch.join("clips")).unwrap();
+    scratch.write("clips/a.mp4", "no video");
     scratch.write(
         "my.toml",
         "name = 'my'\nsource = 'folder'\nstages = ['probe']\n\n[settings.probe]\nmin_secnds = 2\n",
@@ -99,7 +99,7 @@ fn show_and_explain_name_what_is_no_run() {
 #[test]
 fn init_writes_once_and_curate_reads_it() {
     let scratch = Scratch::new();
-    std::fs::create_dir(scratch.join("clips")).unwrap();
+    scratch.write("clips/a.mp4", "no video");
     let output = scratch.omni(&["init", "--source", "folder", "--root", "clips", "--out", "out"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let output = scratch.omni(&["init", "--source", "folder", "--root", "clips", "--out", "out"]);
@@ -130,7 +130,7 @@ fn init_writes_once_and_curate_reads_it() {
 #[test]
 fn missing_weights_are_said_before_anything_runs() {
     let scratch = Scratch::new();
-    std::fs::create_dir(scratch.join("clips")).unwrap();
+    scratch.write("clips/a.mp4", "no video");
     let output = scratch
         .command(&["curate", "--source", "folder", "--root", "clips", "--out", "out"])
         .env("OMNI_CACHE", scratch.join("empty"))

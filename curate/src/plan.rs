@@ -53,6 +53,11 @@ pub fn build(recipe: &Recipe, root: &Path, kit: &Kit) -> Result<Plan, PlanError>
             let names = sources::ALL.iter().map(|entry| entry.name);
             PlanError::Recipe(recipe.unknown_name("source", &recipe.source, names))
         })?;
+    let stages = recipe
+        .stages
+        .iter()
+        .map(|name| stage(recipe, name, kit))
+        .collect::<Result<Vec<_>, _>>()?;
     let table = recipe.table(&recipe.source).map_err(PlanError::Recipe)?;
     let source = (known.build)(root, &table.json()).map_err(|error| match error {
         sources::Error::Settings { what, .. } => PlanError::Recipe(table.refused(&what)),
@@ -61,11 +66,6 @@ pub fn build(recipe: &Recipe, root: &Path, kit: &Kit) -> Result<Plan, PlanError>
             error: Box::new(error),
         },
     })?;
-    let stages = recipe
-        .stages
-        .iter()
-        .map(|name| stage(recipe, name, kit))
-        .collect::<Result<Vec<_>, _>>()?;
     Plan::new(source, stages).map_err(|error| PlanError::Graph(Box::new(error)))
 }
 

@@ -99,7 +99,7 @@ fn parse_filter(text: &str) -> anyhow::Result<(String, String)> {
 fn matches(row: &Map<String, Value>, field: &str, wanted: &str) -> bool {
     match row.get(field) {
         Some(Value::String(text)) => text == wanted,
-        Some(value) => value.to_string() == wanted,
+        Some(value) => format!("{value}") == wanted,
         None => false,
     }
 }
