@@ -150,8 +150,8 @@ CLIPS = [
     _clip("missing_file", 0, [], [], "The row is here, the clip is not.", "missing_media", media="absent"),
     # rows that the table itself rules out
     _clip("second_row", 0, [], [], "The same id again, with another caption.", "duplicate_id", same_as="woman_both_sentences"),
-    _clip("plain", 3.0, [_person("man", "man")], [_turn("man", "M1b", 0.5)], "A plain shot of a man.", "filtered:aesthetic", cells={"aesthetic": "4.02"}),
-    _clip("plainer", 3.0, [_person("man", "man", True)], [_turn("man", "M1b", 0.5)], "A plainer shot of a man.", "filtered:aesthetic", cells={"aesthetic": "3.1"}),
+    _clip("plain", 3.0, [_person("man", "man")], [_turn("man", "M1b", 0.5)], "A plain shot of a man.", "filtered:aesthetic.min", cells={"aesthetic": "4.02"}),
+    _clip("plainer", 3.0, [_person("man", "man", True)], [_turn("man", "M1b", 0.5)], "A plainer shot of a man.", "filtered:aesthetic.min", cells={"aesthetic": "3.1"}),
     _clip("row_without_id", 0, [], [], "A row whose id got lost.", "bad_row", media="absent", cells={"clip_id": "", "path": ""}),
     # a file that no row names
     _clip("orphan", 3.0, [_person("astronaut", "astronaut")], [_turn("astronaut", "F2b", 0.3)], "", "orphan_media"),

@@ -26,7 +26,7 @@ class Plan(unittest.TestCase):
         self.assertGreaterEqual(len(kept), 12)
         self.assertGreaterEqual(len(pairs), 4)
         self.assertLessEqual({"no_face", "no_audio", "silent", "unreadable", "missing_media", "duplicate_id",
-                              "orphan_media", "filtered:aesthetic", "bad_row"}, fates)
+                              "orphan_media", "filtered:aesthetic.min", "bad_row"}, fates)
         self.assertTrue(any(t["who"] == "offscreen" for c in kept for t in c["turns"]))
 
     def test_every_turn_fits_and_one_face_keeps_one_voice(self):

@@ -64,7 +64,11 @@ impl Writer {
         let start = self.characters;
         self.push(text);
         let end = self.characters;
-        if !text.ends_with(['.', '!', '?', '。', '！', '？']) {
+        // A closing quote or bracket may stand behind the end mark: `"Come in."`.
+        if !text
+            .trim_end_matches(['"', '\'', ')', '”'])
+            .ends_with(['.', '!', '?', '。', '！', '？'])
+        {
             self.push(".");
         }
         (start, end)
