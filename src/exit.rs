@@ -55,6 +55,17 @@ impl Code {
         if error.is::<omni_curate::recipe::RecipeError>() {
             return Some(Self::Usage);
         }
+        if let Some(plan) = error.downcast_ref::<omni_curate::plan::PlanError>() {
+            use omni_curate::{plan::PlanError, stages::BuildError};
+            return match plan {
+                PlanError::Source { .. } => Some(Self::Missing),
+                PlanError::Stage { error, .. } => match error.as_ref() {
+                    BuildError::Network(network) => Self::of_one(network),
+                    _ => Some(Self::Usage),
+                },
+                _ => Some(Self::Usage),
+            };
+        }
         match error.downcast_ref::<Network>()? {
             Network::NoWeights { .. } | Network::Runtime { .. } | Network::Device { .. } => {
                 Some(Self::Missing)

@@ -355,7 +355,14 @@ fn sums(profile: &'static str) {
         summary["kept"].as_u64().unwrap() + dropped,
         "{summary}"
     );
-    assert_eq!(summary["dropped"]["no_face"], 2, "{}: {summary}", done.profile);
+    // The cat has a face that is no person's; the flower's sound track is digital silence, so `probe` is first.
+    let reason = |name: &str| summary["dropped"][name].as_u64().unwrap_or(0);
+    assert_eq!(
+        (reason("no_face"), reason("silent")),
+        (1, 1),
+        "{}: {summary}",
+        done.profile
+    );
     let captions = done.rows("omni_caption");
     assert_eq!(captions.len() as u64, summary["kept"].as_u64().unwrap());
     for row in captions {
