@@ -33,7 +33,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The file is not what its writer wrote: cut off, altered, or not a manifest at all.
-    #[error("{} is damaged: {what}; remove it and run the command again", path.display())]
+    #[error("{} is damaged: {what}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! ONNX networks behind typed methods: detect, embed, transcribe, rate.
+//! ONNX networks behind typed methods: detect, embed, transcribe.
 
 pub mod audio;
 mod error;

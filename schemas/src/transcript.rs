@@ -30,7 +30,7 @@ pub struct Transcript {
     pub segments: Vec<Segment>,
     /// One sentence on prosody and surroundings; null when no captioner ran.
     pub audio_caption: Option<String>,
-    /// What made it: `local:<networks>`, `ingest:<file>`, or a service.
+    /// What made it: `local:<network>` or `ingest`.
     pub origin: String,
 }
 

@@ -36,10 +36,7 @@ pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
     let mut selector = Selector::new(&recipe, &held_out);
     let mut rows = Vec::new();
     for clip in Clips::open(&run)? {
-        let clip = clip?;
-        if clip.caption.is_some() {
-            rows.extend(selector.judge(&clip.candidate())?);
-        }
+        rows.extend(selector.judge(&clip?.candidate())?);
     }
     let report = selector.finish();
     rows.sort_by(|a, b| a.clip.cmp(&b.clip));

@@ -38,14 +38,16 @@ pub fn find(name: &str) -> Option<&'static SourceEntry> {
 pub enum Error {
     /// The corpus folder is not there.
     #[error(
-        "corpus folder {path} does not exist or is no folder; name it with `--root` or `root` in omni.toml"
+        "corpus folder {path} does not exist or is no folder; name it with `--root` or `roots.<source>` in omni.toml"
     )]
     NoRoot {
         /// The folder that was looked for.
         path: PathBuf,
     },
     /// The folder holds nothing the source can read.
-    #[error("{path} holds no {wanted}; point `--root` (or `root` in omni.toml) at a folder that does")]
+    #[error(
+        "{path} holds no {wanted}; point `--root` (or `roots.<source>` in omni.toml) at a folder that does"
+    )]
     Nothing {
         /// The folder that was searched.
         path: PathBuf,

@@ -121,6 +121,12 @@ impl Stage for TrackFaces {
         if cx.cancel.is_cancelled() {
             return Err(Fault::stop("cancelled"));
         }
+        for (what, count) in ["frames", "detector_calls", "embedder_calls"]
+            .into_iter()
+            .zip(pass.counts)
+        {
+            cx.count(what, count);
+        }
         let threshold = self.settings.same_person.unwrap_or_else(|| embedder.threshold());
         let tracks = pass.finish(threshold);
         if tracks.is_empty() {
@@ -145,6 +151,8 @@ struct Pass<'a> {
     meters: Meters,
     /// Motion by frame and by the face's own box, to be joined to the tracks at the end.
     motion: HashMap<(u64, [u32; 4]), Motion>,
+    /// Pictures decoded, and calls of detector and embedder, for the log.
+    counts: [u64; 3],
 }
 
 impl<'a> Pass<'a> {
@@ -174,10 +182,12 @@ impl<'a> Pass<'a> {
             tracker: Tracker::new(settings),
             meters: Meters::default(),
             motion: HashMap::new(),
+            counts: [0; 3],
         }
     }
 
     fn push(&mut self, frame: &Frame<'_>) -> Result<(), omni_perception::Error> {
+        self.counts[0] += 1;
         let cut = self.shots.push(frame.image);
         if !cut && !frame.index.is_multiple_of(self.stage.settings.every) {
             return Ok(());
@@ -186,12 +196,17 @@ impl<'a> Pass<'a> {
             self.meters.restart();
         }
         let side = |face: &Face| (face.bbox[2] - face.bbox[0]).min(face.bbox[3] - face.bbox[1]);
+        self.counts[1] += 1;
         let mut faces = self.detector.detect(frame.image)?;
         faces.retain(|face| side(face) >= self.stage.settings.min_side);
         for (face, motion) in faces.iter().zip(self.meters.push(frame.image, &faces)) {
             self.motion.insert((frame.index, key(face)), motion);
         }
-        let mut embed = |face: &Face| self.embedder.embed(frame.image, &face.points).map(Some);
+        let (embedder, calls) = (self.embedder, &mut self.counts[2]);
+        let mut embed = |face: &Face| {
+            *calls += 1;
+            embedder.embed(frame.image, &face.points).map(Some)
+        };
         self.tracker.push(frame.index, faces, &mut embed, cut)
     }
 

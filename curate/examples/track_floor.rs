@@ -1,0 +1,175 @@
+//! How far `track` is from its floor: decoding alone plus ONNX Runtime's own time for the same network calls.
+//!
+//! ```text
+//! cargo run --release -p omni-curate --example track_floor -- CLIP [PYTHON]
+//! ```
+//! One thread, CPU seconds. With PYTHON (an interpreter that has onnxruntime, opencv-python-headless and numpy) the same
+//! networks run in `scripts/bench/track_reference.py` on the same clip, in the same run.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench speaks, and stops where it cannot go on"
+)]
+
+use omni_curate::{
+    kit::{Kit, KitSettings},
+    plan,
+    recipe::Recipe,
+};
+use omni_media::{Limits, Span, read_frames};
+use omni_perception::{
+    registry::{Registry, Store},
+    runtime::{Device, Runtime},
+    vision::{DetectSettings, face_detector, face_embedder},
+};
+use omni_pipeline::{Cancel, Event, Progress, RunOptions};
+use std::{collections::BTreeMap, ops::ControlFlow, path::Path, process::Command, sync::Mutex};
+
+/// CPU seconds of this process so far (user and system).
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    let before = cpu();
+    let result = work();
+    (cpu() - before, result)
+}
+
+#[derive(Default)]
+struct Log(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Progress for Log {
+    fn on(&self, event: &Event) {
+        if let Event::ClipDone {
+            stage: "track",
+            counts,
+            ..
+        } = event
+        {
+            self.0.lock().unwrap().extend(counts.clone());
+        }
+    }
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let clip = std::path::PathBuf::from(arguments.next().expect("usage: track_floor CLIP [PYTHON]"));
+    let cache = std::env::var_os("OMNI_CACHE").map(Into::into);
+    let cache = cache.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/omni"));
+    let (registry, store) = (Registry::builtin(), Store::new(&cache));
+    let library = store.locate_id(&registry, "onnxruntime").unwrap().first();
+
+    let frames = |on: &mut dyn FnMut(omni_media::Frame<'_>)| {
+        read_frames(
+            &clip,
+            &Span {
+                start: None,
+                end: None,
+            },
+            &Limits::default(),
+            &mut |frame| {
+                on(frame);
+                ControlFlow::Continue(())
+            },
+        )
+        .unwrap()
+    };
+    let (decode, count) = timed(|| frames(&mut |_| {}));
+
+    let (work, counts) = run_track(&clip, &registry, &store, &library);
+    let embeds = counts["embedder_calls"];
+
+    // The same calls once more, only to read ONNX Runtime's own seconds.
+    let runtime = Runtime::open(&library, Device::Cpu).unwrap();
+    let find = |role| store.locate(&registry, "open", role).unwrap();
+    let (face, vector) = (find("face_detector"), find("face_embedder"));
+    let detector = face_detector(
+        &runtime,
+        &face.first(),
+        face.network(),
+        &DetectSettings::default(),
+    )
+    .unwrap();
+    let embedder = face_embedder(&runtime, &vector.first(), vector.network()).unwrap();
+    let mut left = embeds;
+    frames(&mut |frame| {
+        for face in detector.detect(frame.image).unwrap() {
+            if left > 0 {
+                left -= 1;
+                embedder.embed(frame.image, &face.points).unwrap();
+            }
+        }
+    });
+    let networks = detector.calls().seconds + embedder.calls().seconds;
+
+    println!(
+        "{} pictures, {} detector calls, {embeds} embedder calls",
+        count, counts["detector_calls"]
+    );
+    println!("decode alone              {decode:7.2} CPU s");
+    println!("ONNX Runtime's own time   {networks:7.2} s (wall, one thread)");
+    println!("track                     {work:7.2} CPU s");
+    println!("track / floor             {:7.3}", work / (decode + networks));
+    if let Some(python) = arguments.next() {
+        reference(&python, &clip, [&face.first(), &vector.first()], embeds, work);
+    }
+}
+
+fn run_track(
+    clip: &Path,
+    registry: &Registry,
+    store: &Store,
+    library: &Path,
+) -> (f64, BTreeMap<&'static str, u64>) {
+    let folder = std::env::temp_dir().join(format!("omni-track-floor-{}", std::process::id()));
+    let root = folder.join("clips");
+    std::fs::create_dir_all(&root).unwrap();
+    std::os::unix::fs::symlink(clip.canonicalize().unwrap(), root.join(clip.file_name().unwrap())).unwrap();
+    let text = "name = 'bench'\nsource = 'folder'\nstages = ['probe', 'track']\n";
+    let recipe = Recipe::parse(text, "bench", &[]).unwrap();
+    let kit = Kit::new(KitSettings {
+        registry: registry.clone(),
+        store: store.clone(),
+        profile: "open".into(),
+        device: Device::Cpu,
+        library: library.to_owned(),
+    });
+    let plan = plan::build(&recipe, &root, &kit).unwrap();
+    let only = |stage: &str| RunOptions {
+        out: folder.join("out"),
+        root: root.clone(),
+        threads: 1,
+        only: vec![stage.into()],
+        ..RunOptions::default()
+    };
+    let log = Log::default();
+    omni_pipeline::run(&plan, &only("probe"), &Cancel::default(), &log).unwrap();
+    let (work, summary) = timed(|| omni_pipeline::run(&plan, &only("track"), &Cancel::default(), &log));
+    summary.unwrap();
+    let counts = log.0.into_inner().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    (work, counts)
+}
+
+fn reference(python: &str, clip: &Path, models: [&Path; 2], embeds: u64, ours: f64) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/bench/track_reference.py");
+    let output = Command::new(python)
+        .arg(script)
+        .arg(clip)
+        .args(models)
+        .arg(embeds.to_string())
+        .output()
+        .expect("PYTHON runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    print!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    if let Some(theirs) = text
+        .split_whitespace()
+        .next_back()
+        .and_then(|word| word.parse::<f64>().ok())
+    {
+        println!("Python / track            {:7.3}", theirs / ours);
+    }
+}
