@@ -18,7 +18,8 @@ pub fn resample(wave: &Waveform, to: u32) -> Result<Waveform, Error> {
     let length = (wave.samples.len() as f64 * f64::from(to) / f64::from(wave.rate.max(1))).round();
     if !sane.contains(&wave.rate) || !sane.contains(&to) || length > MAX_SAMPLES {
         let (count, from) = (wave.samples.len(), wave.rate);
-        let message = format!("{count} samples {from} -> {to} Hz is outside 1..{MAX_RATE} Hz and 2^28 samples");
+        let message =
+            format!("{count} samples {from} -> {to} Hz is outside 1..{MAX_RATE} Hz and 2^28 samples");
         return Err(Error::invalid("resample", message));
     }
     if wave.rate == to || wave.samples.is_empty() {
@@ -110,7 +111,12 @@ mod tests {
 
     #[test]
     fn rates_that_no_sound_has_are_refused() {
-        for (rate, to, len) in [(0, 16000, 1), (16000, 0, 1), (u32::MAX, 16000, 9), (1, 700_000, 1000)] {
+        for (rate, to, len) in [
+            (0, 16000, 1),
+            (16000, 0, 1),
+            (u32::MAX, 16000, 9),
+            (1, 700_000, 1000),
+        ] {
             let samples = vec![0.0; len];
             let error = resample(&Waveform { rate, samples }, to).unwrap_err();
             assert_eq!(error.reason(), "invalid", "{rate} -> {to}");

@@ -151,7 +151,11 @@ mod tests {
         for rate in [1, 4_000_000_000] {
             let samples = vec![0.5; 100];
             std::fs::write(&path, wav_s16(&Waveform { rate, samples })).unwrap();
-            assert_eq!(read_audio_file(&path).unwrap_err().reason(), "unreadable", "{rate}");
+            assert_eq!(
+                read_audio_file(&path).unwrap_err().reason(),
+                "unreadable",
+                "{rate}"
+            );
         }
     }
 

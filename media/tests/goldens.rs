@@ -65,9 +65,7 @@ fn the_sinc_resampler_is_torchaudios() {
     let values = |name: &str| -> Vec<f32> {
         let data = tensors.tensor(name).unwrap();
         let words = data.data().chunks_exact(4);
-        words
-            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
-            .collect()
+        words.map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
     };
     for from in [44100, 48000, 24000] {
         let got = resample_sinc(&values(&format!("in_{from}")), from, 16000);

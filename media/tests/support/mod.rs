@@ -42,7 +42,10 @@ pub fn ffmpeg(line: &str, to: &Path) -> bool {
 /// As [`ffmpeg`], with words that hold blanks.
 pub fn ffmpeg_words(words: &[&str], to: &Path) -> bool {
     let mut command = Command::new("ffmpeg");
-    command.args(["-nostdin", "-y", "-v", "error"]).args(words).arg(to);
+    command
+        .args(["-nostdin", "-y", "-v", "error"])
+        .args(words)
+        .arg(to);
     command.stdin(Stdio::null()).status().is_ok_and(|s| s.success())
 }
 
@@ -72,7 +75,10 @@ pub fn frames(path: &Path, span: &Span) -> Result<Seen, Error> {
 }
 
 /// The whole file.
-pub const ALL: Span = Span { start: None, end: None };
+pub const ALL: Span = Span {
+    start: None,
+    end: None,
+};
 
 /// Red, green and blue at a place.
 pub fn pixel(image: &Image, x: usize, y: usize) -> [u8; 3] {
