@@ -1,6 +1,11 @@
 //! Numbers of the reference tools: torchaudio's resampler, FFmpeg's `fps` filter and downmix, decord's colours.
 //! The golden README names the tolerances. What needs files that do not lie here is skipped where they are absent.
 #![cfg(feature = "ffmpeg")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests fail by panicking and say what they skip"
+)]
 
 mod support;
 

@@ -2,6 +2,11 @@
 //!
 //! 200 variants; `OMNI_SOAK=1` makes it 2,000. `OMNI_SEED=n` chooses others. A variant that ends its child is kept.
 #![cfg(feature = "ffmpeg")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests fail by panicking and say what they skip"
+)]
 
 mod support;
 
@@ -14,6 +19,8 @@ use support::{ALL, ffmpeg, has_ffmpeg};
 
 /// Names the folder that a child reads; set by the parent below and by nobody else.
 const FOLDER: &str = "OMNI_MUTATIONS_FOLDER";
+/// A file of this name ends the child by a signal, as a fault in a decoder would.
+const FATAL: &str = "fatal.test";
 const BATCH: usize = 10;
 const MOST_TIME: Duration = Duration::from_secs(60);
 /// 1.5 GiB, in KiB as the kernel says it.
@@ -223,6 +230,21 @@ fn wait(mut child: Child, begun: Instant) -> Option<ExitStatus> {
     None
 }
 
+#[test]
+fn a_child_that_dies_is_noticed_and_its_file_kept() {
+    if std::env::var_os(FOLDER).is_some() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(FATAL), b"x").unwrap();
+    let outcome = run_child(folder.path());
+    assert!(outcome.status.is_some_and(|status| status.code().is_none()));
+    let said = std::panic::catch_unwind(|| outcome.check(folder.path(), 5)).unwrap_err();
+    let said = said.downcast_ref::<String>().unwrap();
+    assert!(said.starts_with("seed 5") && said.contains(FATAL), "{said}");
+    std::fs::remove_file(Path::new(env!("CARGO_TARGET_TMPDIR")).join(FATAL)).unwrap();
+}
+
 /// Reads every file of the folder in all ways. Does nothing when it is not run by the test above.
 #[test]
 fn child_reads_its_folder() {
@@ -237,6 +259,9 @@ fn child_reads_its_folder() {
     files.sort();
     for path in files {
         println!("file {}", path.file_name().unwrap().to_str().unwrap());
+        if path.ends_with(FATAL) {
+            std::process::abort();
+        }
         read_all(&path);
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

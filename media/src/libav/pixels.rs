@@ -61,7 +61,7 @@ impl Painter {
     fn turn(&mut self, width: usize, height: usize) {
         let (rows, stride) = (self.rgb.data(0), self.rgb.stride(0));
         let image = &mut self.image;
-        (image.width, image.height) = if self.rotation % 180 == 0 {
+        (image.width, image.height) = if self.rotation.is_multiple_of(180) {
             (width, height)
         } else {
             (height, width)
