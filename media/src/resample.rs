@@ -2,19 +2,25 @@
 
 use crate::{Error, Waveform};
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{Fft, FixedSync, Resampler};
+use rubato::{Fft, FixedSync, Resampler, WindowFunction};
 
-/// Frames per step; the filter is cut into pieces of about 256.
-const CHUNK: usize = 1024;
+/// Shortest filter on either side, samples.
+const FILTER: usize = 512;
+/// Rates beyond this are damage, and would ask for filters of gigabytes.
+const MAX_RATE: u32 = 768_000;
+/// Most samples that are made: 1 GiB of them.
+const MAX_SAMPLES: f64 = (1u32 << 28) as f64;
 
 /// Resamples to `to` Hz: `round(len * to / from)` samples, in time with the input (the filter's delay is taken out,
-/// its tail is not lost). Fails when a rate is zero.
+/// its tail is not lost). Fails when a rate is zero or over 768 kHz, and when over 2^28 samples would come out.
 pub fn resample(wave: &Waveform, to: u32) -> Result<Waveform, Error> {
-    if wave.rate == 0 || to == 0 {
-        return Err(Error::invalid(
-            "resample",
-            format!("rates {} -> {to} must be positive", wave.rate),
-        ));
+    let sane = 1..=MAX_RATE;
+    let length = (wave.samples.len() as f64 * f64::from(to) / f64::from(wave.rate.max(1))).round();
+    if !sane.contains(&wave.rate) || !sane.contains(&to) || length > MAX_SAMPLES {
+        let (count, from) = (wave.samples.len(), wave.rate);
+        let message =
+            format!("{count} samples {from} -> {to} Hz is outside 1..{MAX_RATE} Hz and 2^28 samples");
+        return Err(Error::invalid("resample", message));
     }
     if wave.rate == to || wave.samples.is_empty() {
         return Ok(Waveform {
@@ -23,16 +29,28 @@ pub fn resample(wave: &Waveform, to: u32) -> Result<Waveform, Error> {
         });
     }
     let fail = |error: &dyn std::fmt::Display| Error::invalid("resample", error);
-    let length = (wave.samples.len() as f64 * f64::from(to) / f64::from(wave.rate)).round() as usize;
-    let mut engine =
-        Fft::<f32>::new(wave.rate as usize, to as usize, CHUNK, 1, FixedSync::Input).map_err(|e| fail(&e))?;
+    let mut engine = engine(wave.rate as usize, to as usize).map_err(|e| fail(&e))?;
     let input = InterleavedSlice::new(&wave.samples, 1, wave.samples.len()).map_err(|e| fail(&e))?;
     let mut samples = engine
         .process_all(&input, wave.samples.len(), None)
         .map_err(|e| fail(&e))?
         .take_data();
-    samples.resize(length, 0.0);
+    samples.resize(length as usize, 0.0);
     Ok(Waveform { rate: to, samples })
+}
+
+/// The resampler with blocks of an even number of samples on both sides: it takes half a block of output out as its
+/// delay, but centres its filter on a whole input sample, so odd blocks would come out a fraction of a sample late.
+fn engine(from: usize, to: usize) -> Result<Fft<f32>, rubato::ResamplerConstructionError> {
+    let divisor = gcd(from, to);
+    let (step_in, step_out) = (2 * from / divisor, 2 * to / divisor);
+    let block = step_in * FILTER.div_ceil(step_in.min(step_out));
+    let window = WindowFunction::BlackmanHarris2;
+    Fft::new_custom(from, to, block, 1, 1, window, FixedSync::Input)
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]
@@ -54,6 +72,9 @@ mod tests {
             (16000, 24000),
             (22050, 16000),
             (24000, 16000),
+            (44100, 24000),
+            (44101, 16000),
+            (16000, 44100),
         ] {
             let got = resample(&tone(from, from as usize), to).unwrap();
             let want = tone(to, to as usize);
@@ -86,15 +107,19 @@ mod tests {
                 (len as f64 * f64::from(to) / f64::from(from)).round() as usize
             );
         }
-        assert!(
-            resample(
-                &Waveform {
-                    rate: 0,
-                    samples: vec![0.0]
-                },
-                16000
-            )
-            .is_err()
-        );
+    }
+
+    #[test]
+    fn rates_that_no_sound_has_are_refused() {
+        for (rate, to, len) in [
+            (0, 16000, 1),
+            (16000, 0, 1),
+            (u32::MAX, 16000, 9),
+            (1, 700_000, 1000),
+        ] {
+            let samples = vec![0.0; len];
+            let error = resample(&Waveform { rate, samples }, to).unwrap_err();
+            assert_eq!(error.reason(), "invalid", "{rate} -> {to}");
+        }
     }
 }

@@ -12,6 +12,8 @@ use symphonia::core::meta::MetadataOptions;
 
 /// Most samples (all channels) that are kept: 1 GiB of them.
 const MAX_SAMPLES: usize = 1 << 28;
+/// Rates outside are damage; whatever resamples later would be asked for filters of gigabytes.
+const RATES: std::ops::RangeInclusive<u32> = 1000..=768_000;
 
 /// Reads a whole file of sound, all channels. The kind of file is told from its content.
 ///
@@ -96,8 +98,11 @@ fn append(path: &Path, pcm: &mut Pcm, (rate, channels): (u32, u32), block: &[f32
     if pcm.rate == 0 {
         (pcm.rate, pcm.channels) = (rate, channels);
     }
-    if (rate, channels) != (pcm.rate, pcm.channels) || rate == 0 || channels == 0 {
+    if (rate, channels) != (pcm.rate, pcm.channels) || channels == 0 {
         return Err(Error::unreadable(path, "rate or channels change within the file"));
+    }
+    if !RATES.contains(&rate) {
+        return Err(Error::unreadable(path, format!("names a rate of {rate} Hz")));
     }
     if pcm.samples.len() + block.len() > MAX_SAMPLES {
         return Err(Error::TooLarge {
@@ -137,6 +142,21 @@ mod tests {
                 samples
             }
         );
+    }
+
+    #[test]
+    fn a_rate_that_no_sound_has_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.wav");
+        for rate in [1, 4_000_000_000] {
+            let samples = vec![0.5; 100];
+            std::fs::write(&path, wav_s16(&Waveform { rate, samples })).unwrap();
+            assert_eq!(
+                read_audio_file(&path).unwrap_err().reason(),
+                "unreadable",
+                "{rate}"
+            );
+        }
     }
 
     #[test]

@@ -260,6 +260,13 @@ fn gcd(a: i64, b: i64) -> i64 {
     if b == 0 { a.abs().max(1) } else { gcd(b, a % b) }
 }
 
+/// Largest picture that a decoder may allocate, as FFmpeg's option: codecs store whole blocks of up to 64 x 64, so the
+/// stored picture is larger than the shown one, whose size is checked exactly.
+pub(super) fn coded_pixels(limits: &Limits) -> String {
+    let pixels = limits.max_pixels.saturating_mul(2).saturating_add(1 << 16);
+    pixels.min(i32::MAX as u64).to_string()
+}
+
 /// Why FFmpeg did not open the file.
 enum Refusal {
     Code(i32),
@@ -338,7 +345,7 @@ fn open_input(mut stream: StreamIo, limits: &Limits) -> Result<Input, Refusal> {
 
 #[expect(unsafe_code, reason = "the wrapper has no call for this")]
 fn find_streams(input: &mut Input, limits: &Limits) -> Result<(), Refusal> {
-    let pixels = limits.max_pixels.min(i32::MAX as u64).to_string();
+    let pixels = coded_pixels(limits);
     let one = || ff::Dictionary::from_iter([("max_pixels", pixels.as_str()), ("threads", "1")]);
     let mut options: Vec<_> = (0..input.nb_streams()).map(|_| one()).collect();
     // SAFETY: FFmpeg wants one dictionary per stream known so far and may replace each of them; they are taken out of

@@ -78,6 +78,9 @@ fn keep(media: &Media, samples: &mut Vec<f32>, block: &[f32]) -> Result<(), Erro
     Ok(())
 }
 
+/// Frames of one block of silence.
+const SILENCE: u64 = 4096;
+
 /// Takes blocks of interleaved samples.
 pub(super) type Sink<'a> = dyn FnMut(Form, &[f32]) -> Result<(), Error> + 'a;
 
@@ -202,14 +205,26 @@ impl Sound {
         let lead = first - self.zero;
         media.check_seconds(lead)?;
         self.skip = (-lead * rate).round().max(0.0) as u64;
-        let silence = (lead * rate).round().max(0.0) as usize;
-        self.hand(
-            media,
-            form,
-            &vec![0.0; silence.min(MAX_SAMPLES) * usize::from(form.channels())],
-            sink,
-        )?;
+        self.silence(media, form, (lead * rate).round().max(0.0) as u64, sink)?;
         Ok((form, Converter::new(form)))
+    }
+
+    /// Hands on so many frames of zeros, in small blocks.
+    fn silence(
+        &mut self,
+        media: &Media,
+        form: Form,
+        mut frames: u64,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Error> {
+        let channels = usize::from(form.channels());
+        let block = vec![0.0; SILENCE as usize * channels];
+        while frames > 0 && !self.over() {
+            let take = frames.min(SILENCE);
+            self.hand(media, form, &block[..take as usize * channels], sink)?;
+            frames -= take;
+        }
+        Ok(())
     }
 
     fn hand(&mut self, media: &Media, form: Form, block: &[f32], sink: &mut Sink<'_>) -> Result<(), Error> {

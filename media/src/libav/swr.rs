@@ -9,6 +9,8 @@ use ffmpeg_next as ff;
 
 /// Most channels: layouts beyond have no defined downmix here.
 const MAX_CHANNELS: u16 = 64;
+/// Rates outside are damage; swresample's filter grows with the ratio (gigabytes at the largest rates a header can name).
+const RATES: std::ops::RangeInclusive<u32> = 1000..=768_000;
 
 /// What comes out.
 #[derive(Clone, Copy, PartialEq)]
@@ -139,7 +141,7 @@ impl Converter {
 
 fn source(frame: &ff::frame::Audio) -> Result<Source, ff::Error> {
     let (rate, channels) = (frame.rate(), frame.channels());
-    if rate == 0 || channels == 0 || channels > MAX_CHANNELS {
+    if !RATES.contains(&rate) || channels == 0 || channels > MAX_CHANNELS {
         return Err(ff::Error::InvalidData);
     }
     let given = frame.channel_layout();

@@ -1,6 +1,6 @@
 //! Pictures in presentation order, with their times.
 
-use super::open::{Media, Track, too_large};
+use super::open::{Media, Track, coded_pixels, too_large};
 use super::pixels::Painter;
 use crate::{Error, Frame, Image, Limits, Span};
 use ff::ffi;
@@ -288,7 +288,7 @@ pub(super) fn decoder(media: &Media, stream: &ff::Stream<'_>) -> Result<ff::deco
     })?;
     let mut decoder = context.decoder();
     decoder.set_packet_time_base(stream.time_base());
-    let pixels = media.limits.max_pixels.min(i32::MAX as u64).to_string();
+    let pixels = coded_pixels(&media.limits);
     decoder
         .open_as_with(
             codec,
