@@ -135,6 +135,7 @@ fn damage_is_noticed_and_only_what_is_needed_is_redone() {
     repaired("hurt", &["face_ref"], "repairing", |out| {
         flip(&file_of(out, "face_ref", "tar"), 1000)
     });
+    repaired("hurt", &[], "", stray);
     repaired("hurt", &["probe"], "", |out| {
         fs::remove_file(file_of(out, "probe", "parquet")).unwrap()
     });
@@ -155,6 +156,37 @@ fn damage_is_noticed_and_only_what_is_needed_is_redone() {
         let shown = scratch.omni(&["show", "hurt", "omni_caption", "--json"]);
         assert_eq!(stdout(&shown).lines().count(), 3, "{}", stderr(&shown));
     }
+}
+
+/// The first temporary file of a part that a run makes, by name; the run is then killed.
+fn temporary_of_a_run(scratch: &Scratch) -> String {
+    let mut group = Group::spawn(command(scratch, "brief"), &scratch.join("brief.txt"));
+    let out = scratch.join("brief");
+    let mut name = None;
+    let over = group.until(|| {
+        let left = kit::leftovers(&out)
+            .into_iter()
+            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        name = left.filter(|name| name.starts_with(".part-")).last();
+        name.is_some()
+    });
+    assert!(over.is_none(), "no temporary file was seen: {}", group.said());
+    name.unwrap()
+}
+
+/// What a process that is gone left: a real run's temporary name, with the number of a process that has ended.
+fn stray(out: &Path) {
+    let mut gone = Command::new("true").spawn().unwrap();
+    gone.wait().unwrap();
+    let name = temporary_of_a_run(base().unwrap());
+    let words: Vec<&str> = name.split('-').collect();
+    let [start @ .., _pid, end] = words.as_slice() else {
+        panic!("{name}")
+    };
+    let name = format!("{}-{}-{end}", start.join("-"), gone.id());
+    let left = file_of(out, "track", "parquet").with_file_name(name);
+    fs::write(&left, "half a part").unwrap();
+    assert_eq!(kit::leftovers(out), [left]);
 }
 
 /// Clips that the journal of a process names as begun and not ended in a stage.

@@ -198,7 +198,7 @@ impl Chain {
 
     /// Kills after a random delay; a run that is over gets one stage's parts taken away.
     fn random_kill(&mut self) {
-        let delay = Duration::from_millis(self.random.below(5000));
+        let delay = Duration::from_millis(self.random.below(8000));
         let began = Instant::now();
         if self.kill_when(|| began.elapsed() >= delay).is_none() {
             let stages = kit::stages(&self.undisturbed());
