@@ -170,10 +170,10 @@ fn temporary_of_a_run(scratch: &Scratch) -> String {
     let out = scratch.join("brief");
     let mut name = None;
     let over = group.until(|| {
-        let left = kit::leftovers(&out)
+        let mut left = kit::leftovers(&out)
             .into_iter()
             .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
-        name = left.filter(|name| name.starts_with(".part-")).last();
+        name = left.find(|name| name.starts_with(".part-"));
         name.is_some()
     });
     assert!(over.is_none(), "no temporary file was seen: {}", group.said());
