@@ -20,6 +20,7 @@ import onnxruntime as ort  # noqa: E402
 cv2.setNumThreads(1)
 clip, yunet, sface, embeddings = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 options = ort.SessionOptions()
+options.log_severity_level = 3
 options.intra_op_num_threads = options.inter_op_num_threads = 1
 detector = ort.InferenceSession(yunet, options, providers=["CPUExecutionProvider"])
 embedder = ort.InferenceSession(sface, options, providers=["CPUExecutionProvider"])
