@@ -75,7 +75,7 @@ pub struct CurateArgs {
     /// The kind of corpus: openhumanvid or folder.
     #[arg(long)]
     pub source: Option<String>,
-    /// The corpus [default: omni.toml's `roots.<source>`].
+    /// The corpus; without it, `roots.SOURCE` of omni.toml.
     #[arg(long)]
     pub root: Option<PathBuf>,
     /// The output folder [default: omni.toml's `out`].
@@ -157,7 +157,7 @@ pub struct SelectArgs {
     /// The output folder of a run [default: omni.toml's `out`].
     #[arg(long)]
     pub from: Option<PathBuf>,
-    /// Where the selection goes [default: select-<name> in the output folder].
+    /// Where the selection goes; without it, select-NAME in the output folder.
     #[arg(long)]
     pub to: Option<PathBuf>,
 }

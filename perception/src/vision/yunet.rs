@@ -64,7 +64,7 @@ pub fn decode(levels: &[Level<'_>], width: usize, height: usize, threshold: f32)
     faces
 }
 
-/// `cv::dnn::NMSBoxes` on boxes cut to whole pixels: by falling score, the first [`TOP`], strictly above the threshold.
+/// `cv::dnn::NMSBoxes` on boxes cut to whole pixels: by falling score, the first `TOP`, strictly above the threshold.
 pub fn suppress(mut faces: Vec<Face>, threshold: f32, overlap: f32) -> Vec<Face> {
     if faces.len() < 2 {
         return faces;
