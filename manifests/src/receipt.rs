@@ -26,7 +26,7 @@ pub struct Receipt {
     pub rows: u64,
     /// Keys without rows and why (key to reason).
     pub drops: BTreeMap<String, String>,
-    /// Stages whose parts were read, with their fingerprints.
+    /// What was read: each stage with the check of its part; for a manifest made from a whole run, its fingerprint.
     pub inputs: BTreeMap<String, String>,
     /// The stage's settings.
     pub settings: serde_json::Value,
