@@ -1,15 +1,14 @@
-//! Which detector a file holds, and the canvas it looks at.
+//! Which detector a file holds.
 
 use std::path::Path;
 
-use omni_media::Image;
-
 use super::FaceDetector;
-use super::resize::resize;
+use super::canvas::{Canvases, Pixels};
 use super::scrfd::Scrfd;
 use super::yunet::Yunet;
-use crate::runtime::{Runtime, Session};
+use crate::runtime::{Expect, Kind, Output, Runtime, Session, Tensor};
 use crate::{Error, Network};
+use omni_media::Image;
 
 /// How faces are looked for.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -49,109 +48,54 @@ pub fn face_detector(
     Ok(Box::new(Scrfd::new(session, settings)?))
 }
 
-/// The picture shrunk or enlarged to fit `width` x `height`, at the top left of a black canvas, and the
-/// scale that was applied (insightface `retinaface.py`: sizes truncated, the height's scale for both axes).
-///
-/// # Errors
-/// [`Error::Input`] for a picture without pixels.
-pub fn letterbox(image: &Image, width: usize, height: usize) -> Result<(Image, f32), Error> {
-    if image.width == 0 || image.height == 0 || image.data.len() != image.width * image.height * 3 {
-        return Err(Error::Input(
-            "a picture without pixels has no faces to look for".to_owned(),
-        ));
+/// A detector's graph with its canvas: what the families have in common.
+pub(super) struct Graph {
+    pub(super) session: Session,
+    input: String,
+    canvases: Canvases,
+}
+
+impl Graph {
+    /// The canvas has the size that the graph fixes, else that of the settings, cut to a multiple of 32.
+    pub(super) fn new(session: Session, settings: &DetectSettings, pixels: Pixels) -> Result<Graph, Error> {
+        session.expect_inputs(&[Expect {
+            name: None,
+            kind: Kind::F32,
+            rank: 4,
+        }])?;
+        let port = session
+            .inputs()
+            .first()
+            .ok_or_else(|| session.error("it has no input"))?;
+        let side = |fixed: Option<usize>| fixed.unwrap_or(settings.size.max(32) / 32 * 32);
+        let size = (side(port.shape[3]), side(port.shape[2]));
+        Ok(Graph {
+            input: port.name.clone(),
+            canvases: Canvases::new(size, pixels),
+            session,
+        })
     }
-    let ratio = image.height as f64 / image.width as f64;
-    let (w, h) = if ratio > height as f64 / width as f64 {
-        ((height as f64 / ratio) as usize, height)
-    } else {
-        (width, (width as f64 * ratio) as usize)
-    };
-    let (w, h) = (w.clamp(1, width), h.clamp(1, height));
-    let small = resize(image, w, h);
-    let scale = (h as f64 / image.height as f64) as f32;
-    if (w, h) == (width, height) {
-        return Ok((small, scale));
+
+    /// Width and height of the canvas in pixels.
+    pub(super) fn size(&self) -> (usize, usize) {
+        self.canvases.size()
     }
-    let mut canvas = Image {
-        width,
-        height,
-        data: vec![0; width * height * 3],
-    };
-    for (to, from) in canvas
-        .data
-        .chunks_exact_mut(width * 3)
-        .zip(small.data.chunks_exact(w * 3))
-    {
-        to[..w * 3].copy_from_slice(from);
+
+    /// The graph's outputs, and the scale from the picture to the canvas.
+    pub(super) fn run(&self, image: &Image) -> Result<(Vec<Output>, f32), Error> {
+        let (width, height) = self.size();
+        self.canvases.with(image, |tensor, scale| {
+            let shape = [1, 3, height, width];
+            let input = (self.input.as_str(), Tensor::f32(&shape, tensor));
+            Ok((self.session.run(&[input])?, scale))
+        })
     }
-    Ok((canvas, scale))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::planes;
     use super::*;
     use crate::runtime::testing::{model, network, runtime, shared};
-
-    #[test]
-    fn the_canvas_is_the_reference_s() {
-        let Some(folder) = shared("golden/metrics/face") else {
-            return;
-        };
-        let read =
-            |name: &str| omni_media::decode_picture(&std::fs::read(folder.join(name)).unwrap()).unwrap();
-        let (canvas, scale) = letterbox(&read("frame.png"), 640, 640).unwrap();
-        let want = read("det_input_bgr.png");
-        assert_eq!(scale, 0.5);
-        let most = canvas
-            .data
-            .iter()
-            .zip(&want.data)
-            .map(|(a, b)| a.abs_diff(*b))
-            .max();
-        assert!(most <= Some(1), "{most:?}");
-        let blob = planes(&canvas, 127.5, 1.0 / 128.0, false);
-        assert_eq!(blob[640 * 640 - 1], -0.996_093_75);
-        assert!((blob[0] - 0.457_031_25).abs() < 0.01);
-    }
-
-    #[test]
-    fn odd_shapes_fit_and_empty_ones_are_refused() {
-        for (width, height) in [(1, 1), (1, 5000), (5000, 1), (639, 641)] {
-            let image = Image {
-                width,
-                height,
-                data: vec![7; width * height * 3],
-            };
-            let (canvas, scale) = letterbox(&image, 64, 64).unwrap();
-            assert_eq!((canvas.width, canvas.height), (64, 64));
-            assert!(scale > 0.0 && canvas.data[0] == 7);
-        }
-        assert!(
-            letterbox(
-                &Image {
-                    width: 0,
-                    height: 4,
-                    data: vec![]
-                },
-                64,
-                64
-            )
-            .is_err()
-        );
-        assert!(
-            letterbox(
-                &Image {
-                    width: 4,
-                    height: 4,
-                    data: vec![0; 5]
-                },
-                64,
-                64
-            )
-            .is_err()
-        );
-    }
 
     #[test]
     fn real_detectors_find_the_face_of_a_real_frame() {

@@ -4,9 +4,11 @@
 //! arithmetic restates OpenCV 4.10 bit by bit where a network was trained behind it.
 
 pub mod assign;
+mod canvas;
 mod detect;
 mod embed;
 pub mod hungarian;
+mod lanes;
 pub mod motion;
 pub mod resize;
 pub mod s3fd;
@@ -16,7 +18,7 @@ pub mod tracker;
 pub mod warp;
 pub mod yunet;
 
-pub use detect::{DetectSettings, face_detector, letterbox};
+pub use detect::{DetectSettings, face_detector};
 pub use embed::face_embedder;
 
 use omni_media::Image;

@@ -49,40 +49,48 @@ fn halve(image: &Image, out: &mut Image) {
 }
 
 /// Where a target coordinate reads (its first source coordinate, unclamped) and the share of the next one.
-fn position(target: usize, scale: f64) -> (i64, f32) {
+pub(super) fn position(target: usize, scale: f64) -> (i64, f32) {
     let at = ((target as f64 + 0.5) * scale - 0.5) as f32;
     let first = at.floor();
     (first as i64, at - first)
 }
 
-fn weights(fraction: f32) -> [i32; 2] {
+/// Shares of the first and of the next sample, 0..=2048.
+pub(super) fn weights(fraction: f32) -> [i16; 2] {
     [
-        ((1.0 - fraction) * ONE).round_ties_even() as i32,
-        (fraction * ONE).round_ties_even() as i32,
+        ((1.0 - fraction) * ONE).round_ties_even() as i16,
+        (fraction * ONE).round_ties_even() as i16,
     ]
 }
 
-/// Byte offsets of the two samples and their weights, for every target column.
-fn columns(from: usize, to: usize) -> Vec<(usize, usize, [i32; 2])> {
+/// What a target column is made of.
+pub(super) struct Column {
+    /// Byte offset of the first sample's red.
+    pub(super) a: usize,
+    /// Byte offset of the next sample's red.
+    pub(super) b: usize,
+    /// Their shares, as from [`weights`].
+    pub(super) weights: [i16; 2],
+}
+
+/// The recipe of every target column.
+pub(super) fn columns(from: usize, to: usize) -> Vec<Column> {
     let scale = from as f64 / to as f64;
     let last = from as i64 - 1;
-    (0..to)
-        .map(|x| {
-            let (first, fraction) = position(x, scale);
-            let (first, fraction) = if first < 0 {
-                (0, 0.0)
-            } else if first >= last {
-                (last, 0.0)
-            } else {
-                (first, fraction)
-            };
-            (
-                first as usize * 3,
-                (first + 1).min(last) as usize * 3,
-                weights(fraction),
-            )
-        })
-        .collect()
+    let column = |x: usize| {
+        let (first, fraction) = position(x, scale);
+        let (first, fraction) = match first {
+            ..0 => (0, 0.0),
+            first if first >= last => (last, 0.0),
+            first => (first, fraction),
+        };
+        Column {
+            a: first as usize * 3,
+            b: (first + 1).min(last) as usize * 3,
+            weights: weights(fraction),
+        }
+    };
+    (0..to).map(column).collect()
 }
 
 fn linear(image: &Image, out: &mut Image) {
@@ -110,16 +118,17 @@ fn linear(image: &Image, out: &mut Image) {
                 kept_rows[slot] = rows[slot];
             }
         }
-        let [w0, w1] = weights(fraction);
+        let [w0, w1] = weights(fraction).map(i32::from);
         for ((to, &a), &b) in to.iter_mut().zip(&kept[0]).zip(&kept[1]) {
             *to = ((((w0 * (a >> 4)) >> 16) + ((w1 * (b >> 4)) >> 16) + 2) >> 2) as u8;
         }
     }
 }
 
-fn horizontal(row: &[u8], columns: &[(usize, usize, [i32; 2])], out: &mut [i32]) {
-    for (to, &(a, b, [w0, w1])) in out.chunks_exact_mut(3).zip(columns) {
-        let (a, b) = (&row[a..a + 3], &row[b..b + 3]);
+fn horizontal(row: &[u8], columns: &[Column], out: &mut [i32]) {
+    for (to, column) in out.chunks_exact_mut(3).zip(columns) {
+        let (a, b) = (&row[column.a..][..3], &row[column.b..][..3]);
+        let [w0, w1] = column.weights.map(i32::from);
         to[0] = i32::from(a[0]) * w0 + i32::from(b[0]) * w1;
         to[1] = i32::from(a[1]) * w0 + i32::from(b[1]) * w1;
         to[2] = i32::from(a[2]) * w0 + i32::from(b[2]) * w1;

@@ -2,9 +2,18 @@
 
 use omni_media::Image;
 
-use super::{DetectSettings, Face, FaceDetector, letterbox, planes};
-use crate::runtime::{Calls, Expect, Kind, Output, Session, Tensor};
+use super::canvas::Pixels;
+use super::detect::Graph;
+use super::{DetectSettings, Face, FaceDetector};
+use crate::runtime::{Calls, Output, Session};
 use crate::{Error, Network};
+
+/// RGB, (x - 127.5) / 128.
+const PIXELS: Pixels = Pixels {
+    mean: 127.5,
+    scale: 1.0 / 128.0,
+    bgr: false,
+};
 
 const STRIDES: [usize; 3] = [8, 16, 32];
 
@@ -101,33 +110,17 @@ pub fn best(mut faces: Vec<Face>, count: usize, rank: Rank, width: usize, height
 
 /// SCRFD behind [`FaceDetector`].
 pub(super) struct Scrfd {
-    session: Session,
-    input: String,
-    size: (usize, usize),
+    graph: Graph,
     threshold: f32,
     overlap: f32,
 }
 
 impl Scrfd {
     pub(super) fn new(session: Session, settings: &DetectSettings) -> Result<Scrfd, Error> {
-        session.expect_inputs(&[Expect {
-            name: None,
-            kind: Kind::F32,
-            rank: 4,
-        }])?;
         session.expect_outputs(9)?;
-        let port = session
-            .inputs()
-            .first()
-            .ok_or_else(|| session.error("it has no input"))?;
-        let side = |fixed: Option<usize>| fixed.unwrap_or(settings.size.max(32) / 32 * 32);
-        let size = (side(port.shape[3]), side(port.shape[2]));
-        let input = port.name.clone();
         let threshold = settings.threshold.unwrap_or(0.5);
         Ok(Scrfd {
-            session,
-            input,
-            size,
+            graph: Graph::new(session, settings, PIXELS)?,
             threshold,
             overlap: settings.overlap.unwrap_or(0.4),
         })
@@ -141,19 +134,15 @@ impl FaceDetector for Scrfd {
     }
 
     fn network(&self) -> &Network {
-        self.session.network()
+        self.graph.session.network()
     }
 
     fn detect(&self, image: &Image) -> Result<Vec<Face>, Error> {
-        let (width, height) = self.size;
-        let (canvas, scale) = letterbox(image, width, height)?;
-        let blob = planes(&canvas, 127.5, 1.0 / 128.0, false);
-        let outputs = self
-            .session
-            .run(&[(self.input.as_str(), Tensor::f32(&[1, 3, height, width], &blob))])?;
+        let (width, height) = self.graph.size();
+        let (outputs, scale) = self.graph.run(image)?;
         let data: Vec<&[f32]> = outputs.iter().filter_map(Output::f32s).collect();
         if data.len() != 9 {
-            return Err(self.session.error("its outputs are not nine float tensors"));
+            return Err(self.graph.session.error("its outputs are not nine float tensors"));
         }
         let levels: Vec<Level<'_>> = (0..3)
             .map(|i| Level {
@@ -170,7 +159,7 @@ impl FaceDetector for Scrfd {
     }
 
     fn calls(&self) -> Calls {
-        self.session.calls()
+        self.graph.session.calls()
     }
 }
 

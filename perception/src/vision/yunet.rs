@@ -2,9 +2,18 @@
 
 use omni_media::Image;
 
-use super::{DetectSettings, Face, FaceDetector, letterbox, planes};
-use crate::runtime::{Calls, Expect, Kind, Session, Tensor};
+use super::canvas::Pixels;
+use super::detect::Graph;
+use super::{DetectSettings, Face, FaceDetector};
+use crate::runtime::{Calls, Session};
 use crate::{Error, Network};
+
+/// BGR as it is.
+const PIXELS: Pixels = Pixels {
+    mean: 0.0,
+    scale: 1.0,
+    bgr: true,
+};
 
 const STRIDES: [usize; 3] = [8, 16, 32];
 
@@ -106,9 +115,7 @@ fn whole_overlap(a: &[i64; 4], b: &[i64; 4]) -> f32 {
 
 /// YuNet behind [`FaceDetector`].
 pub(super) struct Yunet {
-    session: Session,
-    input: String,
-    size: (usize, usize),
+    graph: Graph,
     threshold: f32,
     overlap: f32,
 }
@@ -122,23 +129,9 @@ impl Yunet {
     }
 
     pub(super) fn new(session: Session, settings: &DetectSettings) -> Result<Yunet, Error> {
-        session.expect_inputs(&[Expect {
-            name: None,
-            kind: Kind::F32,
-            rank: 4,
-        }])?;
-        let port = session
-            .inputs()
-            .first()
-            .ok_or_else(|| session.error("it has no input"))?;
-        let side = |fixed: Option<usize>| fixed.unwrap_or(settings.size.max(32) / 32 * 32);
-        let size = (side(port.shape[3]), side(port.shape[2]));
-        let input = port.name.clone();
         let threshold = settings.threshold.unwrap_or(0.6);
         Ok(Yunet {
-            session,
-            input,
-            size,
+            graph: Graph::new(session, settings, PIXELS)?,
             threshold,
             overlap: settings.overlap.unwrap_or(0.3),
         })
@@ -161,23 +154,19 @@ impl FaceDetector for Yunet {
     }
 
     fn network(&self) -> &Network {
-        self.session.network()
+        self.graph.session.network()
     }
 
     fn detect(&self, image: &Image) -> Result<Vec<Face>, Error> {
-        let (width, height) = self.size;
-        let (canvas, scale) = letterbox(image, width, height)?;
-        let blob = planes(&canvas, 0.0, 1.0, true);
-        let outputs = self
-            .session
-            .run(&[(self.input.as_str(), Tensor::f32(&[1, 3, height, width], &blob))])?;
+        let (width, height) = self.graph.size();
+        let (outputs, scale) = self.graph.run(image)?;
         let mut data: Vec<&[f32]> = Vec::with_capacity(12);
         for name in names() {
             let found = outputs
                 .iter()
                 .find(|output| output.name == name)
                 .and_then(|output| output.f32s());
-            data.push(found.ok_or_else(|| self.session.error(format!("it gave no `{name}`")))?);
+            data.push(found.ok_or_else(|| self.graph.session.error(format!("it gave no `{name}`")))?);
         }
         let levels: Vec<Level<'_>> = (0..3)
             .map(|i| Level {
@@ -201,7 +190,7 @@ impl FaceDetector for Yunet {
     }
 
     fn calls(&self) -> Calls {
-        self.session.calls()
+        self.graph.session.calls()
     }
 }
 
