@@ -212,7 +212,7 @@ impl Canvas {
         for (row, wanted) in self.rows.iter_mut().zip(wanted) {
             if row.number != Some(wanted) {
                 row.number = Some(wanted);
-                let source = &image.data[wanted * stride..][..stride];
+                let source = &image.data[wanted * stride..];
                 lanes::horizontal(source, &self.columns, &mut row.values);
             }
         }

@@ -16,22 +16,26 @@ pub(super) fn vertical(a: &[Lanes], b: &[Lanes], weights: [i16; 2], out: &mut [L
     arch::vertical(a, b, weights, out);
 }
 
-/// The pixel at a byte offset and the byte behind it (0 at the end of the row).
+/// The pixel at a byte offset and the next one, red first; zeros behind the end.
 #[inline]
-fn pixel(row: &[u8], at: usize) -> [u8; 4] {
-    match row[at..].first_chunk::<4>() {
-        Some(four) => *four,
-        None => [row[at], row[at + 1], row[at + 2], 0],
+fn two_pixels(row: &[u8], at: usize) -> u64 {
+    match row[at..].first_chunk::<8>() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => {
+            let mut eight = [0; 8];
+            eight[..row.len() - at].copy_from_slice(&row[at..]);
+            u64::from_le_bytes(eight)
+        }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod arch {
-    use super::{Column, Lanes, pixel};
+    use super::{Column, Lanes, two_pixels};
     use std::arch::x86_64::{
-        _mm_add_epi16, _mm_cvtsi32_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_madd_epi16,
-        _mm_mulhi_epi16, _mm_packs_epi32, _mm_set1_epi16, _mm_set1_epi32, _mm_setzero_si128, _mm_srai_epi16,
-        _mm_srli_epi32, _mm_unpacklo_epi8,
+        _mm_add_epi16, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_madd_epi16, _mm_mulhi_epi16,
+        _mm_packs_epi32, _mm_set1_epi16, _mm_set1_epi32, _mm_setzero_si128, _mm_srai_epi16, _mm_srli_epi32,
+        _mm_srli_si128, _mm_unpacklo_epi8,
     };
 
     #[expect(
@@ -54,10 +58,10 @@ mod arch {
 
     #[target_feature(enable = "sse2")]
     fn horizontal_sse2(row: &[u8], columns: &[Column], out: &mut [Lanes]) {
+        let zero = _mm_setzero_si128();
         for (to, column) in out.iter_mut().zip(columns) {
-            let a = _mm_cvtsi32_si128(i32::from_le_bytes(pixel(row, column.a)));
-            let b = _mm_cvtsi32_si128(i32::from_le_bytes(pixel(row, column.b)));
-            let pairs = _mm_unpacklo_epi8(_mm_unpacklo_epi8(a, b), _mm_setzero_si128());
+            let both = _mm_cvtsi64_si128(two_pixels(row, column.at).cast_signed());
+            let pairs = _mm_unpacklo_epi8(_mm_unpacklo_epi8(both, _mm_srli_si128::<3>(both)), zero);
             let (wa, wb) = (i32::from(column.weights[0]), i32::from(column.weights[1]));
             let sums = _mm_srli_epi32::<4>(_mm_madd_epi16(pairs, _mm_set1_epi32(wa | wb << 16)));
             *to = lanes(_mm_cvtsi128_si64(_mm_packs_epi32(sums, sums)));
@@ -94,13 +98,13 @@ mod arch {
 
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod plain {
-    use super::{Column, Lanes, pixel};
+    use super::{Column, Lanes, two_pixels};
 
     pub(super) fn horizontal(row: &[u8], columns: &[Column], out: &mut [Lanes]) {
         for (to, column) in out.iter_mut().zip(columns) {
-            let (a, b) = (pixel(row, column.a), pixel(row, column.b));
+            let pixels = two_pixels(row, column.at).to_le_bytes().map(i32::from);
             let [wa, wb] = column.weights.map(i32::from);
-            *to = std::array::from_fn(|k| ((i32::from(a[k]) * wa + i32::from(b[k]) * wb) >> 4) as i16);
+            *to = std::array::from_fn(|k| ((pixels[k] * wa + pixels[k + 3] * wb) >> 4) as i16);
         }
     }
 

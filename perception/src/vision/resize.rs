@@ -63,13 +63,11 @@ pub(super) fn weights(fraction: f32) -> [i16; 2] {
     ]
 }
 
-/// What a target column is made of.
+/// What a target column is made of: the pixel at `at` and the one behind it (which has no share at the right edge).
 pub(super) struct Column {
     /// Byte offset of the first sample's red.
-    pub(super) a: usize,
-    /// Byte offset of the next sample's red.
-    pub(super) b: usize,
-    /// Their shares, as from [`weights`].
+    pub(super) at: usize,
+    /// Both shares, as from [`weights`].
     pub(super) weights: [i16; 2],
 }
 
@@ -85,8 +83,7 @@ pub(super) fn columns(from: usize, to: usize) -> Vec<Column> {
             first => (first, fraction),
         };
         Column {
-            a: first as usize * 3,
-            b: (first + 1).min(last) as usize * 3,
+            at: first as usize * 3,
             weights: weights(fraction),
         }
     };
@@ -127,7 +124,10 @@ fn linear(image: &Image, out: &mut Image) {
 
 fn horizontal(row: &[u8], columns: &[Column], out: &mut [i32]) {
     for (to, column) in out.chunks_exact_mut(3).zip(columns) {
-        let (a, b) = (&row[column.a..][..3], &row[column.b..][..3]);
+        let (a, b) = (
+            &row[column.at..][..3],
+            &row[(column.at + 3).min(row.len() - 3)..][..3],
+        );
         let [w0, w1] = column.weights.map(i32::from);
         to[0] = i32::from(a[0]) * w0 + i32::from(b[0]) * w1;
         to[1] = i32::from(a[1]) * w0 + i32::from(b[1]) * w1;
