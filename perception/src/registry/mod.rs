@@ -15,6 +15,7 @@ mod pull;
 mod spec;
 mod store;
 mod table;
+mod watch;
 
 pub use problem::PullError;
 pub use pull::{DEFAULT_HUB, PullEvent, PullOptions, Pulled, pull};

@@ -94,7 +94,7 @@ fn is_package(source: &Source, name: &str) -> bool {
             let found_version = rest.split('-').next().unwrap_or_default();
             folded(found) == folded(package) && found_version == version
         }
-        Source::Npm { package, version } => {
+        Source::Npm { package, version, .. } => {
             let flat = npm_file(package);
             let last = package.rsplit('/').next().unwrap_or(package);
             stem(name, &[".tgz", ".tar.gz"]).is_some_and(|stem| {
@@ -145,7 +145,7 @@ pub(super) fn package_file(source: &Source) -> Option<String> {
                 folded(package).replace('-', "_")
             ))
         }
-        Source::Npm { package, version } => Some(format!("{}-{version}.tgz", npm_file(package))),
+        Source::Npm { package, version, .. } => Some(format!("{}-{version}.tgz", npm_file(package))),
         Source::Hf { .. } | Source::Url { .. } | Source::File { .. } => None,
     }
 }
@@ -162,6 +162,7 @@ mod tests {
             ignore_requires_python: false,
             python_version: None,
             platform: None,
+            bytes: None,
         }
     }
 
@@ -169,6 +170,7 @@ mod tests {
         Source::Npm {
             package: package.to_owned(),
             version: "1.0".to_owned(),
+            bytes: None,
         }
     }
 

