@@ -177,7 +177,9 @@ pub struct PoolArgs {
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
     /// Every network, its licences, and whether it is here.
-    #[command(after_help = "Examples:\n  omni models list --profile open\n  omni models list --json | jq -r 'select(.state == \"absent\") | .id'")]
+    #[command(
+        after_help = "Examples:\n  omni models list --profile open\n  omni models list --json | jq -r 'select(.state == \"absent\") | .id'"
+    )]
     List {
         /// Only the networks of a profile.
         #[arg(long)]

@@ -94,5 +94,6 @@ pub fn stdout_columns() -> Option<usize> {
         let mut size: libc::winsize = std::mem::zeroed();
         (libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) == 0).then_some(size)
     };
-    size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
+    size.map(|size| usize::from(size.ws_col))
+        .filter(|&columns| columns > 0)
 }

@@ -72,9 +72,6 @@ mod tests {
         let table = super::layout(&headings, &rows);
         assert_eq!(super::fitted(&headings, &rows, None), table);
         assert_eq!(super::fitted(&headings, &rows, Some(20)), table);
-        assert_eq!(
-            super::fitted(&headings, &rows, Some(12)),
-            "no_face\n  clips: 3"
-        );
+        assert_eq!(super::fitted(&headings, &rows, Some(12)), "no_face\n  clips: 3");
     }
 }

@@ -8,7 +8,9 @@ use crate::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use omni_net::Settings;
-use omni_perception::registry::{ModelSpec, PullError, PullEvent, PullOptions, Registry, Store, Verified, pull as fetch};
+use omni_perception::registry::{
+    ModelSpec, PullError, PullEvent, PullOptions, Registry, Store, Verified, pull as fetch,
+};
 use omni_pipeline::Cancel;
 use serde_json::json;
 

@@ -10,10 +10,11 @@ use std::time::Duration;
 use omni_net::{Client, Download, Settings};
 
 use super::archive::{self, Place};
+use super::list::Registry;
 use super::own;
 use super::package;
 use super::problem::{PullError, by_hand, remedy_alone};
-use super::spec::{ModelSpec, Registry, Source};
+use super::spec::{ModelSpec, Source};
 use super::store::{Store, sha256_file};
 
 /// The hub that `hf` entries are fetched from unless told otherwise.

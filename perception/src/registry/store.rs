@@ -14,7 +14,8 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::spec::{FileSpec, ModelKind, ModelSpec, Registry};
+use super::list::Registry;
+use super::spec::{FileSpec, ModelKind, ModelSpec};
 use crate::{Error, Network};
 
 /// Name of the record beside the files.
@@ -154,7 +155,10 @@ impl Store {
     /// Unfinished downloads of an entry, which the next pull goes on with.
     pub fn unfinished(&self, spec: &ModelSpec) -> Vec<PathBuf> {
         let dir = self.dir(spec);
-        let parts = spec.files.iter().map(|file| dir.join(format!("{}.part", file.name)));
+        let parts = spec
+            .files
+            .iter()
+            .map(|file| dir.join(format!("{}.part", file.name)));
         parts.filter(|path| path.is_file()).collect()
     }
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::spec::{ModelKind, ModelSpec, Registry};
+use super::list::Registry;
+use super::spec::{ModelKind, ModelSpec};
 
 /// The whole page: profiles, networks, libraries. The same list gives the same text.
 pub fn markdown(registry: &Registry) -> String {
@@ -90,8 +91,7 @@ fn row(spec: &ModelSpec, page: &mut String) {
 }
 
 fn size(bytes: Option<u64>) -> String {
-    bytes
-        .map_or_else(|| "?".to_owned(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6))
+    bytes.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6))
 }
 
 #[cfg(test)]
