@@ -380,6 +380,10 @@ fn what_a_folder_lacks_is_told_at_once_with_all_that_would_do() {
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }
+    assert!(
+        !bench.placed("n").parent().unwrap().exists(),
+        "an empty folder is left"
+    );
     fs::write(own.join("h.onnx"), CONTENT).unwrap();
     assert!(bench.pull(&list, &["a", "h", "n"]).is_err());
     assert_eq!(

@@ -178,7 +178,8 @@ impl Console {
                 ));
             }
             PullEvent::Total { downloads, bytes } => {
-                output::note(&format!("{downloads} downloads, {} in all", megabytes(bytes)));
+                let word = if downloads == 1 { "download" } else { "downloads" };
+                output::note(&format!("{downloads} {word}, {} in all", megabytes(bytes)));
             }
             PullEvent::Waiting => {
                 output::note("another process is pulling into the same folder; waiting for it")

@@ -283,6 +283,15 @@ impl<'a> Work<'a> {
     }
 
     fn bring(&mut self, spec: &ModelSpec, on: &mut dyn FnMut(PullEvent)) -> Result<(), PullError> {
+        let brought = self.bring_all(spec, on);
+        if brought.is_err() {
+            // Only goes when it is empty: a network that never came is not one with missing files.
+            let _ = fs::remove_dir(self.store.dir(spec));
+        }
+        brought
+    }
+
+    fn bring_all(&mut self, spec: &ModelSpec, on: &mut dyn FnMut(PullEvent)) -> Result<(), PullError> {
         if self.store.locate_spec(spec).is_ok() {
             return Ok(()); // another process brought it while this one waited
         }
