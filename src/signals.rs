@@ -86,3 +86,14 @@ pub fn stderr_is_terminal() -> bool {
     // SAFETY: `isatty` only looks at the descriptor.
     unsafe { libc::isatty(std::io::stderr().as_raw_fd()) == 1 }
 }
+
+/// Columns of the terminal that stdout is; `None` when it is none (a pipe, a file).
+pub fn stdout_columns() -> Option<usize> {
+    // SAFETY: an all-zero winsize is valid, and the call only writes into it.
+    let size = unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        (libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) == 0).then_some(size)
+    };
+    size.map(|size| usize::from(size.ws_col))
+        .filter(|&columns| columns > 0)
+}

@@ -18,6 +18,30 @@ pub fn layout(headings: &[&str], rows: &[Vec<String>]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// The same for a terminal of so many columns: where the table is wider, each row becomes a block of
+/// lines, its first cell alone and the others under it. Without a terminal the table stays whole.
+pub fn fitted(headings: &[&str], rows: &[Vec<String>], columns: Option<usize>) -> String {
+    let table = layout(headings, rows);
+    let widest = table.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    if columns.is_none_or(|columns| widest <= columns) {
+        return table;
+    }
+    rows.iter()
+        .map(|row| block(headings, row))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn block(headings: &[&str], row: &[String]) -> String {
+    let first = row.first().cloned().unwrap_or_default();
+    let rest = headings.iter().zip(row).skip(1);
+    let lines = rest.filter(|(_, cell)| !cell.is_empty());
+    std::iter::once(first)
+        .chain(lines.map(|(heading, cell)| format!("  {heading}: {cell}")))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 fn pad(cell: &str, width: usize) -> String {
     let number = cell.starts_with(|c: char| c.is_ascii_digit()) && cell.parse::<f64>().is_ok();
     if number {
@@ -39,5 +63,15 @@ mod tests {
             super::layout(&["what", "clips"], &rows),
             "what     clips\nno_face      3\nkept        12"
         );
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_blocks() {
+        let rows = vec![vec!["no_face".to_owned(), "3".into(), String::new()]];
+        let headings = ["what", "clips", "note"];
+        let table = super::layout(&headings, &rows);
+        assert_eq!(super::fitted(&headings, &rows, None), table);
+        assert_eq!(super::fitted(&headings, &rows, Some(20)), table);
+        assert_eq!(super::fitted(&headings, &rows, Some(12)), "no_face\n  clips: 3");
     }
 }

@@ -1,6 +1,7 @@
 //! One file from an address to a path: streamed, resumed, hashed, and renamed only when right.
 
 use std::path::Path;
+use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::{
@@ -11,6 +12,11 @@ use reqwest::header::{
 use crate::client::{address, failure, shown};
 use crate::part::Part;
 use crate::{Client, Error};
+
+/// Between two looks whether the caller wants to stop.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
+/// A try that brought so many bytes does not count as failed.
+const PROGRESS: u64 = 1 << 20;
 
 /// What to bring, and how to know that it is right.
 #[derive(Debug, Clone, Copy)]
@@ -47,50 +53,96 @@ pub struct Downloaded {
 }
 
 impl Client {
-    /// Brings a file. Safe against a second process doing the same: it waits, then finds it done.
+    /// Brings a file. Tries again while it comes on ([`crate::Retry`] counts tries that brought less than
+    /// 1 MiB in a row). Safe against a second process doing the same: it waits, then finds it done.
     ///
-    /// A wrong hash or length deletes what came; an interruption keeps `PATH.part` for the next call.
+    /// A wrong hash or length deletes what came; an interruption, a full disk or an answer that is
+    /// visibly another file keeps `PATH.part` for the next call.
     pub fn download(&self, what: &Download<'_>, on: &mut dyn FnMut(Progress)) -> Result<Downloaded, Error> {
         let url = address(what.url)?;
-        let mut part = Part::open(what.path)?;
+        let mut part = Part::open(what.path, self.settings.interrupted)?;
         if let Some(done) = already_there(what)? {
             part.discard();
             return Ok(done);
         }
-        if part.len > 0 && part.tag.is_none() && what.sha256.is_none() {
-            part.restart()?; // nothing would show that the rest is of the same file
+        if what.bytes.is_some_and(|bytes| part.len > bytes) {
+            part.restart()?; // no file of this length can begin so
         }
-        let resumed = part.len;
-        let mut failed = 0;
+        let (mut failed, mut afresh) = (0, false);
         loop {
-            let tried = self.runtime.block_on(self.attempt(&url, what, &mut part, on));
+            if part.len > 0 && part.tag.is_none() && what.sha256.is_none() {
+                part.restart()?; // nothing would show that the rest is of the same file
+            }
+            let before = part.len;
+            let tried = self
+                .runtime
+                .block_on(self.unless_stopped(self.attempt(&url, what, &mut part, on)));
             match tried.and_then(|()| check(&url, what, &part)) {
                 Ok(()) => break,
                 // The prefix on disk may be of another version or damaged: once more from the start.
-                Err(Error::HashMismatch { .. }) if resumed > 0 && failed == 0 => {
+                Err(Error::HashMismatch { .. }) if before > 0 && !afresh => {
                     part.restart()?;
-                    failed += 1;
+                    afresh = true;
                 }
                 Err(error) => {
+                    if part.len >= before + PROGRESS {
+                        failed = 0; // a line that breaks again and again still brings a large file
+                    }
                     failed += 1;
                     let Some(delay) = self.settings.retry.delay(failed, &error, &*self.clock) else {
-                        if matches!(error, Error::HashMismatch { .. } | Error::Length { .. }) || part.len == 0
-                        {
+                        // A wrong length in an answer's head (a log-in page, say) says nothing against the part.
+                        let wrong = matches!(error, Error::HashMismatch { .. })
+                            || matches!(error, Error::Length { .. }) && part.len != before;
+                        if wrong || part.len == 0 {
                             part.discard();
                         }
                         return Err(error);
                     };
-                    self.clock.sleep(delay);
+                    self.pause(delay)?;
                 }
             }
         }
         let done = Downloaded {
             sha256: part.hash(),
             bytes: part.len,
-            resumed,
+            resumed: part.resumed,
         };
         part.publish(what.path)?;
         Ok(done)
+    }
+
+    /// Ends a request soon after the caller wants to stop.
+    async fn unless_stopped(&self, request: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+        let Some(interrupted) = self.settings.interrupted else {
+            return request.await;
+        };
+        let stopped = async {
+            while !interrupted() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            done = request => done,
+            () = stopped => Err(Error::Stopped),
+        }
+    }
+
+    /// Waits between two tries, or until the caller wants to stop.
+    fn pause(&self, delay: Duration) -> Result<(), Error> {
+        let Some(interrupted) = self.settings.interrupted else {
+            self.clock.sleep(delay);
+            return Ok(());
+        };
+        let mut left = delay;
+        while !left.is_zero() {
+            if interrupted() {
+                return Err(Error::Stopped);
+            }
+            let step = left.min(LOOK);
+            self.clock.sleep(step);
+            left -= step;
+        }
+        Ok(())
     }
 
     /// One request, its body appended to the part.
@@ -107,7 +159,16 @@ impl Client {
         let mut response = self.get(url, &range(part)).await?;
         let total = match response.status().as_u16() {
             416 => return unsatisfiable(url, response.headers(), part),
-            206 if begins_at(response.headers(), part.len) => range_total(response.headers()),
+            206 if begins_at(response.headers(), part.len) => {
+                let total = range_total(response.headers());
+                check_head(url, what, response.headers(), total)?;
+                if let Some(message) = other_version(response.headers(), part) {
+                    part.restart()?;
+                    let url = shown(url);
+                    return Err(Error::Interrupted { url, message });
+                }
+                total
+            }
             206 => {
                 part.restart()?;
                 let message = "the server sent another range than asked for".to_owned();
@@ -117,11 +178,13 @@ impl Client {
                 });
             }
             _ => {
+                let length = header(response.headers(), CONTENT_LENGTH);
+                let total = length.and_then(|text| text.parse().ok());
+                check_head(url, what, response.headers(), total)?; // before the part is given up
                 part.restart()?;
-                header(response.headers(), CONTENT_LENGTH).and_then(|text| text.parse().ok())
+                total
             }
         };
-        check_head(url, what, response.headers(), total)?;
         if part.len == 0 {
             part.set_tag(validator(response.headers()))?;
         }
@@ -264,6 +327,12 @@ fn unsatisfiable(url: &Url, headers: &HeaderMap, part: &mut Part) -> Result<(), 
         url: shown(url),
         message,
     })
+}
+
+/// A server may honour `Range` and not `If-Range`: then the validator of its answer tells.
+fn other_version(headers: &HeaderMap, part: &Part) -> Option<String> {
+    let (ours, theirs) = (part.tag.as_ref()?, validator(headers)?);
+    (*ours != theirs).then(|| "the server has another version now than before".to_owned())
 }
 
 fn header(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<&str> {

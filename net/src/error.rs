@@ -126,6 +126,9 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
+    /// The caller wanted to stop.
+    #[error("stopped; run the same command again to go on from there")]
+    Stopped,
     /// The client itself could not be made.
     #[error("the network client could not be set up: {0}")]
     Setup(String),
@@ -150,6 +153,7 @@ impl Error {
             Self::Url { .. } => "url",
             Self::DiskFull { .. } => "disk_full",
             Self::Io { .. } => "io",
+            Self::Stopped => "stopped",
             Self::Setup(_) => "setup",
         }
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::download::LOOK;
 
 pub(crate) struct Part {
     path: PathBuf,
@@ -19,18 +20,20 @@ pub(crate) struct Part {
     hasher: Sha256,
     /// Bytes written so far.
     pub(crate) len: u64,
+    /// Bytes of those that an earlier call left.
+    pub(crate) resumed: u64,
     /// Validator of the version those bytes are from.
     pub(crate) tag: Option<String>,
 }
 
 impl Part {
     /// Opens or makes the part of `target`, waits for other processes, and hashes what is there.
-    pub(crate) fn open(target: &Path) -> Result<Part, Error> {
+    pub(crate) fn open(target: &Path, interrupted: Option<fn() -> bool>) -> Result<Part, Error> {
         let (path, tag_path) = (with_suffix(target, ".part"), with_suffix(target, ".part.tag"));
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
         }
-        let file = lock(&path)?;
+        let file = lock(&path, interrupted)?;
         let tag = fs::read_to_string(&tag_path).ok();
         let mut part = Part {
             path,
@@ -38,9 +41,11 @@ impl Part {
             file,
             hasher: Sha256::new(),
             len: 0,
+            resumed: 0,
             tag,
         };
         part.hash_existing()?;
+        part.resumed = part.len;
         Ok(part)
     }
 
@@ -67,7 +72,7 @@ impl Part {
             .and_then(|()| self.file.seek(SeekFrom::Start(0)));
         emptied.map_err(|error| Error::io(&self.path, error))?;
         let _ = fs::remove_file(&self.tag_path);
-        (self.hasher, self.len, self.tag) = (Sha256::new(), 0, None);
+        (self.hasher, self.len, self.resumed, self.tag) = (Sha256::new(), 0, 0, None);
         Ok(())
     }
 
@@ -126,7 +131,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Opens and locks a file; whoever waited finds the name gone to another file and opens again.
-fn lock(path: &Path) -> Result<File, Error> {
+fn lock(path: &Path, interrupted: Option<fn() -> bool>) -> Result<File, Error> {
     let fail = |error| Error::io(path, error);
     loop {
         let file = File::options()
@@ -137,7 +142,13 @@ fn lock(path: &Path) -> Result<File, Error> {
             .open(path)
             .map_err(fail)?;
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) => file.lock().map_err(fail)?,
+            Err(TryLockError::WouldBlock) => {
+                if interrupted.is_some_and(|interrupted| interrupted()) {
+                    return Err(Error::Stopped);
+                }
+                std::thread::sleep(LOOK);
+                continue;
+            }
             // No locks on this file system: the hash still guards the result.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }

@@ -18,6 +18,8 @@ pub struct Settings {
     pub token: Option<Token>,
     /// Whether the proxy variables of the environment count.
     pub system_proxy: bool,
+    /// Asked several times a second while a call waits: true ends it with [`crate::Error::Stopped`].
+    pub interrupted: Option<fn() -> bool>,
     /// What the client calls itself.
     pub user_agent: String,
 }
@@ -30,6 +32,7 @@ impl Default for Settings {
             retry: Retry::default(),
             token: None,
             system_proxy: true,
+            interrupted: None,
             user_agent: concat!("omni/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

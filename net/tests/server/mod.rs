@@ -12,6 +12,7 @@ pub struct Reply {
     body: Vec<u8>,
     tag: Option<String>,
     ranges: bool,
+    if_range: bool,
     cut: Option<usize>,
     stall: bool,
     slow: bool,
@@ -26,6 +27,7 @@ impl Reply {
             body,
             tag: None,
             ranges: true,
+            if_range: true,
             cut: None,
             stall: false,
             slow: false,
@@ -58,6 +60,13 @@ impl Reply {
     pub fn no_ranges(self) -> Reply {
         Reply {
             ranges: false,
+            ..self
+        }
+    }
+    /// Sends a range whatever `If-Range` says.
+    pub fn ignore_if_range(self) -> Reply {
+        Reply {
+            if_range: false,
             ..self
         }
     }
@@ -129,7 +138,7 @@ fn answer(mut stream: TcpStream, reply: &Reply, request: &str) -> std::io::Resul
             .find_map(|line| line.strip_prefix(name).map(str::to_owned))
     };
     let start = find("range: bytes=").and_then(|text| text.trim_end_matches('-').parse::<usize>().ok());
-    let same = find("if-range: ").is_none_or(|tag| reply.tag.as_ref() == Some(&tag));
+    let same = find("if-range: ").is_none_or(|tag| !reply.if_range || reply.tag.as_ref() == Some(&tag));
     let size = reply.body.len();
     let (status, body, range) = match start.filter(|_| reply.ranges && same) {
         Some(start) if start >= size => (416, &[][..], format!("Content-Range: bytes */{size}\r\n")),

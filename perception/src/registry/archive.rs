@@ -9,14 +9,14 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::problem::PullError;
-use super::spec::FileSpec;
+use super::problem::{PullError, by_hand};
+use super::spec::{FileSpec, ModelSpec};
 use super::store::{hex, scratch_name};
 
 /// A file to put in place: the entry it belongs to, the file, the folder.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    pub(super) id: &'a str,
+    pub(super) spec: &'a ModelSpec,
     pub(super) file: &'a FileSpec,
     pub(super) dir: &'a Path,
 }
@@ -32,20 +32,20 @@ pub(super) fn extract(archive: &Path, place: &Place<'_>) -> Result<String, PullE
     match &magic {
         b"PK" => from_zip(archive, file, place),
         [0x1f, 0x8b] => from_tar_gz(archive, file, place),
-        _ => Err(fault(archive, "neither a zip nor a tar.gz")),
+        _ => Err(fault(archive, place, "neither a zip nor a tar.gz")),
     }
 }
 
 fn from_zip(archive: &Path, file: File, place: &Place<'_>) -> Result<String, PullError> {
-    let mut zip =
-        zip::ZipArchive::new(BufReader::new(file)).map_err(|error| fault(archive, &error.to_string()))?;
+    let mut zip = zip::ZipArchive::new(BufReader::new(file))
+        .map_err(|error| fault(archive, place, &error.to_string()))?;
     let member = place.file.member();
     let mut entry = zip.by_name(member).map_err(|error| match error {
-        zip::result::ZipError::FileNotFound => fault(archive, &format!("no member `{member}`")),
-        error => fault(archive, &format!("`{member}`: {error}")),
+        zip::result::ZipError::FileNotFound => fault(archive, place, &format!("no member `{member}`")),
+        error => fault(archive, place, &format!("`{member}`: {error}")),
     })?;
     if !entry.is_file() {
-        return Err(fault(archive, &format!("`{member}` is no plain file")));
+        return Err(fault(archive, place, &format!("`{member}` is no plain file")));
     }
     put(&mut entry, &format!("{}:{member}", archive.display()), place)
 }
@@ -55,18 +55,18 @@ fn from_tar_gz(archive: &Path, file: File, place: &Place<'_>) -> Result<String, 
     let member = place.file.member();
     for entry in tar
         .entries()
-        .map_err(|error| fault(archive, &error.to_string()))?
+        .map_err(|error| fault(archive, place, &error.to_string()))?
     {
-        let mut entry = entry.map_err(|error| fault(archive, &error.to_string()))?;
+        let mut entry = entry.map_err(|error| fault(archive, place, &error.to_string()))?;
         if *entry.path_bytes() != *member.as_bytes() {
             continue;
         }
         if !entry.header().entry_type().is_file() {
-            return Err(fault(archive, &format!("`{member}` is no plain file")));
+            return Err(fault(archive, place, &format!("`{member}` is no plain file")));
         }
         return put(&mut entry, &format!("{}:{member}", archive.display()), place);
     }
-    Err(fault(archive, &format!("no member `{member}`")))
+    Err(fault(archive, place, &format!("no member `{member}`")))
 }
 
 /// Copies, checks length and hash on the way, and renames only what is right.
@@ -92,10 +92,11 @@ fn copy_checked(
     temporary: &Path,
 ) -> Result<String, PullError> {
     let wrong = |message: String| {
-        let (id, name) = (place.id.to_owned(), place.file.name.clone());
+        let (id, name) = (place.spec.id.clone(), place.file.name.clone());
         PullError::WrongFile {
             id,
             name,
+            remedy: by_hand(place.spec),
             origin: origin.to_owned(),
             message,
         }
@@ -128,8 +129,9 @@ fn copy_checked(
     }
 }
 
-fn fault(archive: &Path, message: &str) -> PullError {
+fn fault(archive: &Path, place: &Place<'_>, message: &str) -> PullError {
     PullError::Archive {
+        remedy: by_hand(place.spec),
         archive: archive.to_owned(),
         message: message.to_owned(),
     }

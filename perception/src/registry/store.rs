@@ -14,7 +14,8 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::spec::{FileSpec, ModelKind, ModelSpec, Registry};
+use super::list::Registry;
+use super::spec::{FileSpec, ModelKind, ModelSpec};
 use crate::{Error, Network};
 
 /// Name of the record beside the files.
@@ -41,10 +42,14 @@ pub struct Located {
 pub struct Verified {
     /// Name of the file.
     pub name: String,
-    /// Size in bytes.
-    pub bytes: u64,
-    /// SHA-256, just computed.
-    pub sha256: String,
+    /// Where it lies, or should.
+    pub path: PathBuf,
+    /// Size in bytes; `None` when the file is absent.
+    pub bytes: Option<u64>,
+    /// SHA-256, just computed, of a file that is right.
+    pub sha256: Option<String>,
+    /// What is wrong with it; `None` when it is the listed file.
+    pub fault: Option<String>,
 }
 
 impl Located {
@@ -129,27 +134,32 @@ impl Store {
         })
     }
 
-    /// Reads every byte of an entry's files again and compares with `models.toml`.
-    pub fn verify(&self, registry: &Registry, id: &str) -> Result<Vec<Verified>, Error> {
-        let spec = registry.spec(id)?;
+    /// Reads every byte of an entry's files again and says of each whether it is the listed one.
+    pub fn verify(&self, spec: &ModelSpec) -> Vec<Verified> {
         let dir = self.dir(spec);
         let mut record = Record::read(&dir);
         record
             .files
             .values_mut()
             .for_each(|entry| entry.modified_ns = None);
-        let mut found = Vec::with_capacity(spec.files.len());
-        for file in &spec.files {
-            let (sha256, _) = check_file(spec, file, &dir, &mut record)?;
-            let bytes = record.files.get(&file.name).map_or(0, |entry| entry.bytes);
-            found.push(Verified {
-                name: file.name.clone(),
-                bytes,
-                sha256,
-            });
-        }
+        let found = spec
+            .files
+            .iter()
+            .map(|file| verify_file(file, &dir, &mut record))
+            .collect();
+        // A store that cannot be written is verified all the same.
         let _ = record.write(&dir);
-        Ok(found)
+        found
+    }
+
+    /// Unfinished downloads of an entry, which the next pull goes on with.
+    pub fn unfinished(&self, spec: &ModelSpec) -> Vec<PathBuf> {
+        let dir = self.dir(spec);
+        let parts = spec
+            .files
+            .iter()
+            .map(|file| dir.join(format!("{}.part", file.name)));
+        parts.filter(|path| path.is_file()).collect()
     }
 
     /// Records the hash of a file just put in place, so that [`Store::locate`] trusts it.
@@ -172,13 +182,46 @@ fn check_file(
     dir: &Path,
     record: &mut Record,
 ) -> Result<(String, bool), Error> {
+    match inspect(file, dir, record) {
+        Ok(found) => Ok(found),
+        Err(Fault::Absent) => Err(no_weights(spec)),
+        Err(Fault::Wrong(found)) => Err(wrong_file(spec, &dir.join(&file.name), &found)),
+    }
+}
+
+fn verify_file(file: &FileSpec, dir: &Path, record: &mut Record) -> Verified {
     let path = dir.join(&file.name);
-    let Some(meta) = fs::metadata(&path).ok().filter(fs::Metadata::is_file) else {
-        return Err(no_weights(spec));
+    let meta = fs::metadata(&path).ok().filter(fs::Metadata::is_file);
+    let (sha256, fault) = match inspect(file, dir, record) {
+        Ok((sha256, _)) => (Some(sha256), None),
+        Err(Fault::Absent) => (None, Some("no such file".to_owned())),
+        Err(Fault::Wrong(found)) => (None, Some(found)),
     };
+    Verified {
+        name: file.name.clone(),
+        path,
+        bytes: meta.map(|meta| meta.len()),
+        sha256,
+        fault,
+    }
+}
+
+/// Why a file is not the listed one.
+enum Fault {
+    Absent,
+    /// What was found instead.
+    Wrong(String),
+}
+
+/// The hash of the listed file, and whether it had to be computed.
+fn inspect(file: &FileSpec, dir: &Path, record: &mut Record) -> Result<(String, bool), Fault> {
+    let path = dir.join(&file.name);
+    let meta = fs::metadata(&path)
+        .ok()
+        .filter(fs::Metadata::is_file)
+        .ok_or(Fault::Absent)?;
     if let Some(bytes) = file.bytes.filter(|&bytes| bytes != meta.len()) {
-        let found = format!("{} bytes instead of {bytes}", meta.len());
-        return Err(wrong_file(spec, &path, &found));
+        return Err(Fault::Wrong(format!("{} bytes instead of {bytes}", meta.len())));
     }
     let stamp = record.files.get(&file.name);
     let expected = file
@@ -186,19 +229,19 @@ fn check_file(
         .clone()
         .or_else(|| stamp.map(|stamp| stamp.sha256.clone()));
     let Some(expected) = expected else {
-        return Err(wrong_file(spec, &path, "no recorded hash"));
+        return Err(Fault::Wrong("no recorded hash".to_owned()));
     };
     let now = Stamp::new(&meta, expected.clone());
     if now.modified_ns.is_some() && stamp == Some(&now) {
         return Ok((expected, false));
     }
-    let found = sha256_file(&path)?;
+    let found = sha256_file(&path).map_err(|error| Fault::Wrong(error.to_string()))?;
     if found != expected {
-        return Err(wrong_file(
-            spec,
-            &path,
-            &format!("sha256 {found} instead of {expected}"),
-        ));
+        // A stamp of other bytes must not vouch for these.
+        if let Some(stamp) = record.files.get_mut(&file.name) {
+            stamp.modified_ns = None;
+        }
+        return Err(Fault::Wrong(format!("sha256 {found} instead of {expected}")));
     }
     record
         .files
@@ -413,7 +456,10 @@ mod tests {
             "the stamp was not used"
         );
         assert!(
-            store.verify(&registry, "tiny").is_err(),
+            store.verify(registry.spec("tiny").unwrap())[0]
+                .fault
+                .as_ref()
+                .is_some_and(|fault| fault.contains("sha256")),
             "verify must read the bytes"
         );
         set(time + Duration::from_secs(1));
@@ -421,6 +467,25 @@ mod tests {
             store.locate(&registry, "open", "vad").is_err(),
             "a changed time must cause a hash"
         );
+    }
+
+    #[test]
+    fn verify_says_of_each_file_what_it_is() {
+        let (_dir, store, path) = placed(b"abc");
+        let registry = registry(b"abc");
+        let spec = registry.spec("tiny").unwrap();
+        let right = &store.verify(spec)[0];
+        assert_eq!((right.bytes, &right.fault), (Some(3), &None));
+        assert!(right.sha256.as_ref().unwrap().starts_with("ba7816bf"));
+        fs::write(&path, b"ab").unwrap();
+        let wrong = &store.verify(spec)[0];
+        assert_eq!(wrong.fault.as_deref(), Some("2 bytes instead of 3"));
+        assert_eq!(wrong.path, path);
+        fs::rename(&path, path.with_extension("onnx.part")).unwrap();
+        let absent = &store.verify(spec)[0];
+        assert_eq!((absent.bytes, absent.sha256.as_ref()), (None, None));
+        assert!(absent.fault.is_some());
+        assert_eq!(store.unfinished(spec), [path.with_extension("onnx.part")]);
     }
 
     #[test]

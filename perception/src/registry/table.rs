@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::spec::{ModelKind, ModelSpec, Registry};
+use super::list::Registry;
+use super::spec::{ModelKind, ModelSpec};
 
 /// The whole page: profiles, networks, libraries. The same list gives the same text.
 pub fn markdown(registry: &Registry) -> String {
@@ -25,10 +26,10 @@ const HEAD: &str = "# Networks\n\n\
     Written from `perception/models.toml` by a test; change that file, not this one.\n\n\
     A profile picks one network per role. `open` is the default and permissive; `research` and `paper`\n\
     hold weights for non-commercial use, which `omni models pull` asks about.\n";
-const COLUMNS: &str = "| id | role | source | size | licence of the package | licence of the weights | input | output | threshold | run here |\n\
-    | --- | --- | --- | ---: | --- | --- | --- | --- | --- | --- |\n";
+const COLUMNS: &str = "| id | role | source | size | download | licence of the package | licence of the weights | input | output | threshold | run here |\n\
+    | --- | --- | --- | ---: | ---: | --- | --- | --- | --- | --- | --- |\n";
 const FOOT: &str = "\n`never` under \"run here\": nobody has run that entry with real weights in this project, so no number of\n\
-    ours comes from it. `NC`: non-commercial use only. A size of `?` belongs to files that are not published\n\
+    ours comes from it. `NC`: non-commercial use only. `download`: what comes over the network, the whole package where\n    there is one; a package that serves several networks is fetched once. A size of `?` belongs to files that are not published\n\
     ready-made: bring your own with `omni models pull ID --from DIR`; their hash is recorded then.\n";
 
 fn profiles(registry: &Registry, page: &mut String) {
@@ -76,7 +77,8 @@ fn row(spec: &ModelSpec, page: &mut String) {
         &id,
         &spec.role,
         &source,
-        &size(spec),
+        &size(spec.bytes()),
+        &size(spec.download_bytes()),
         &licence.package,
         &weights,
         &spec.input,
@@ -88,9 +90,8 @@ fn row(spec: &ModelSpec, page: &mut String) {
     let _ = writeln!(page, "| {} | {run} |", cells.join(" | "));
 }
 
-fn size(spec: &ModelSpec) -> String {
-    spec.bytes()
-        .map_or_else(|| "?".to_owned(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6))
+fn size(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6))
 }
 
 #[cfg(test)]
@@ -119,6 +120,6 @@ mod tests {
             files = [{ name = \"f\", sha256 = \"unpublished\" }]\n";
         let page = markdown(&Registry::from_toml(text, "t").unwrap());
         assert!(page.contains("| x\\|y |"), "{page}");
-        assert!(page.contains("| ? | p | NC: w |"), "{page}");
+        assert!(page.contains("| ? | ? | p | NC: w |"), "{page}");
     }
 }
