@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use ort::session::SessionInputValue;
 use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{OutputSelector, RunOptions, SessionInputValue};
 
 use super::device::providers;
 use super::{Kind, Output, Runtime, Tensor};
@@ -16,7 +16,6 @@ use crate::{Error, Network};
 pub(crate) type Value = ort::value::DynValue;
 
 /// An input of [`Session::run_kept`]: borrowed elements, or a value that an earlier call returned.
-#[allow(dead_code, reason = "the text side keeps its cache with it")]
 pub(crate) enum Feed<'a> {
     /// Elements of ours.
     Tensor(Tensor<'a>),
@@ -172,12 +171,17 @@ impl Session {
                     .map_err(|error| self.error(format!("input `{name}`: {error}")))?,
             ));
         }
-        self.with_session(values, |name, value| Output::of(name, &value))
+        let names: Vec<&str> = self.outputs.iter().map(|port| port.name.as_str()).collect();
+        self.with_session(values, &names, |name, value| Output::of(name, &value))
     }
 
-    #[allow(dead_code, reason = "the text side keeps its cache with it")]
-    /// Runs the network and leaves the outputs inside ONNX Runtime, to be inputs of a later call.
-    pub(crate) fn run_kept(&self, inputs: &[(&str, Feed<'_>)]) -> Result<Vec<(String, Value)>, Error> {
+    /// Runs the network and leaves the outputs whose names are `wanted` inside ONNX Runtime, to be inputs of a later
+    /// call; the others (attention maps of tens of megabytes, often) are not even computed where nothing needs them.
+    pub(crate) fn run_kept(
+        &self,
+        inputs: &[(&str, Feed<'_>)],
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(String, Value)>, Error> {
         let mut values = Vec::with_capacity(inputs.len());
         for (name, feed) in inputs {
             let value = match feed {
@@ -188,10 +192,11 @@ impl Session {
             };
             values.push((*name, value));
         }
-        self.with_session(values, |name, value| Ok((name.to_owned(), value)))
+        let names = self.outputs.iter().map(|port| port.name.as_str());
+        let names: Vec<&str> = names.filter(|name| wanted(name)).collect();
+        self.with_session(values, &names, |name, value| Ok((name.to_owned(), value)))
     }
 
-    #[allow(dead_code, reason = "the text side keeps its cache with it")]
     /// Reads a kept value.
     pub(crate) fn read(&self, name: &str, value: &Value) -> Result<Output, Error> {
         Output::of(name, value).map_err(|error| self.error(error))
@@ -200,6 +205,7 @@ impl Session {
     fn with_session<T>(
         &self,
         values: Vec<(&str, SessionInputValue<'_>)>,
+        outputs: &[&str],
         mut each: impl FnMut(&str, Value) -> Result<T, String>,
     ) -> Result<Vec<T>, Error> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -207,8 +213,13 @@ impl Session {
             Some(session) => session,
             None => create(&self.runtime, &self.file, &self.network)?,
         };
+        let wanted = outputs
+            .iter()
+            .fold(OutputSelector::no_default(), |all, name| all.with(*name));
+        let options = RunOptions::new().map_err(|error| self.error(error.to_string()))?;
+        let options = options.with_outputs(wanted);
         let start = Instant::now();
-        let result = match session.run(values) {
+        let result = match session.run_with_options(values, &options) {
             Ok(outputs) => {
                 self.count_call(start);
                 outputs
@@ -318,11 +329,17 @@ mod tests {
         let file = testing::doubling_graph();
         let Some(session) = open(file.path()) else { return };
         let mut kept = session
-            .run_kept(&[("x", Feed::Tensor(Tensor::f32(&[1, 2], &[1.0, 3.0])))])
+            .run_kept(&[("x", Feed::Tensor(Tensor::f32(&[1, 2], &[1.0, 3.0])))], |_| {
+                true
+            })
             .unwrap();
         for _ in 0..3 {
-            kept = session.run_kept(&[("x", Feed::Kept(&kept[0].1))]).unwrap();
+            kept = session
+                .run_kept(&[("x", Feed::Kept(&kept[0].1))], |name| name == "y")
+                .unwrap();
         }
+        let none = session.run_kept(&[("x", Feed::Kept(&kept[0].1))], |name| name == "z");
+        assert!(none.is_ok_and(|outputs| outputs.is_empty()));
         assert_eq!(
             session.read("y", &kept[0].1).unwrap().f32s().unwrap(),
             [16.0, 48.0]

@@ -5,6 +5,7 @@ use crate::runtime::{Feed, Session, Tensor, Value};
 
 const PAST: &str = "past_key_values.";
 const PRESENT: &str = "present.";
+const LOGITS: &str = "logits";
 
 /// Cached keys and values of one window. The encoder's are computed once and never copied.
 pub(super) struct Decoding<'a> {
@@ -29,7 +30,7 @@ impl<'a> Decoding<'a> {
         let mut logits = None;
         let first = self.cache.is_empty();
         for (name, value) in outputs {
-            if name == "logits" {
+            if name == LOGITS {
                 logits = self.session.read(&name, &value)?.into_f32s();
             } else if let Some(rest) = name.strip_prefix(PRESENT) {
                 let key = format!("{PAST}{rest}");
@@ -66,6 +67,7 @@ impl<'a> Decoding<'a> {
             });
             inputs.push((port.name.as_str(), feed));
         }
-        self.session.run_kept(&inputs)
+        let wanted = |output: &str| output == LOGITS || output.starts_with(PRESENT);
+        self.session.run_kept(&inputs, wanted)
     }
 }

@@ -277,9 +277,12 @@ impl Recognizer {
             .inputs()
             .first()
             .map_or("", |port| port.name.as_str());
-        let outputs = self
-            .encoder
-            .run_kept(&[(name, Feed::Tensor(Tensor::f32(&shape, &features)))])?;
+        let hidden = self.encoder.outputs().first();
+        let hidden = hidden.map_or("", |port| port.name.as_str());
+        let outputs = self.encoder.run_kept(
+            &[(name, Feed::Tensor(Tensor::f32(&shape, &features)))],
+            |output| output == hidden,
+        )?;
         let first = outputs.into_iter().next().map(|(_, value)| value);
         first.ok_or_else(|| self.encoder.error("the encoder gave nothing"))
     }
