@@ -21,7 +21,6 @@ pub struct Console {
 #[derive(Default)]
 struct State {
     stages: BTreeMap<&'static str, Stage>,
-    order: Vec<&'static str>,
     total: u64,
 }
 
@@ -52,7 +51,6 @@ impl Console {
     }
 
     fn ready(&self, state: &mut State, stages: &[&'static str], clips: u64, shards: usize) {
-        state.order = stages.to_vec();
         state.total = clips;
         for name in stages {
             let bar = self.bars.as_ref().map(|bars| bars.add(bar(name, clips)));
@@ -154,11 +152,6 @@ impl Progress for Console {
                 ..
             } => self.ready(&mut state, stages, *my_clips, *mine),
             Event::StepSkipped { stage, clips, .. } => self.skipped(&mut state, stage, *clips),
-            Event::ShardSkipped { clips, .. } => {
-                for name in state.order.clone() {
-                    self.skipped(&mut state, name, *clips);
-                }
-            }
             Event::StepStarted { stage, .. } => {
                 if let Some(stage) = state.stages.get_mut(stage) {
                     stage.began.get_or_insert_with(Instant::now);

@@ -1,4 +1,5 @@
-//! What a run tells its listener: typed facts, not sentences.
+//! What a run tells its listener: typed facts, not sentences. Steps and shards run side by side, so events of
+//! several come mixed; those of one step come in order.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -35,7 +36,7 @@ pub enum Event {
         /// Clips the step covers.
         clips: u64,
     },
-    /// Every step of a shard is there and sound.
+    /// Every step of a shard is there and sound; each was told with `StepSkipped` before.
     ShardSkipped {
         /// The shard.
         shard: String,

@@ -2,6 +2,7 @@
 
 use crate::{
     Cancel, Cx, Error, Event, Fault, Inputs, Pack, Progress, RunOptions, Stage, Tables,
+    budget::{Budget, Place},
     journal::{self, Journal},
     shard::ClipLog,
     stage::{Pulse, locked},
@@ -39,6 +40,11 @@ pub struct Work<'a> {
     pub(crate) suspects: &'a BTreeMap<String, u32>,
     pub(crate) scratch: PathBuf,
     pub(crate) log: &'a ClipLog,
+    pub(crate) budget: &'a Budget,
+    /// Numbers of the shard and the step: who comes first when clips wait for a slot.
+    pub(crate) order: (usize, usize),
+    /// Takes the seconds of all clips together.
+    pub(crate) spent: &'a Mutex<f64>,
 }
 
 /// How a step ended.
@@ -72,10 +78,7 @@ pub(crate) fn run_step<S: Stage>(stage: &S, work: &Work<'_>) -> Result<StepEnd, 
         pulses: Mutex::default(),
         alone: run_suspects(stage, work)?,
     };
-    let lanes = stage
-        .lanes(work.options.threads.max(1))
-        .clamp(1, work.keys.len().max(1));
-    run_lanes(stage, &turns, lanes)?;
+    run_lanes(stage, &turns)?;
     if work.cancel.is_cancelled() {
         return Ok(StepEnd::Cancelled);
     }
@@ -83,7 +86,16 @@ pub(crate) fn run_step<S: Stage>(stage: &S, work: &Work<'_>) -> Result<StepEnd, 
     publish(state, work)
 }
 
-fn run_lanes<S: Stage>(stage: &S, turns: &Turns<'_, S::Out>, lanes: usize) -> Result<(), Error> {
+fn run_lanes<S: Stage>(stage: &S, turns: &Turns<'_, S::Out>) -> Result<(), Error> {
+    let work = turns.work;
+    let wanted = stage.lanes(work.options.threads.max(1)).max(1);
+    let lanes = wanted.min(work.keys.len().max(1));
+    let (shard, step) = work.order;
+    let place = Place {
+        shard,
+        step,
+        lanes: wanted,
+    };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(lanes)
         .stack_size(8 << 20)
@@ -93,7 +105,7 @@ fn run_lanes<S: Stage>(stage: &S, turns: &Turns<'_, S::Out>, lanes: usize) -> Re
     std::thread::scope(|scope| {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         scope.spawn(move || turns.watch(&stopped));
-        pool.broadcast(|_| turns.lane(stage, lanes));
+        pool.broadcast(|_| turns.lane(stage, lanes, place));
         drop(stop);
     });
     Ok(())
@@ -106,6 +118,7 @@ fn run_suspects<S: Stage>(stage: &S, work: &Work<'_>) -> Result<BTreeMap<usize, 
         return Ok(alone);
     }
     let pulses = Mutex::default();
+    let over = || work.cancel.is_cancelled();
     for (number, key) in work.keys.iter().enumerate() {
         let Some(crashes) = work.suspects.get(key).copied() else {
             continue;
@@ -125,12 +138,16 @@ fn run_suspects<S: Stage>(stage: &S, work: &Work<'_>) -> Result<BTreeMap<usize, 
                     blobs: Vec::new(),
                 },
             );
-        } else if !work.cancel.is_cancelled() {
+        } else if let Some(_alone) = work.budget.alone(over) {
             let made = run_clip(stage, work, key, &pulses).map_err(|source| Error::Stage {
                 stage: S::NAME.to_owned(),
                 key: key.clone(),
                 source,
-            })?;
+            });
+            if over() {
+                break; // ended early, so it is still a suspect
+            }
+            let made = made?;
             journal::clear(&work.options.out, work.dir, key)?;
             alone.insert(number, made);
         }
@@ -184,6 +201,7 @@ fn run_clip<S: Stage>(
 fn tell_done<S: Stage>(work: &Work<'_>, cx: &Cx<'_>, dropped: Option<String>) -> Result<(), Error> {
     let (key, counts) = (cx.key.to_owned(), cx.counts());
     let seconds = cx.pulse().began.elapsed().as_secs_f64();
+    *locked(work.spent) += seconds;
     let event = Event::ClipDone {
         stage: S::NAME,
         key,
@@ -242,14 +260,19 @@ impl<R> Default for State<R> {
 
 impl<R: Record> Turns<'_, R> {
     /// One lane: take a clip, run it, put its result in line.
-    fn lane<S: Stage<Out = R>>(&self, stage: &S, lanes: usize) {
+    fn lane<S: Stage<Out = R>>(&self, stage: &S, lanes: usize, place: Place) {
+        let over = || self.work.cancel.is_cancelled() || locked(&self.state).fault.is_some();
         while let Some(number) = self.take(lanes) {
             let key = &self.work.keys[number];
             if self.alone.contains_key(&number) {
                 self.advance(locked(&self.state));
                 continue;
             }
+            let Some(slot) = self.work.budget.slot(place, over) else {
+                return;
+            };
             let made = run_clip(stage, self.work, key, &self.pulses);
+            drop(slot); // what follows is short, and another clip may begin
             let mut state = locked(&self.state);
             match made {
                 Ok(made) => {

@@ -79,7 +79,7 @@ pub struct Cx<'a> {
     /// The corpus root, below which `Clip::path` lies.
     pub root: &'a Path,
     /// Raised when the run should end soon.
-    pub cancel: &'a Cancel,
+    pub cancel: Cancel,
     counts: Mutex<BTreeMap<&'static str, u64>>,
     pulse: Arc<Pulse>,
     scratch: Option<PathBuf>,
@@ -87,14 +87,15 @@ pub struct Cx<'a> {
 
 impl<'a> Cx<'a> {
     /// For tests and callers outside a run: no scratch folder.
-    pub fn new(key: &'a str, root: &'a Path, pack: &'a Pack, cancel: &'a Cancel) -> Self {
+    pub fn new(key: &'a str, root: &'a Path, pack: &'a Pack, cancel: &Cancel) -> Self {
+        let pulse = Arc::new(Pulse::new(key));
         Cx {
             key,
             pack,
             root,
-            cancel,
+            cancel: cancel.heard_by(pulse.clone()),
             counts: Mutex::default(),
-            pulse: Arc::new(Pulse::new(key)),
+            pulse,
             scratch: None,
         }
     }
@@ -106,11 +107,7 @@ impl<'a> Cx<'a> {
 
     /// Says that work goes on. A clip that is silent for long is reported, never ended, by the runner.
     pub fn alive(&self) {
-        let millis = self.pulse.began.elapsed().as_millis();
-        self.pulse
-            .heard
-            .store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.pulse.told.store(false, Ordering::Relaxed);
+        self.pulse.alive();
     }
 
     pub(crate) fn pulse(&self) -> &Arc<Pulse> {
@@ -167,6 +164,13 @@ impl Pulse {
             heard: AtomicU64::new(0),
             told: AtomicBool::new(false),
         }
+    }
+
+    /// A sign of life.
+    pub(crate) fn alive(&self) {
+        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(millis, Ordering::Relaxed);
+        self.told.store(false, Ordering::Relaxed);
     }
 
     /// Seconds since the clip began or last said [`Cx::alive`].
