@@ -9,7 +9,8 @@ use std::path::PathBuf;
     version,
     about,
     after_help = "Settings of a working folder come from omni.toml; `omni init` writes one.\n\
-Exit codes: 0 done, 1 something failed or is pending, 2 wrong usage or recipe, 3 something needed is missing, 130 Ctrl-C."
+Exit codes: 0 done, 1 something failed or is pending, 2 wrong usage or recipe, 3 something needed is missing,\n\
+4 a clip hung (run the same command again), 130 Ctrl-C."
 )]
 pub struct Arguments {
     /// What to do.

@@ -1,6 +1,6 @@
 //! What a run says while it goes: bars on a terminal, plain lines elsewhere.
 
-use crate::output;
+use crate::{exit::Code, output, signals};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use omni_pipeline::{Event, Progress};
 use std::{
@@ -139,6 +139,18 @@ fn bar(name: &'static str, clips: u64) -> ProgressBar {
     style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
 }
 
+/// A thread that hangs in a decoder cannot be ended, only the process can; this is what the user reads then.
+fn stuck(stage: &str, key: &str, seconds: f64, times: u32, unnoted: Option<&str>) -> String {
+    let next = match (unnoted, times) {
+        (Some(why), _) => format!("it could not be noted, so move the clip away ({why})"),
+        (None, 1) => "run the same command again: it goes on, with this clip alone at first".to_owned(),
+        (None, _) => "run the same command again: it goes on without this clip (dropped: stuck)".to_owned(),
+    };
+    format!(
+        "{stage}: {key} has shown no sign of life for {seconds:.0} s (run.stuck_after), so this run ends; {next}"
+    )
+}
+
 impl Progress for Console {
     fn on(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,9 +178,30 @@ impl Progress for Console {
                 self.say(&format!("{stage}: {key} has been silent for {seconds:.0} s"));
             }
             Event::Repair { path, why } => self.say(&format!("repairing {}: {why}", path.display())),
-            Event::Suspect { stage, key, crashes } => {
+            Event::ClipStuck {
+                stage,
+                key,
+                seconds,
+                times,
+                unnoted,
+            } => {
+                self.finish();
+                output::note(&stuck(stage, key, *seconds, *times, unnoted.as_deref()));
+                signals::leave(Code::Stuck.number());
+            }
+            Event::Suspect {
+                stage,
+                key,
+                crashes,
+                stuck,
+            } => {
                 self.say(&format!(
-                    "{stage}: {key} was in flight in {crashes} crashed run(s); it runs alone"
+                    "{stage}: {key} was in flight in {crashes} crashed run(s) and hung in {stuck}; {}",
+                    if crashes + stuck > 1 {
+                        "it is dropped"
+                    } else {
+                        "it runs alone"
+                    }
                 ));
             }
             _ => {}

@@ -81,6 +81,8 @@ pub struct RunTable {
     pub max_drop_rate: f64,
     /// What is checked of a part that is already there: `full` (every byte) or `size`.
     pub verify: String,
+    /// Seconds without a sign of life after which a clip is taken for stuck and the run ends; 0: never.
+    pub stuck_after: f64,
 }
 
 impl Default for RunTable {
@@ -89,6 +91,7 @@ impl Default for RunTable {
             shard_clips: 64,
             max_drop_rate: 1.0,
             verify: "full".into(),
+            stuck_after: 1200.0,
         }
     }
 }

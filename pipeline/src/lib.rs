@@ -25,6 +25,7 @@ mod source;
 mod stage;
 mod summary;
 mod tally;
+mod watch;
 mod worker;
 
 pub use any::{AnyStage, Description};

@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Turns the records of one clip into rows of one other record.
@@ -105,7 +105,8 @@ impl<'a> Cx<'a> {
         self
     }
 
-    /// Says that work goes on. A clip that is silent for long is reported, never ended, by the runner.
+    /// Says that work goes on. A clip that is silent for long is reported, and after `RunOptions::stuck_after` taken
+    /// for stuck. Asking `cancel` says the same.
     pub fn alive(&self) {
         self.pulse.alive();
     }
@@ -154,6 +155,8 @@ pub(crate) struct Pulse {
     heard: AtomicU64,
     /// Whether the present silence was reported.
     pub(crate) told: AtomicBool,
+    /// Whether the clip was given up.
+    pub(crate) stuck: AtomicBool,
 }
 
 impl Pulse {
@@ -163,6 +166,7 @@ impl Pulse {
             began: Instant::now(),
             heard: AtomicU64::new(0),
             told: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
         }
     }
 
@@ -171,6 +175,14 @@ impl Pulse {
         let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.heard.store(millis, Ordering::Relaxed);
         self.told.store(false, Ordering::Relaxed);
+    }
+
+    /// Does not count this time as silence.
+    pub(crate) fn excuse(&self, time: Duration) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let away = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let heard = self.heard.load(Ordering::Relaxed).saturating_add(away);
+        self.heard.store(heard.min(now), Ordering::Relaxed);
     }
 
     /// Seconds since the clip began or last said [`Cx::alive`].

@@ -12,7 +12,7 @@ use crate::{
 use anyhow::Context;
 use omni_curate::{kit::Kit, plan, recipe::Recipe};
 use omni_pipeline::{Cancel, Outcome, Plan, RunOptions, Summary, Verify};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Runs the command.
 pub fn run(args: &CurateArgs) -> anyhow::Result<Code> {
@@ -108,6 +108,7 @@ fn options(
         "size" => Verify::Size,
         other => return Err(usage(format!("run.verify = \"{other}\": must be full or size"))),
     };
+    check_run(recipe)?;
     let mut options = RunOptions {
         out: out_dir(args.out.as_deref(), config, "--out DIR")?,
         root,
@@ -116,14 +117,37 @@ fn options(
         only: args.only.clone(),
         limit: args.limit,
         seed: args.seed,
-        shard_clips: recipe.run.shard_clips.max(1),
+        shard_clips: recipe.run.shard_clips,
         max_drop_rate: recipe.run.max_drop_rate,
         verify,
+        stuck_after: (recipe.run.stuck_after > 0.0).then(|| Duration::from_secs_f64(recipe.run.stuck_after)),
         recipe: serde_json::json!({ "name": recipe.name, "set": args.set }),
         ..RunOptions::default()
     };
     options.threads = args.threads.unwrap_or(options.threads);
     Ok(options)
+}
+
+/// Values of the `run` table that no run can be made with.
+fn check_run(recipe: &Recipe) -> anyhow::Result<()> {
+    let run = &recipe.run;
+    let wrong =
+        |key: &str, value: String, must: &str| Err(usage(format!("run.{key} = {value}: must {must}")));
+    if run.shard_clips == 0 {
+        return wrong("shard_clips", "0".into(), "be at least 1");
+    }
+    if !(0.0..=1.0).contains(&run.max_drop_rate) {
+        return wrong("max_drop_rate", run.max_drop_rate.to_string(), "lie in 0..=1");
+    }
+    // A year is as good as never, and a larger number would not fit a duration.
+    if !(0.0..=31_536_000.0).contains(&run.stuck_after) {
+        return wrong(
+            "stuck_after",
+            run.stuck_after.to_string(),
+            "be seconds, 0 (never) to 31536000 (a year)",
+        );
+    }
+    Ok(())
 }
 
 /// Says at once what would otherwise stop the run in its middle: a network or library that is not here.
