@@ -197,7 +197,10 @@ fn a_clip_that_hangs_twice_is_dropped_and_nothing_else_is() {
     assert!(told.outcome == Outcome::Complete && adds_up(&told));
     assert_eq!(told.dropped["stuck"], 1);
     assert!(!told.dropped.contains_key("crashes_decoder"), "{told:?}");
-    let views = readers::Run::open(out.path()).unwrap().explain("clip-40").unwrap();
+    let views = readers::Run::open(out.path())
+        .unwrap()
+        .explain("clip-40")
+        .unwrap();
     assert_eq!(views[1].drop.as_deref(), Some("stuck"));
     let log = std::fs::read_dir(out.path().join("log")).unwrap();
     let names: Vec<_> = log

@@ -55,7 +55,8 @@ pub struct Wish {
 
 /// Keeps a clip of a stage in flight as long as the closure runs; `false` fails the run.
 #[derive(Clone)]
-pub struct Hold(Arc<dyn Fn(&str, &str) -> bool + Send + Sync>);
+pub struct Hold(Arc<Asked>);
+type Asked = dyn Fn(&str, &str) -> bool + Send + Sync;
 impl Hold {
     pub fn new(hold: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
         Hold(Arc::new(hold))
