@@ -37,7 +37,7 @@ pub fn quiet_broken_pipe() {
 pub fn on_interrupt(cancel: &Cancel) {
     let _ = CANCEL.set(cancel.clone());
     for signal in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: `interrupted` only touches atomics and calls `_exit`, both allowed in a signal handler.
+        // SAFETY: `interrupted` only touches atomics and calls `write` and `_exit`, all allowed in a signal handler.
         unsafe { libc::signal(signal, interrupted as *const () as libc::sighandler_t) };
     }
 }
@@ -61,6 +61,9 @@ extern "C" fn interrupted(_signal: i32) {
     if let Some(cancel) = CANCEL.get() {
         cancel.cancel();
     }
+    let line = b"\nstopping: clips in flight end first; once more ends at once\n";
+    // SAFETY: `write` is async-signal-safe; a line that cannot be written is lost.
+    unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
 }
 
 /// Lets a crash leave its mark in `marker`, which the caller keeps open while the run lasts.

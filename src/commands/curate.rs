@@ -12,7 +12,10 @@ use crate::{
 use anyhow::Context;
 use omni_curate::{kit::Kit, plan, recipe::Recipe};
 use omni_pipeline::{Cancel, Outcome, Plan, RunOptions, Summary, Verify};
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Runs the command.
 pub fn run(args: &CurateArgs) -> anyhow::Result<Code> {
@@ -34,7 +37,7 @@ pub fn run(args: &CurateArgs) -> anyhow::Result<Code> {
 }
 
 fn recipe(args: &CurateArgs, config: &Config) -> anyhow::Result<Recipe> {
-    let mut recipe = match (&args.recipe, &args.source) {
+    let recipe = match (&args.recipe, &args.source) {
         (Some(path), _) => Recipe::open(path, &args.set)?,
         (None, Some(source)) => Recipe::built_in(source, &args.set)?,
         (None, None) => match config.roots.keys().collect::<Vec<_>>().as_slice() {
@@ -46,10 +49,14 @@ fn recipe(args: &CurateArgs, config: &Config) -> anyhow::Result<Recipe> {
             }
         },
     };
-    if let Some(source) = &args.source {
-        recipe.source.clone_from(source);
+    match &args.source {
+        Some(source) if *source != recipe.source => Err(usage(format!(
+            "--source {source} contradicts `source = \"{}\"` of {}; leave out --source, or change the recipe",
+            recipe.source,
+            recipe.origin()
+        ))),
+        _ => Ok(recipe),
     }
-    Ok(recipe)
 }
 
 fn root(args: &CurateArgs, config: &Config, source: &str) -> anyhow::Result<PathBuf> {
@@ -81,11 +88,19 @@ fn options(
     root: PathBuf,
     plan: &Plan,
 ) -> anyhow::Result<RunOptions> {
-    if args.world == 0 || args.rank >= args.world {
+    if args.world == 0 {
+        return Err(usage("--world must be at least 1"));
+    }
+    if args.rank >= args.world {
         return Err(usage(format!(
-            "--rank {} must be below --world {}",
-            args.rank, args.world
+            "--rank {} must be below --world {}: ranks count from 0, so the last is {}",
+            args.rank,
+            args.world,
+            args.world - 1
         )));
+    }
+    if args.limit == Some(0) {
+        return Err(usage("--limit must be at least 1; leave it out for all clips"));
     }
     if args.threads == Some(0) {
         return Err(usage("--threads must be at least 1"));
@@ -184,8 +199,7 @@ fn known(total: Option<usize>) -> String {
 }
 
 fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
-    std::fs::create_dir_all(&options.out)
-        .with_context(|| format!("output folder {}", options.out.display()))?;
+    make_out(&options.out)?;
     let cancel = Cancel::default();
     signals::on_interrupt(&cancel);
     let marker = omni_pipeline::CrashMarker::create(&options.out)?;
@@ -200,6 +214,20 @@ fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
         Outcome::Complete | Outcome::ShareComplete => Code::Done,
         _ => Code::Failed,
     })
+}
+
+/// The output folder; a file in its place is a slip of the user's.
+fn make_out(out: &Path) -> anyhow::Result<()> {
+    let file = out.ancestors().find(|path| path.exists() && !path.is_dir());
+    if let Some(file) = file {
+        return Err(usage(format!(
+            "output folder {}: {} is a file; give another --out, or another `out` in omni.toml",
+            out.display(),
+            file.display()
+        )));
+    }
+    std::fs::create_dir_all(out)
+        .with_context(|| format!("output folder {} (--out, or `out` in omni.toml)", out.display()))
 }
 
 fn report(summary: &Summary, options: &RunOptions) -> anyhow::Result<()> {
