@@ -318,6 +318,26 @@ fn every_command_has_an_example_in_its_help() {
 }
 
 #[test]
+fn a_full_stdout_is_named() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
+        println!("skipped: no /dev/full");
+        return;
+    };
+    let scratch = Scratch::new();
+    let output = scratch
+        .command(&["recipe", "folder"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    let text = stderr(&output);
+    assert_eq!(code(&output), 1, "{text}");
+    assert!(
+        text.contains("stdout") && text.contains("No space left"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_closed_pipe_is_a_normal_end() {
     let scratch = Scratch::new();
     let mut child = scratch

@@ -93,6 +93,7 @@ impl<'a> Schedule<'a> {
     }
 
     fn work(&self) {
+        let _alarm = Alarm(self);
         while let Some((shard, number, receipts)) = self.next() {
             match shard.settle(number, &receipts) {
                 Ok(settled) => self.done(&shard, number, settled),
@@ -168,6 +169,20 @@ impl<'a> Schedule<'a> {
         self.shared.cancel.cancel();
         drop(state);
         self.moved.notify_all();
+    }
+}
+
+/// A worker that panics (a bug of ours) must not leave the others waiting for its step.
+struct Alarm<'s, 'a>(&'s Schedule<'a>);
+
+impl Drop for Alarm<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let state = locked(&self.0.state);
+            self.0.shared.cancel.cancel();
+            drop(state);
+            self.0.moved.notify_all();
+        }
     }
 }
 

@@ -180,3 +180,28 @@ fn a_fault_in_one_shard_ends_the_others_cleanly() {
     go(&good, &undisturbed);
     assert_same(out.path(), clean.path());
 }
+
+/// A listener with a bug.
+struct Clumsy;
+impl Progress for Clumsy {
+    fn on(&self, event: &Event) {
+        assert!(
+            !matches!(event, Event::StepDone { stage: "measure", .. }),
+            "a slip"
+        );
+    }
+}
+
+#[test]
+fn a_bug_beside_the_stages_ends_the_run_and_nobody_waits() {
+    let out = tempfile::tempdir().unwrap();
+    let wrong = std::panic::AssertUnwindSafe(|| {
+        run(
+            &plan(ALL, &Wish::default()),
+            &options(out.path()),
+            &Cancel::new(),
+            &Clumsy,
+        )
+    });
+    assert!(std::panic::catch_unwind(wrong).is_err());
+}
