@@ -9,7 +9,8 @@ use std::path::PathBuf;
     version,
     about,
     after_help = "Settings of a working folder come from omni.toml; `omni init` writes one.\n\
-Exit codes: 0 done, 1 something failed or is pending, 2 wrong usage or recipe, 3 something needed is missing, 130 Ctrl-C."
+Exit codes: 0 done, 1 something failed or is pending, 2 wrong usage or recipe, 3 something needed is missing,\n\
+4 a clip hung (run the same command again), 130 Ctrl-C."
 )]
 pub struct Arguments {
     /// What to do.
@@ -33,10 +34,10 @@ The same command again resumes: what is on disk and sound is not made again."
     #[command(after_help = "Example:\n  omni explain out talk.mp4")]
     Explain(ExplainArgs),
     /// Take the clips a training stage wants.
-    #[command(after_help = "Example:\n  omni select stage1 --from out --to stage1")]
+    #[command(after_help = "Example:\n  omni select stage1 --from out --to stage1 --set minimum.aesthetic=5")]
     Select(SelectArgs),
     /// Find who is the same person across clips.
-    #[command(after_help = "Example:\n  omni pool --from out --to people")]
+    #[command(after_help = "Example:\n  omni pool --from out --to people --set threshold=0.45")]
     Pool(PoolArgs),
     /// List, fetch and check networks.
     #[command(subcommand, after_help = "Example:\n  omni models list")]
@@ -160,6 +161,9 @@ pub struct SelectArgs {
     /// Where the selection goes; without it, select-NAME in the output folder.
     #[arg(long)]
     pub to: Option<PathBuf>,
+    /// Override one key of the recipe, for example subjects.max=1.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// `omni pool`.
@@ -171,6 +175,9 @@ pub struct PoolArgs {
     /// Where the identities go [default: pool in the output folder].
     #[arg(long)]
     pub to: Option<PathBuf>,
+    /// Change one setting: threshold (cosine, -1 to 1; default: the face network's own), exact, rounds or most.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// `omni models`.

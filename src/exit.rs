@@ -13,6 +13,8 @@ pub enum Code {
     Usage,
     /// 3: something needed is missing: weights, a library, a service, a feature.
     Missing,
+    /// 4: a clip hung and the run ended itself; the same command goes on.
+    Stuck,
     /// 130: stopped by Ctrl-C; what was done is kept.
     Interrupted,
 }
@@ -76,14 +78,22 @@ impl Code {
     }
 }
 
-impl From<Code> for ExitCode {
-    fn from(code: Code) -> Self {
-        Self::from(match code {
+impl Code {
+    /// The number.
+    pub fn number(self) -> u8 {
+        match self {
             Code::Done => 0,
             Code::Failed => 1,
             Code::Usage => 2,
             Code::Missing => 3,
+            Code::Stuck => 4,
             Code::Interrupted => 130,
-        })
+        }
+    }
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code.number())
     }
 }

@@ -1,6 +1,7 @@
 //! The only place that writes to the terminal: results to stdout, everything else to stderr.
 #![expect(clippy::print_stderr, reason = "this is the binary's voice")]
 
+use anyhow::Context;
 use std::io::{self, Write};
 
 /// Writes a line of a result; a closed pipe (`omni show ... | head`) is a normal end.
@@ -8,7 +9,7 @@ pub fn line(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        other => Ok(other?),
+        other => other.context("the result could not be written to stdout"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a run says while it goes: bars on a terminal, plain lines elsewhere.
 
-use crate::output;
+use crate::{exit::Code, output, signals};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use omni_pipeline::{Event, Progress};
 use std::{
@@ -21,7 +21,6 @@ pub struct Console {
 #[derive(Default)]
 struct State {
     stages: BTreeMap<&'static str, Stage>,
-    order: Vec<&'static str>,
     total: u64,
 }
 
@@ -52,7 +51,6 @@ impl Console {
     }
 
     fn ready(&self, state: &mut State, stages: &[&'static str], clips: u64, shards: usize) {
-        state.order = stages.to_vec();
         state.total = clips;
         for name in stages {
             let bar = self.bars.as_ref().map(|bars| bars.add(bar(name, clips)));
@@ -141,6 +139,18 @@ fn bar(name: &'static str, clips: u64) -> ProgressBar {
     style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
 }
 
+/// A thread that hangs in a decoder cannot be ended, only the process can; this is what the user reads then.
+fn stuck(stage: &str, key: &str, seconds: f64, times: u32, unnoted: Option<&str>) -> String {
+    let next = match (unnoted, times) {
+        (Some(why), _) => format!("it could not be noted, so move the clip away ({why})"),
+        (None, 1) => "run the same command again: it goes on, with this clip alone at first".to_owned(),
+        (None, _) => "run the same command again: it goes on without this clip (dropped: stuck)".to_owned(),
+    };
+    format!(
+        "{stage}: {key} has shown no sign of life for {seconds:.0} s (run.stuck_after), so this run ends; {next}"
+    )
+}
+
 impl Progress for Console {
     fn on(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,11 +164,6 @@ impl Progress for Console {
                 ..
             } => self.ready(&mut state, stages, *my_clips, *mine),
             Event::StepSkipped { stage, clips, .. } => self.skipped(&mut state, stage, *clips),
-            Event::ShardSkipped { clips, .. } => {
-                for name in state.order.clone() {
-                    self.skipped(&mut state, name, *clips);
-                }
-            }
             Event::StepStarted { stage, .. } => {
                 if let Some(stage) = state.stages.get_mut(stage) {
                     stage.began.get_or_insert_with(Instant::now);
@@ -173,9 +178,30 @@ impl Progress for Console {
                 self.say(&format!("{stage}: {key} has been silent for {seconds:.0} s"));
             }
             Event::Repair { path, why } => self.say(&format!("repairing {}: {why}", path.display())),
-            Event::Suspect { stage, key, crashes } => {
+            Event::ClipStuck {
+                stage,
+                key,
+                seconds,
+                times,
+                unnoted,
+            } => {
+                self.finish();
+                output::note(&stuck(stage, key, *seconds, *times, unnoted.as_deref()));
+                signals::leave(Code::Stuck.number());
+            }
+            Event::Suspect {
+                stage,
+                key,
+                crashes,
+                stuck,
+            } => {
                 self.say(&format!(
-                    "{stage}: {key} was in flight in {crashes} crashed run(s); it runs alone"
+                    "{stage}: {key} was in flight in {crashes} crashed run(s) and hung in {stuck}; {}",
+                    if crashes + stuck > 1 {
+                        "it is dropped"
+                    } else {
+                        "it runs alone"
+                    }
                 ));
             }
             _ => {}

@@ -37,9 +37,15 @@ pub fn quiet_broken_pipe() {
 pub fn on_interrupt(cancel: &Cancel) {
     let _ = CANCEL.set(cancel.clone());
     for signal in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: `interrupted` only touches atomics and calls `_exit`, both allowed in a signal handler.
+        // SAFETY: `interrupted` only touches atomics and calls `write` and `_exit`, all allowed in a signal handler.
         unsafe { libc::signal(signal, interrupted as *const () as libc::sighandler_t) };
     }
+}
+
+/// Ends the process at once, whatever its threads are doing: none of the handlers run that a normal exit waits for.
+pub fn leave(code: u8) -> ! {
+    // SAFETY: `_exit` takes a number and does not return; nothing published is ever half-written.
+    unsafe { libc::_exit(i32::from(code)) }
 }
 
 /// Whether a SIGINT or SIGTERM came.
@@ -55,6 +61,9 @@ extern "C" fn interrupted(_signal: i32) {
     if let Some(cancel) = CANCEL.get() {
         cancel.cancel();
     }
+    let line = b"\nstopping: clips in flight end first; once more ends at once\n";
+    // SAFETY: `write` is async-signal-safe; a line that cannot be written is lost.
+    unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
 }
 
 /// Lets a crash leave its mark in `marker`, which the caller keeps open while the run lasts.

@@ -268,6 +268,54 @@ fn a_clip_that_crashes_twice_is_dropped_and_a_kill_accuses_nobody() {
 }
 
 #[test]
+fn a_clip_that_hangs_ends_the_run_and_is_dropped_the_second_time() {
+    let Some(scratch) = base() else { return };
+    fs::create_dir_all(scratch.join("one")).unwrap();
+    fs::copy(
+        scratch.join("clips/woman_path.mp4"),
+        scratch.join("one/woman_path.mp4"),
+    )
+    .unwrap();
+    // No stage is done within a tenth of a millisecond: to this run every clip hangs.
+    let args = [
+        "--root",
+        "one",
+        "--out",
+        "hung",
+        "--set",
+        "run.stuck_after=0.0001",
+    ];
+    let run = || scratch.omni(&[&["curate", "--source", "folder"], &args[..]].concat());
+    let (mut ends, mut said) = (Vec::new(), String::new());
+    while ends.last() != Some(&0) {
+        let output = run();
+        said += &stderr(&output);
+        ends.push(code(&output));
+        assert!(ends.len() < 40, "{ends:?}: {said}");
+    }
+    assert!(
+        ends.len() > 2 && ends[..ends.len() - 1].iter().all(|code| *code == 4),
+        "{ends:?}: {said}"
+    );
+    for words in [
+        "woman_path.mp4 has shown no sign of life",
+        "run.stuck_after",
+        "run the same command again",
+        "it goes on without this clip",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let told = kit::numbers(&scratch.join("hung"));
+    assert_eq!(
+        (&told["dropped"]["stuck"], &told["kept"]),
+        (&1.into(), &0.into()),
+        "{told}"
+    );
+    assert_eq!(kit::leftovers(&scratch.join("hung")), Vec::<PathBuf>::new());
+    assert!(stdout(&scratch.omni(&["explain", "hung", "woman_path.mp4"])).contains("dropped, stuck"));
+}
+
+#[test]
 fn an_interrupt_is_130_and_two_workers_on_one_shard_are_one() {
     let Some(scratch) = base() else { return };
     for signal in ["INT", "TERM"] {

@@ -108,11 +108,13 @@ impl Chain {
         self.scratch.join("undisturbed")
     }
 
-    /// One run, killed as soon as `seen`; `None` when it was over before.
-    fn kill_when(&mut self, seen: impl FnMut() -> bool) -> Option<String> {
+    /// One run, killed as soon as `seen`; `None` when it was over before. With one thread steps come in order.
+    fn kill_when(&mut self, threads: &str, seen: impl FnMut() -> bool) -> Option<String> {
         let before = kit::finished(&self.killed()).len();
         let stderr = self.scratch.join("stderr.txt");
-        let mut group = Group::spawn(self.command("killed"), &stderr);
+        let mut command = self.command("killed");
+        command.args(["--threads", threads]);
+        let mut group = Group::spawn(command, &stderr);
         if let Some(status) = group.until(seen) {
             assert!(status.success(), "{}", group.said());
             self.finished += 1;
@@ -149,7 +151,8 @@ impl Chain {
         Some(stage)
     }
 
-    /// What was being made: the first part, by shard and stage, that an undisturbed run has and this one lacks.
+    /// What was being made: the first part, by shard and stage, that an undisturbed run has and this one lacks. With
+    /// two threads a later one may have been in the making too.
     fn stage_in_flight(&self) -> String {
         let listing = kit::json(&self.undisturbed().join("run.json"))["listing"]
             .as_str()
@@ -188,7 +191,7 @@ impl Chain {
                 }
                 next || !temporaries(&mine).is_empty()
             };
-            match self.kill_when(seen) {
+            match self.kill_when("1", seen) {
                 Some(hit) if hit == stage => return,
                 Some(_) => {}
                 None => {
@@ -206,7 +209,7 @@ impl Chain {
     fn random_kill(&mut self) {
         let delay = Duration::from_millis(self.random.below(8000));
         let began = Instant::now();
-        if self.kill_when(|| began.elapsed() >= delay).is_none() {
+        if self.kill_when("2", || began.elapsed() >= delay).is_none() {
             let stages = kit::stages(&self.undisturbed());
             let pick = &stages[self.random.below(stages.len() as u64) as usize].1;
             let dir = self.killed().join(pick.file_name().unwrap());

@@ -78,6 +78,149 @@ fn typos_in_source_recipe_set_profile_stage_and_record_suggest_the_right_word() 
 }
 
 #[test]
+fn numbers_and_folders_that_make_no_run_name_flag_and_remedy() {
+    let scratch = Scratch::new();
+    scratch.write("clips/a.mp4", "no video");
+    scratch.write("file", "x");
+    scratch.write(
+        "mine.toml",
+        "name = 'mine'\nsource = 'folder'\nstages = ['probe']\n",
+    );
+    let cases: [(&[&str], &[&str]); 14] = [
+        (&["--limit", "0"], &["--limit", "at least 1"]),
+        (&["--threads", "0"], &["--threads", "at least 1"]),
+        (&["--world", "0"], &["--world", "at least 1"]),
+        (
+            &["--rank", "5", "--world", "3"],
+            &["--rank 5", "--world 3", "the last is 2"],
+        ),
+        (
+            &["--set", "run.shard_clips=0"],
+            &["run.shard_clips", "at least 1"],
+        ),
+        (
+            &["--set", "run.stuck_after=-1"],
+            &["run.stuck_after", "0 (never)"],
+        ),
+        (&["--set", "run.max_drop_rate=2"], &["run.max_drop_rate", "0..=1"]),
+        (
+            &["--set", "run.stuck_aftr=1"],
+            &["--set", "did you mean `stuck_after`"],
+        ),
+        (
+            &["--set", "stages=['probe','trak']"],
+            &["--set", "did you mean `track`"],
+        ),
+        (
+            &["--set", "source=openhumanvid"],
+            &["--source folder", "openhumanvid"],
+        ),
+        (&["--recipe", "nowhere.toml"], &["nowhere.toml", "omni recipe"]),
+        (&["--recipe", "clips"], &["clips", "omni recipe"]),
+        (&["--out", "file"], &["file is a file", "--out", "omni.toml"]),
+        (&["--out", "file/below"], &["file is a file", "--out"]),
+    ];
+    for (more, words) in cases {
+        let out: &[&str] = if more[0] == "--out" {
+            &[]
+        } else {
+            &["--out", "out"]
+        };
+        let base = [
+            "curate", "--source", "folder", "--root", "clips", "--only", "probe",
+        ];
+        let output = scratch.omni(&[&base, out, more].concat());
+        let text = stderr(&output);
+        assert_eq!(code(&output), 2, "{more:?}: {text}");
+        for word in words {
+            assert!(text.contains(word), "{more:?} should say {word}: {text}");
+        }
+    }
+    assert!(!scratch.join("out").exists());
+}
+
+#[test]
+fn a_source_that_contradicts_the_recipe_is_refused_and_an_equal_one_is_not() {
+    let scratch = Scratch::new();
+    scratch.write("clips/a.mp4", "no video");
+    scratch.write(
+        "mine.toml",
+        "name = 'mine'\nsource = 'folder'\nstages = ['probe']\n",
+    );
+    let run = |source: &str| {
+        let args = [
+            "curate",
+            "--recipe",
+            "mine.toml",
+            "--root",
+            "clips",
+            "--out",
+            "out",
+            "--dry-run",
+        ];
+        scratch.omni(&[&args[..], &["--source", source]].concat())
+    };
+    let output = run("openhumanvid");
+    let text = stderr(&output);
+    assert_eq!(code(&output), 2, "{text}");
+    for word in ["--source openhumanvid", "source = \"folder\"", "mine.toml"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let output = run("folder");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+}
+
+#[test]
+fn pool_and_select_take_settings_and_name_the_nearest_key() {
+    let scratch = Scratch::new();
+    let cases: [(&[&str], i32, &[&str]); 7] = [
+        (
+            &["pool", "--from", "nowhere", "--set", "treshold=0.5"],
+            2,
+            &["--set", "did you mean `threshold`"],
+        ),
+        (
+            &["pool", "--from", "nowhere", "--set", "threshold=high"],
+            2,
+            &["--set", "threshold"],
+        ),
+        (
+            &["pool", "--from", "nowhere", "--set", "threshold"],
+            2,
+            &["--set", "key=value"],
+        ),
+        (
+            &["pool", "--from", "nowhere", "--set", "threshold=0.5"],
+            1,
+            &["nowhere holds no run"],
+        ),
+        (
+            &["select", "stage1", "--from", "nowhere", "--set", "subject.max=1"],
+            2,
+            &["did you mean `subjects`"],
+        ),
+        (
+            &["select", "stage1", "--from", "nowhere", "--set", "stage=9"],
+            2,
+            &["`stage` is 9"],
+        ),
+        (
+            &["select", "stge1", "--from", "nowhere"],
+            2,
+            &["did you mean `stage1`", "stage1, stage2"],
+        ),
+    ];
+    for (args, expected, words) in cases {
+        let output = scratch.omni(args);
+        let text = stderr(&output);
+        assert_eq!(code(&output), expected, "{args:?}: {text}");
+        for word in words {
+            assert!(text.contains(word), "{args:?} should say {word}: {text}");
+        }
+    }
+}
+
+#[test]
 fn show_and_explain_name_what_is_no_run() {
     let scratch = Scratch::new();
     let output = scratch.omni(&["show", "nowhere", "clip"]);
@@ -172,6 +315,26 @@ fn every_command_has_an_example_in_its_help() {
         let words: Vec<&str> = example.split_whitespace().skip(1).chain(["--help"]).collect();
         assert_eq!(code(&scratch.omni(&words)), 0, "{example}");
     }
+}
+
+#[test]
+fn a_full_stdout_is_named() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
+        println!("skipped: no /dev/full");
+        return;
+    };
+    let scratch = Scratch::new();
+    let output = scratch
+        .command(&["recipe", "folder"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    let text = stderr(&output);
+    assert_eq!(code(&output), 1, "{text}");
+    assert!(
+        text.contains("stdout") && text.contains("No space left"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub enum RecipeError {
         known: String,
     },
     /// The file could not be read.
-    #[error("recipe {path}: {source}")]
+    #[error("recipe {path}: {source}; `omni recipe` lists those to start one's own from")]
     Io {
         /// The file.
         path: PathBuf,
@@ -81,6 +81,8 @@ pub struct RunTable {
     pub max_drop_rate: f64,
     /// What is checked of a part that is already there: `full` (every byte) or `size`.
     pub verify: String,
+    /// Seconds without a sign of life after which a clip is taken for stuck and the run ends; 0: never.
+    pub stuck_after: f64,
 }
 
 impl Default for RunTable {
@@ -89,6 +91,7 @@ impl Default for RunTable {
             shard_clips: 64,
             max_drop_rate: 1.0,
             verify: "full".into(),
+            stuck_after: 1200.0,
         }
     }
 }
@@ -159,18 +162,7 @@ impl Recipe {
 
     /// Parses a recipe; `set` holds `dotted.key=value` overrides, applied in order.
     pub fn parse(text: &str, origin: &str, set: &[String]) -> Result<Self, RecipeError> {
-        let mut table: toml::Table = toml::from_str(text).map_err(|error| {
-            let line = error.span().map(|span| line_at(text, span.start));
-            wrong(origin, line, "", error.message())
-        })?;
-        for assignment in set {
-            apply(&mut table, assignment)?;
-        }
-        let top: Top = toml::Value::Table(table)
-            .try_into()
-            .map_err(|error: toml::de::Error| {
-                located(error.message(), &error.to_string(), origin, text, &[], set)
-            })?;
+        let top: Top = read(text, origin, set)?;
         Ok(Self {
             name: top.name,
             source: top.source,
@@ -223,18 +215,41 @@ impl Recipe {
         name: &str,
         known: impl IntoIterator<Item = &'a str>,
     ) -> RecipeError {
-        RecipeError::Key {
-            origin: self.origin.clone(),
-            line: line_of(&self.text, &[key.to_owned()]),
-            key: key.to_owned(),
-            message: format!("nothing is called `{name}`"),
-            nearest: nearest(name, known),
+        let mut error = self.error(&[key.to_owned()], &format!("nothing is called `{name}`"));
+        if let RecipeError::Key { nearest: hint, .. } = &mut error {
+            *hint = nearest(name, known);
         }
+        error
+    }
+
+    /// Where it came from, for messages: the file, or the built-in recipe's name.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     fn error(&self, path: &[String], message: &str) -> RecipeError {
         place(&self.origin, &self.text, path, message, &self.set)
     }
+}
+
+/// Reads TOML, changed by `dotted.key=value` overrides in order, into a settings struct. `origin` is how messages
+/// call the text.
+///
+/// # Errors
+/// For broken TOML, an unknown key or a wrong value, with line and nearest key.
+pub fn read<T: DeserializeOwned>(text: &str, origin: &str, set: &[String]) -> Result<T, RecipeError> {
+    let mut table: toml::Table = toml::from_str(text).map_err(|error| {
+        let line = error.span().map(|span| line_at(text, span.start));
+        wrong(origin, line, "", error.message())
+    })?;
+    for assignment in set {
+        apply(&mut table, assignment)?;
+    }
+    toml::Value::Table(table)
+        .try_into()
+        .map_err(|error: toml::de::Error| {
+            located(error.message(), &error.to_string(), origin, text, &[], set)
+        })
 }
 
 impl Table<'_> {
@@ -334,25 +349,22 @@ fn located(
     let message = message.trim().to_owned();
     let mut words = message.split('`').skip(1).step_by(2);
     let mut path = path.to_vec();
+    // The error's own display names the key, or for an unknown one the table around it: "in `run`".
+    if let Some((_, key)) = full.rsplit_once("in `") {
+        let key = key.split('`').next().unwrap_or_default();
+        path.extend(key.split('.').map(str::to_owned));
+    }
     if message.starts_with("unknown field") {
         let field = words.next().unwrap_or_default().to_owned();
         let hint = nearest(&field, words);
-        path.push(field);
+        if path.last() != Some(&field) {
+            path.push(field);
+        }
         let mut placed = place(origin, text, &path, &message, set);
         if let RecipeError::Key { nearest, .. } = &mut placed {
             *nearest = hint;
         }
         return placed;
-    }
-    // For a wrong value the error's own display names the key: "in `key`".
-    if let Some(key) = full.rsplit("in `").next().filter(|_| full.contains("in `")) {
-        path.extend(
-            key.split('`')
-                .next()
-                .unwrap_or_default()
-                .split('.')
-                .map(str::to_owned),
-        );
     }
     place(origin, text, &path, &message, set)
 }
@@ -447,6 +459,14 @@ mod tests {
             top.contains("line 2") && top.contains("did you mean `source`"),
             "{top}"
         );
+        let text = format!("{TEXT}[run]\nverfy = 'size'\n");
+        let table = shown(Recipe::parse(&text, "my.toml", &[]).unwrap_err());
+        assert!(
+            table.contains("line 8")
+                && table.contains("`run.verfy`")
+                && table.contains("did you mean `verify`"),
+            "{table}"
+        );
         let recipe = Recipe::parse(&TEXT.replace("probe]\n", "prob]\n"), "my.toml", &[]).unwrap();
         let name = shown(recipe.check_names(["folder", "probe"].into_iter()).unwrap_err());
         assert!(
@@ -493,6 +513,22 @@ mod tests {
     fn broken_toml_names_the_line() {
         let error = shown(Recipe::parse("name = 'x'\nsource = \n", "my.toml", &[]).unwrap_err());
         assert!(error.contains("my.toml") && error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn settings_alone_are_read_from_set() {
+        let read = |set: &str| read::<Probe>("", "--set", &[set.to_owned()]);
+        assert_eq!(read("max_seconds=4").unwrap().max_seconds, 4.0);
+        let error = shown(read("max_secnds=4").unwrap_err());
+        assert!(
+            error.contains("--set") && error.contains("did you mean `max_seconds`"),
+            "{error}"
+        );
+        let error = shown(read("max_seconds=long").unwrap_err());
+        assert!(
+            error.contains("--set") && error.contains("`max_seconds`"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -170,6 +170,46 @@ fn cover_art_is_no_film() {
     assert_eq!(reasons(&path), ["fine", "no_video", "fine"]);
 }
 
+/// Makes Matroska forget how long a picture lasts: DefaultDuration becomes Void of the same size.
+fn without_rate(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let at = bytes.windows(3).position(|id| id == [0x23, 0xe3, 0x83]).unwrap();
+    let size = 4 + usize::from(bytes[at + 3] & 0x7f);
+    bytes[at..at + size].fill(0);
+    bytes[at] = 0xec;
+    bytes[at + 1] = 0x80 | (size as u8 - 2);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_stream_without_rate_and_pictures_is_unreadable_and_one_picture_is_no_length() {
+    let vp8 = "-f lavfi -i testsrc=s=160x120:r=25:d=2 -c:v libvpx";
+    let Some((folder, path)) = made("one.webm", &format!("{vp8} -frames:v 1")) else {
+        return;
+    };
+    without_rate(&path);
+    let info = probe(&path, &ALL, &Limits::default()).unwrap();
+    let video = info.video.unwrap();
+    assert!(video.seconds < 0.1 && video.frames == 1, "{video:?}");
+    assert!(video.fps_num > 0 && video.fps_den > 0, "{video:?}");
+    // A stream that is announced and has neither rate nor pictures.
+    let bytes = std::fs::read(&path).unwrap();
+    let cluster = bytes
+        .windows(4)
+        .position(|id| id == [0x1f, 0x43, 0xb6, 0x75])
+        .unwrap();
+    let empty = folder.path().join("empty.webm");
+    std::fs::write(&empty, &bytes[..cluster]).unwrap();
+    assert_eq!(reasons(&empty), ["unreadable"; 3]);
+    // With all its pictures the rate is found in their times.
+    let film = folder.path().join("film.webm");
+    assert!(ffmpeg(vp8, &film));
+    without_rate(&film);
+    let video = probe(&film, &ALL, &Limits::default()).unwrap().video.unwrap();
+    assert_eq!((video.frames, video.fps_num, video.fps_den), (50, 25, 1));
+    assert!((video.seconds - 2.0).abs() < 0.05, "{video:?}");
+}
+
 #[test]
 fn variable_rates_keep_their_times() {
     let words = [

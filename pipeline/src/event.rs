@@ -1,4 +1,5 @@
-//! What a run tells its listener: typed facts, not sentences.
+//! What a run tells its listener: typed facts, not sentences. Steps and shards run side by side, so events of
+//! several come mixed; those of one step come in order.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -35,7 +36,7 @@ pub enum Event {
         /// Clips the step covers.
         clips: u64,
     },
-    /// Every step of a shard is there and sound.
+    /// Every step of a shard is there and sound; each was told with `StepSkipped` before.
     ShardSkipped {
         /// The shard.
         shard: String,
@@ -89,6 +90,20 @@ pub enum Event {
         /// Seconds since it began or last called `Cx::alive`.
         seconds: f64,
     },
+    /// A clip has shown no sign of life for longer than `RunOptions::stuck_after` and is noted in the journal. Only
+    /// the end of the process ends it; the next run then runs it alone, or without it after the second time.
+    ClipStuck {
+        /// The stage.
+        stage: &'static str,
+        /// The clip.
+        key: String,
+        /// Seconds since it began or last called `Cx::alive`.
+        seconds: f64,
+        /// How often it ended a run, this time included.
+        times: u32,
+        /// Why it could not be noted, if it could not.
+        unnoted: Option<String>,
+    },
     /// A step's part is written.
     StepDone {
         /// The stage.
@@ -111,14 +126,17 @@ pub enum Event {
         /// What was wrong with it.
         why: String,
     },
-    /// A clip was being decoded when an earlier run crashed; it will run alone.
+    /// A clip was being decoded when an earlier run crashed, or was stuck then; it will run alone, or not at all
+    /// after the second time.
     Suspect {
         /// The stage.
         stage: &'static str,
         /// The clip.
         key: String,
-        /// Crashes so far.
+        /// Crashes of earlier runs in which it was in flight.
         crashes: u32,
+        /// Earlier runs that it was stuck in.
+        stuck: u32,
     },
 }
 

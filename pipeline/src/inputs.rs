@@ -7,6 +7,7 @@ use std::{
     any::Any,
     collections::{BTreeMap, HashMap},
     path::Path,
+    sync::Arc,
 };
 
 /// Exactly one row of a record for the clip. A clip without a row is dropped `no_<record>`.
@@ -29,7 +30,7 @@ pub trait Inputs: Sized + Send {
     fn gather(key: &str, tables: &Tables) -> Result<Self, Fault>;
 }
 
-type Loaded = (Box<dyn Any + Send + Sync>, Receipt);
+type Loaded = (Arc<dyn Any + Send + Sync>, Receipt);
 
 /// One record that a stage reads.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +62,7 @@ impl Need {
 
 fn load<R: Record>(part: &Path) -> Result<Loaded, omni_manifests::Error> {
     let (rows, receipt) = omni_manifests::read_part::<R>(part)?;
-    Ok((Box::new(Table::of(rows)), receipt))
+    Ok((Arc::new(Table::of(rows)), receipt))
 }
 
 /// Rows of one record by clip, in the maker's order.
@@ -79,12 +80,12 @@ impl<R: Record> Table<R> {
 
 /// The rows of one shard that a step reads.
 #[derive(Default)]
-pub struct Tables(BTreeMap<&'static str, Box<dyn Any + Send + Sync>>);
+pub struct Tables(BTreeMap<&'static str, Arc<dyn Any + Send + Sync>>);
 
 impl Tables {
     /// Adds rows by hand: the listing, and whatever a test feeds to [`Inputs::gather`].
     pub fn insert<R: Record>(&mut self, rows: Vec<R>) {
-        self.0.insert(R::NAME, Box::new(Table::of(rows)));
+        self.0.insert(R::NAME, Arc::new(Table::of(rows)));
     }
 
     pub(crate) fn holds(&self, record: &str) -> bool {
@@ -93,6 +94,13 @@ impl Tables {
 
     pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.0.retain(|record, _| keep(record));
+    }
+
+    /// The same tables, of these records only.
+    pub(crate) fn share(&self, needs: &[Need]) -> Tables {
+        let wanted = |record: &&str| needs.iter().any(|need| need.record == *record);
+        let kept = self.0.iter().filter(|(record, _)| wanted(record));
+        Tables(kept.map(|(record, table)| (*record, table.clone())).collect())
     }
 
     /// A copy of a clip's rows.

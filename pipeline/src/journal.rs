@@ -5,24 +5,51 @@
 //! the binary's signal handler; without it the process was killed from outside and its clips are innocent.
 
 use crate::{Error, files, stage::locked, worker::Worker};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
     sync::Mutex,
 };
 
-/// Crashes after which a clip is dropped.
-pub(crate) const ENOUGH: u32 = 2;
-/// The reason it is dropped for.
-pub(crate) const REASON: &str = "crashes_decoder";
+/// Crashes and silences after which a clip is dropped.
+const ENOUGH: u32 = 2;
 /// A journal longer than this is begun anew with what is in flight.
 const ROTATE: u64 = 1 << 20;
+/// The word of a journal line that names a clip that does not end.
+const STUCK: &str = "stuck";
 
-/// Step folder to clip to number of crashes.
-pub(crate) type Suspects = BTreeMap<String, BTreeMap<String, u32>>;
+/// Step folder to clip to what it did.
+pub(crate) type Suspects = BTreeMap<String, BTreeMap<String, Faults>>;
+
+/// How often a clip ended a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Faults {
+    /// Crashes in which it was in flight.
+    pub(crate) crashes: u32,
+    /// Runs that it was stuck in.
+    pub(crate) stuck: u32,
+}
+
+impl Faults {
+    pub(crate) fn times(&self) -> u32 {
+        self.crashes + self.stuck
+    }
+
+    /// The reason to drop the clip for, once there were enough.
+    pub(crate) fn verdict(&self) -> Option<&'static str> {
+        let reason = if self.stuck >= self.crashes {
+            "stuck"
+        } else {
+            "crashes_decoder"
+        };
+        (self.times() >= ENOUGH).then_some(reason)
+    }
+}
 
 /// The file a crash leaves its mark in. The binary opens it before the run and keeps it until the end of the process;
 /// its handler of SIGSEGV, SIGABRT, SIGBUS, SIGFPE and SIGILL writes one byte to `file` and raises the signal again.
@@ -101,6 +128,11 @@ impl Journal {
         self.append(&mut state, "end", step, key)
     }
 
+    /// Notes that a clip does not end; whatever else is in flight when the process goes is innocent.
+    pub(crate) fn stuck(&self, step: &str, key: &str) -> Result<(), Error> {
+        self.append(&mut locked(&self.state), STUCK, step, key)
+    }
+
     fn append(&self, state: &mut State, word: &str, step: &str, key: &str) -> Result<(), Error> {
         let line = line(word, step, key);
         if state.file.is_none() {
@@ -149,7 +181,11 @@ fn in_flight(text: &str) -> Vec<(String, String)> {
         let Ok([word, step, key]) = serde_json::from_str::<[String; 3]>(line) else {
             continue;
         };
-        *flying.entry((step, key)).or_default() += if word == "begin" { 1 } else { -1 };
+        *flying.entry((step, key)).or_default() += match word.as_str() {
+            "begin" => 1,
+            "end" => -1,
+            _ => 0,
+        };
     }
     flying
         .into_iter()
@@ -158,11 +194,34 @@ fn in_flight(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// The clips a journal names as stuck.
+fn stuck(text: &str) -> BTreeSet<(String, String)> {
+    let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let named = lines.filter_map(|[word, step, key]: [String; 3]| (word == STUCK).then_some((step, key)));
+    named.collect()
+}
+
+/// What the journal of a process that is gone says about clips: a stuck one is known for certain, else whatever was
+/// in flight in a crash is suspected.
+fn accuse(text: &str, crashed: bool, suspects: &mut Suspects) {
+    let stuck = stuck(text);
+    let crashing = if crashed && stuck.is_empty() {
+        in_flight(text)
+    } else {
+        Vec::new()
+    };
+    for (step, key) in crashing {
+        suspects.entry(step).or_default().entry(key).or_default().crashes += 1;
+    }
+    for (step, key) in stuck {
+        suspects.entry(step).or_default().entry(key).or_default().stuck += 1;
+    }
+}
+
 /// Settles the journals of processes that are gone and returns who is suspected of crashing them.
 pub(crate) fn settle(out: &Path) -> Result<Suspects, Error> {
     let log = out.join("log");
     files::folder(&log)?;
-    let mut accused = Vec::new();
     for name in files::names(&log)? {
         let Some(tag) = name
             .strip_prefix("inflight-")
@@ -183,16 +242,9 @@ pub(crate) fn settle(out: &Path) -> Result<Suspects, Error> {
         if fs::rename(log.join(&name), &claimed).is_err() {
             continue;
         }
-        if crashed {
-            let text =
-                String::from_utf8_lossy(&fs::read(&claimed).map_err(Error::io(&claimed))?).into_owned();
-            accused.extend(in_flight(&text));
-        }
-        update(out, |suspects| {
-            for (step, key) in accused.drain(..) {
-                *suspects.entry(step).or_default().entry(key).or_default() += 1;
-            }
-        })?;
+        let bytes = fs::read(&claimed).map_err(Error::io(&claimed))?;
+        let text = String::from_utf8_lossy(&bytes);
+        update(out, |suspects| accuse(&text, crashed, suspects))?;
         files::remove(&claimed)?;
         files::remove(&marker)?;
     }
@@ -265,14 +317,32 @@ mod tests {
         leave(out.path(), TWO, true);
         assert_eq!(
             settle(out.path()).unwrap()["s-1"],
-            BTreeMap::from([("b".to_owned(), 1)])
+            BTreeMap::from([("b".to_owned(), Faults { crashes: 1, stuck: 0 })])
         );
         leave(out.path(), TWO, true);
-        assert_eq!(settle(out.path()).unwrap()["s-1"]["b"], 2);
+        let faults = settle(out.path()).unwrap()["s-1"]["b"];
+        assert_eq!((faults.crashes, faults.verdict()), (2, Some("crashes_decoder")));
         clear(out.path(), "s-1", "b").unwrap();
         assert!(settle(out.path()).unwrap().is_empty());
         let left = files::names(&out.path().join("log")).unwrap();
         assert_eq!(left, ["suspects.json", "suspects.lock"]);
+    }
+
+    #[test]
+    fn a_stuck_clip_is_named_alone_even_when_the_end_was_a_crash() {
+        let out = tempfile::tempdir().unwrap();
+        let lines = format!("{TWO}\n[\"begin\",\"s-1\",\"c\"]\n[\"stuck\",\"s-1\",\"c\"]\n");
+        leave(out.path(), &lines, false);
+        let first = settle(out.path()).unwrap();
+        assert_eq!(
+            first["s-1"],
+            BTreeMap::from([("c".to_owned(), Faults { crashes: 0, stuck: 1 })])
+        );
+        assert_eq!(first["s-1"]["c"].verdict(), None);
+        leave(out.path(), &lines, true);
+        let second = settle(out.path()).unwrap();
+        assert_eq!(second["s-1"].len(), 1);
+        assert_eq!(second["s-1"]["c"].verdict(), Some("stuck"));
     }
 
     #[test]

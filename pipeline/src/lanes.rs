@@ -2,9 +2,11 @@
 
 use crate::{
     Cancel, Cx, Error, Event, Fault, Inputs, Pack, Progress, RunOptions, Stage, Tables,
-    journal::{self, Journal},
+    budget::{Budget, Place},
+    journal::{self, Faults, Journal},
     shard::ClipLog,
-    stage::{Pulse, locked},
+    stage::locked,
+    watch::{Pulses, watch},
 };
 use omni_manifests::{PackWriter, Receipt};
 use omni_schemas::{Blob, Record};
@@ -13,7 +15,7 @@ use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -34,11 +36,17 @@ pub struct Work<'a> {
     pub(crate) options: &'a RunOptions,
     pub(crate) cancel: &'a Cancel,
     pub(crate) progress: &'a dyn Progress,
-    /// Only for guarded stages.
-    pub(crate) journal: Option<&'a Journal>,
-    pub(crate) suspects: &'a BTreeMap<String, u32>,
+    pub(crate) journal: &'a Journal,
+    /// Whether clips are noted in the journal before and after.
+    pub(crate) guarded: bool,
+    pub(crate) suspects: &'a BTreeMap<String, Faults>,
     pub(crate) scratch: PathBuf,
     pub(crate) log: &'a ClipLog,
+    pub(crate) budget: &'a Budget,
+    /// Numbers of the shard and the step: who comes first when clips wait for a slot.
+    pub(crate) order: (usize, usize),
+    /// Takes the seconds of all clips together.
+    pub(crate) spent: &'a Mutex<f64>,
 }
 
 /// How a step ended.
@@ -65,17 +73,26 @@ struct Made<R> {
 }
 
 pub(crate) fn run_step<S: Stage>(stage: &S, work: &Work<'_>) -> Result<StepEnd, Error> {
+    let pulses = Pulses::default();
+    std::thread::scope(|scope| {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let watched = &pulses;
+        scope.spawn(move || watch(work, watched, &stopped));
+        let end = run_watched(stage, work, &pulses);
+        drop(stop);
+        end
+    })
+}
+
+fn run_watched<S: Stage>(stage: &S, work: &Work<'_>, pulses: &Pulses) -> Result<StepEnd, Error> {
     let turns = Turns {
         work,
         state: Mutex::new(State::default()),
         moved: Condvar::new(),
-        pulses: Mutex::default(),
-        alone: run_suspects(stage, work)?,
+        pulses,
+        alone: run_suspects(stage, work, pulses)?,
     };
-    let lanes = stage
-        .lanes(work.options.threads.max(1))
-        .clamp(1, work.keys.len().max(1));
-    run_lanes(stage, &turns, lanes)?;
+    run_lanes(stage, &turns)?;
     if work.cancel.is_cancelled() {
         return Ok(StepEnd::Cancelled);
     }
@@ -83,40 +100,46 @@ pub(crate) fn run_step<S: Stage>(stage: &S, work: &Work<'_>) -> Result<StepEnd, 
     publish(state, work)
 }
 
-fn run_lanes<S: Stage>(stage: &S, turns: &Turns<'_, S::Out>, lanes: usize) -> Result<(), Error> {
+fn run_lanes<S: Stage>(stage: &S, turns: &Turns<'_, S::Out>) -> Result<(), Error> {
+    let work = turns.work;
+    let wanted = stage.lanes(work.options.threads.max(1)).max(1);
+    let lanes = wanted.min(work.keys.len().max(1));
+    let (shard, step) = work.order;
+    let place = Place {
+        shard,
+        step,
+        lanes: wanted,
+    };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(lanes)
         .stack_size(8 << 20)
         .thread_name(|lane| format!("{}-{lane}", S::NAME))
         .build()
         .map_err(|error| Error::Option(format!("cannot start {lanes} threads: {error}")))?;
-    std::thread::scope(|scope| {
-        let (stop, stopped) = std::sync::mpsc::channel::<()>();
-        scope.spawn(move || turns.watch(&stopped));
-        pool.broadcast(|_| turns.lane(stage, lanes));
-        drop(stop);
-    });
+    pool.broadcast(|_| turns.lane(stage, lanes, place));
     Ok(())
 }
 
-/// Clips that were in flight in a crash go first and alone, so that a second crash names the culprit.
-fn run_suspects<S: Stage>(stage: &S, work: &Work<'_>) -> Result<BTreeMap<usize, Made<S::Out>>, Error> {
+/// Clips that were in flight in a crash, or stuck, go first and alone, so that a second crash names the culprit.
+fn run_suspects<S: Stage>(
+    stage: &S,
+    work: &Work<'_>,
+    pulses: &Pulses,
+) -> Result<BTreeMap<usize, Made<S::Out>>, Error> {
     let mut alone = BTreeMap::new();
-    if work.journal.is_none() || work.suspects.is_empty() {
-        return Ok(alone);
-    }
-    let pulses = Mutex::default();
+    let over = || work.cancel.is_cancelled();
     for (number, key) in work.keys.iter().enumerate() {
-        let Some(crashes) = work.suspects.get(key).copied() else {
+        let Some(faults) = work.suspects.get(key) else {
             continue;
         };
         work.progress.on(&Event::Suspect {
             stage: S::NAME,
             key: key.clone(),
-            crashes,
+            crashes: faults.crashes,
+            stuck: faults.stuck,
         });
-        if crashes >= journal::ENOUGH {
-            let dropped = Some(journal::REASON.to_owned());
+        if let Some(reason) = faults.verdict() {
+            let dropped = Some(reason.to_owned());
             alone.insert(
                 number,
                 Made {
@@ -125,20 +148,22 @@ fn run_suspects<S: Stage>(stage: &S, work: &Work<'_>) -> Result<BTreeMap<usize, 
                     blobs: Vec::new(),
                 },
             );
-        } else if !work.cancel.is_cancelled() {
-            let made = run_clip(stage, work, key, &pulses).map_err(|source| Error::Stage {
+        } else if let Some(_alone) = work.budget.alone(over) {
+            let made = run_clip(stage, work, key, pulses).map_err(|source| Error::Stage {
                 stage: S::NAME.to_owned(),
                 key: key.clone(),
                 source,
-            })?;
+            });
+            if over() {
+                break; // ended early, so it is still a suspect
+            }
+            let made = made?;
             journal::clear(&work.options.out, work.dir, key)?;
             alone.insert(number, made);
         }
     }
     Ok(alone)
 }
-
-type Pulses = Mutex<Vec<Arc<Pulse>>>;
 
 /// Runs the stage on one clip, with everything around it; a panic is a bug of ours and stops the run.
 fn run_clip<S: Stage>(
@@ -151,8 +176,8 @@ fn run_clip<S: Stage>(
         stage: S::NAME,
         key: key.to_owned(),
     });
-    if let Some(journal) = work.journal {
-        journal.begin(work.dir, key)?;
+    if work.guarded {
+        work.journal.begin(work.dir, key)?;
     }
     let pack = Pack::new();
     let scratch = work.scratch.join(&blake3::hash(key.as_bytes()).to_hex()[..16]);
@@ -161,8 +186,8 @@ fn run_clip<S: Stage>(
     let run = || S::In::gather(key, work.tables).and_then(|input| stage.run(input, &cx));
     let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(bug(panic.as_ref())));
     locked(pulses).retain(|pulse| !Arc::ptr_eq(pulse, cx.pulse()));
-    if let Some(journal) = work.journal {
-        journal.end(work.dir, key)?;
+    if work.guarded {
+        work.journal.end(work.dir, key)?;
     }
     let (rows, dropped) = match result {
         Ok(rows) => (rows, None),
@@ -184,6 +209,7 @@ fn run_clip<S: Stage>(
 fn tell_done<S: Stage>(work: &Work<'_>, cx: &Cx<'_>, dropped: Option<String>) -> Result<(), Error> {
     let (key, counts) = (cx.key.to_owned(), cx.counts());
     let seconds = cx.pulse().began.elapsed().as_secs_f64();
+    *locked(work.spent) += seconds;
     let event = Event::ClipDone {
         stage: S::NAME,
         key,
@@ -209,7 +235,7 @@ struct Turns<'a, R> {
     work: &'a Work<'a>,
     state: Mutex<State<R>>,
     moved: Condvar,
-    pulses: Pulses,
+    pulses: &'a Pulses,
     /// Results of clips that ran before, by number.
     alone: BTreeMap<usize, Made<R>>,
 }
@@ -242,14 +268,19 @@ impl<R> Default for State<R> {
 
 impl<R: Record> Turns<'_, R> {
     /// One lane: take a clip, run it, put its result in line.
-    fn lane<S: Stage<Out = R>>(&self, stage: &S, lanes: usize) {
+    fn lane<S: Stage<Out = R>>(&self, stage: &S, lanes: usize, place: Place) {
+        let over = || self.work.cancel.is_cancelled() || locked(&self.state).fault.is_some();
         while let Some(number) = self.take(lanes) {
             let key = &self.work.keys[number];
             if self.alone.contains_key(&number) {
                 self.advance(locked(&self.state));
                 continue;
             }
-            let made = run_clip(stage, self.work, key, &self.pulses);
+            let Some(slot) = self.work.budget.slot(place, over) else {
+                return;
+            };
+            let made = run_clip(stage, self.work, key, self.pulses);
+            drop(slot); // what follows is short, and another clip may begin
             let mut state = locked(&self.state);
             match made {
                 Ok(made) => {
@@ -307,21 +338,6 @@ impl<R: Record> Turns<'_, R> {
             state.turn += 1;
         }
         self.moved.notify_all();
-    }
-
-    /// Reports clips that are silent for long, until the step is over.
-    fn watch(&self, stopped: &std::sync::mpsc::Receiver<()>) {
-        let after = self.work.options.slow_after;
-        let pause = (after / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
-        while stopped.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            for pulse in locked(&self.pulses).iter() {
-                let seconds = pulse.silence();
-                if seconds > after.as_secs_f64() && !pulse.told.swap(true, Ordering::Relaxed) {
-                    let (stage, key) = (self.work.stage, pulse.key.clone());
-                    self.work.progress.on(&Event::ClipSlow { stage, key, seconds });
-                }
-            }
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! [`Progress`]. Begin with [`Stage`], then [`Plan`], then [`run()`].
 
 mod any;
+mod budget;
 mod cancel;
 mod error;
 mod event;
@@ -18,10 +19,13 @@ mod options;
 mod plan;
 pub mod readers;
 mod run;
+mod schedule;
 mod shard;
 mod source;
 mod stage;
 mod summary;
+mod tally;
+mod watch;
 mod worker;
 
 pub use any::{AnyStage, Description};

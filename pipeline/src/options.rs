@@ -42,6 +42,9 @@ pub struct RunOptions {
     pub verify: Verify,
     /// After how long a silence a clip is reported as slow.
     pub slow_after: Duration,
+    /// After how long a silence a clip is taken for stuck: it is noted, told with `Event::ClipStuck`, and the listener
+    /// should end the process, since nothing can end a thread that hangs in a decoder. `None`: never.
+    pub stuck_after: Option<Duration>,
     /// The recipe, kept as it is in `run.json` for readers.
     pub recipe: Value,
 }
@@ -62,6 +65,7 @@ impl Default for RunOptions {
             min_drops: 20,
             verify: Verify::Full,
             slow_after: Duration::from_secs(60),
+            stuck_after: None,
             recipe: Value::Null,
         }
     }

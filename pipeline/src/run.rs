@@ -1,18 +1,18 @@
-//! A whole run: list, take the shards of this worker one after another, count.
+//! A whole run: list, take the shards of this worker through every step, count.
 
 use crate::{
-    Cancel, Error, Event, Outcome, Plan, Progress, RunOptions, Summary, Verify, files,
+    Cancel, Error, Event, Outcome, Plan, Progress, RunOptions, Summary, Verify,
+    budget::Budget,
+    files,
     journal::{self, Journal},
     listing::{self, Index},
     readers::{RunFile, StageEntry},
-    shard::{self, ClipLog, Effort, Receipts, Shard},
+    schedule::Schedule,
+    shard::{self, ClipLog, Shared},
+    tally::Tally,
     worker::Worker,
 };
-use omni_manifests::ListingReader;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Instant,
-};
+use std::{sync::Mutex, time::Instant};
 
 /// Runs a plan: everything of this worker's shards that is not on disk yet. A second run finds all parts and makes
 /// none; an unsound part is made again.
@@ -43,48 +43,22 @@ pub fn run(
     ready(plan, options, &index, progress);
     let journal = Journal::new(&options.out);
     let log = ClipLog::new(&options.out);
-    let shard = |number: usize| Shard {
+    let stop = cancel.below();
+    let shared = Shared {
         plan,
         options,
-        cancel,
+        cancel: &stop,
         progress,
         journal: &journal,
         suspects: &suspects,
         log: &log,
-        id: &index.shards[number].id,
-        number,
-        clips: index.shards[number].rows,
+        budget: &Budget::new(options.threads),
+        listing: Mutex::default(),
     };
-    let ended = shards(options, &index, cancel, &mut tally, shard);
+    let mine = (0..index.shards.len()).filter(|number| is_mine(options, *number));
+    let (tally, ended) = Schedule::new(&shared, &index, mine.collect(), tally).run();
     files::remove(&options.out.join("log").join(format!("scratch-{}", Worker::me())))?;
     finish(plan, options, &index, cancel, tally, ended)
-}
-
-fn shards<'a>(
-    options: &RunOptions,
-    index: &Index,
-    cancel: &Cancel,
-    tally: &mut Tally,
-    shard: impl Fn(usize) -> Shard<'a>,
-) -> Result<(), Error> {
-    let mut listing: Option<ListingReader> = None;
-    for number in (0..index.shards.len()).filter(|number| is_mine(options, *number)) {
-        if cancel.is_cancelled() {
-            break;
-        }
-        let shard = shard(number);
-        let reader = match listing.take() {
-            Some(reader) => listing.insert(reader),
-            None => {
-                let dir = listing::dir(shard.plan, options);
-                listing.insert(ListingReader::open(&options.out.join(dir).join(listing::ROWS))?)
-            }
-        };
-        let receipts = shard.run(reader, &mut tally.effort)?;
-        tally.add(index.shards[number].rows, &receipts, true);
-        tally.seen.insert(number);
-    }
-    Ok(())
 }
 
 /// Counts the shards that this run did not see, and writes the summary, whether the run went well or not.
@@ -202,52 +176,6 @@ fn ready(plan: &Plan, options: &RunOptions, index: &Index, progress: &dyn Progre
         clips: index.rows,
         my_clips: mine.iter().map(|(_, shard)| shard.rows).sum(),
     });
-}
-
-/// Counts clips.
-#[derive(Default)]
-struct Tally {
-    summary: Summary,
-    effort: Effort,
-    seen: BTreeSet<usize>,
-}
-
-impl Tally {
-    fn add(&mut self, clips: u64, receipts: &Receipts, mine: bool) {
-        let mut dropped: BTreeMap<&str, &str> = BTreeMap::new();
-        for (key, reason) in receipts.iter().flatten().flat_map(|receipt| &receipt.drops) {
-            dropped.entry(key).or_insert(reason);
-        }
-        for reason in dropped.values() {
-            *self.summary.dropped.entry((*reason).to_owned()).or_default() += 1;
-        }
-        let left = clips.saturating_sub(dropped.len() as u64);
-        if receipts.iter().all(Option::is_some) {
-            self.summary.kept += left;
-        } else {
-            self.summary.pending += left;
-            self.summary.elsewhere += if mine { 0 } else { left };
-        }
-    }
-
-    fn close(self, index: &Index) -> Summary {
-        let mut summary = self.summary;
-        summary.listed = index.rows + index.dropped.values().sum::<u64>();
-        summary.beyond_limit = index.beyond_limit;
-        for (reason, count) in &index.dropped {
-            *summary.dropped.entry(reason.clone()).or_default() += count;
-        }
-        for (stage, seconds) in self.effort.seconds {
-            summary.seconds.insert(stage.to_owned(), seconds);
-        }
-        for (stage, count) in self.effort.computed {
-            summary.shards.entry(stage.to_owned()).or_default().computed = count;
-        }
-        for (stage, count) in self.effort.skipped {
-            summary.shards.entry(stage.to_owned()).or_default().skipped = count;
-        }
-        summary
-    }
 }
 
 /// One line of a dry run.

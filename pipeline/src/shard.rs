@@ -1,9 +1,12 @@
 //! One shard through every step of a plan.
 
 use crate::{
-    Cancel, Description, Error, Event, Plan, Progress, RunOptions, Step, Tables, Verify, files,
+    Cancel, Error, Event, Plan, Progress, RunOptions, Step, Tables, Verify,
+    budget::Budget,
+    files,
     journal::{Journal, Suspects},
     lanes::{StepEnd, Work},
+    listing::{self, ShardEntry},
     stage::locked,
     worker::Worker,
 };
@@ -11,7 +14,7 @@ use omni_manifests::{ListingReader, Receipt};
 use omni_schemas::{Listing, Record};
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{BufWriter, Write},
     path::{Path, PathBuf},
@@ -69,18 +72,55 @@ impl ClipLog {
 /// What is on disk of a shard: one receipt for every step that is done.
 pub(crate) type Receipts = Vec<Option<Receipt>>;
 
-/// What a run of one shard needs.
-pub(crate) struct Shard<'a> {
+/// What all shards of a run share.
+pub(crate) struct Shared<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) options: &'a RunOptions,
+    /// Raised by the user or by the first fault.
     pub(crate) cancel: &'a Cancel,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) journal: &'a Journal,
     pub(crate) suspects: &'a Suspects,
     pub(crate) log: &'a ClipLog,
+    pub(crate) budget: &'a Budget,
+    /// Opened when the first shard needs its rows.
+    pub(crate) listing: Mutex<Option<ListingReader>>,
+}
+
+impl Shared<'_> {
+    /// The listing's rows of a shard.
+    fn listed(&self, shard: usize) -> Result<Vec<Listing>, Error> {
+        let mut listing = locked(&self.listing);
+        let reader = match listing.take() {
+            Some(reader) => listing.insert(reader),
+            None => {
+                let dir = listing::dir(self.plan, self.options);
+                listing.insert(ListingReader::open(
+                    &self.options.out.join(dir).join(listing::ROWS),
+                )?)
+            }
+        };
+        Ok(reader.group(shard)?)
+    }
+}
+
+/// One shard on its way.
+pub(crate) struct Shard<'a> {
+    pub(crate) shared: &'a Shared<'a>,
     pub(crate) id: &'a str,
     pub(crate) number: usize,
     pub(crate) clips: u64,
+    rows: Mutex<Rows>,
+}
+
+/// How a step of a shard stands after its turn.
+pub(crate) struct Settled {
+    /// The part's receipt, if there is a part.
+    pub(crate) receipt: Option<Receipt>,
+    /// Whether this run worked on it.
+    pub(crate) made: bool,
+    /// Seconds its clips took together.
+    pub(crate) seconds: f64,
 }
 
 /// Where the part of a step and shard lies.
@@ -166,55 +206,57 @@ pub(crate) fn glance(plan: &Plan, out: &Path, shard: &str, verify: Verify) -> Re
     Ok(receipts)
 }
 
-/// Parts made and found, and seconds, by stage.
-#[derive(Default)]
-pub(crate) struct Effort {
-    pub(crate) computed: BTreeMap<&'static str, u64>,
-    pub(crate) skipped: BTreeMap<&'static str, u64>,
-    pub(crate) seconds: BTreeMap<&'static str, f64>,
-}
-
-impl Shard<'_> {
-    /// Runs every step that is wanted and not done; returns what is done at the end.
-    pub(crate) fn run(&self, listing: &mut ListingReader, effort: &mut Effort) -> Result<Receipts, Error> {
-        let mut receipts: Receipts = Vec::new();
-        let mut rows = Rows {
+impl<'a> Shard<'a> {
+    pub(crate) fn new(shared: &'a Shared<'a>, number: usize, entry: &'a ShardEntry) -> Self {
+        let rows = Rows {
             tables: Tables::default(),
             keys: None,
+            left: (0..shared.plan.steps().len()).collect(),
         };
-        let mut made = 0;
-        for (number, step) in self.plan.steps().iter().enumerate() {
-            let found = self.find(number, &receipts)?;
-            if found.is_some() {
-                *effort.skipped.entry(step.stage).or_default() += 1;
-                let (stage, shard) = (step.stage, self.id.to_owned());
-                self.progress.on(&Event::StepSkipped {
-                    stage,
-                    shard,
-                    clips: self.clips,
-                });
-            }
-            let wanted = found.is_none() && self.is_wanted(step) && !self.cancel.is_cancelled();
-            let receipt = if wanted && self.is_ready(step, &receipts) {
-                made += 1;
-                self.step(number, &receipts, &mut rows, listing, effort)?
-            } else {
-                found
-            };
-            receipts.push(receipt);
-            rows.forget(self.plan, number);
+        Shard {
+            shared,
+            id: &entry.id,
+            number,
+            clips: entry.rows,
+            rows: Mutex::new(rows),
         }
-        if made == 0 && receipts.iter().all(Option::is_some) {
-            self.progress.on(&Event::ShardSkipped {
+    }
+
+    /// Finds the part of a step, or makes it when it is wanted; `receipts` holds at least those of its ancestors.
+    pub(crate) fn settle(&self, number: usize, receipts: &Receipts) -> Result<Settled, Error> {
+        let step = &self.shared.plan.steps()[number];
+        let found = self.find(number, receipts)?;
+        if found.is_some() {
+            self.shared.progress.on(&Event::StepSkipped {
+                stage: step.stage,
                 shard: self.id.to_owned(),
                 clips: self.clips,
             });
         }
-        Ok(receipts)
+        let wanted = found.is_none() && self.is_wanted(step) && !self.shared.cancel.is_cancelled();
+        let settled = if wanted && self.is_ready(step, receipts) {
+            let mut seconds = 0.0;
+            let receipt = self.step(number, receipts, &mut seconds)?;
+            let made = true;
+            Settled {
+                receipt,
+                made,
+                seconds,
+            }
+        } else {
+            Settled {
+                receipt: found,
+                made: false,
+                seconds: 0.0,
+            }
+        };
+        locked(&self.rows).forget(self.shared.plan, number);
+        Ok(settled)
     }
 
     fn is_wanted(&self, step: &Step) -> bool {
-        self.options.only.is_empty() || self.options.only.iter().any(|name| name == step.stage)
+        let only = &self.shared.options.only;
+        only.is_empty() || only.iter().any(|name| name == step.stage)
     }
 
     fn is_ready(&self, step: &Step, receipts: &Receipts) -> bool {
@@ -223,8 +265,8 @@ impl Shard<'_> {
             .iter()
             .find(|ancestor| receipts[**ancestor].is_none());
         if let Some(missing) = missing {
-            let (stage, on) = (step.stage, self.plan.steps()[*missing].stage);
-            self.progress.on(&Event::StepWaits {
+            let (stage, on) = (step.stage, self.shared.plan.steps()[*missing].stage);
+            self.shared.progress.on(&Event::StepWaits {
                 stage,
                 shard: self.id.to_owned(),
                 on,
@@ -235,16 +277,17 @@ impl Shard<'_> {
 
     /// The sound part of a step, if there is one; an unsound one goes when the step is about to run.
     fn find(&self, number: usize, receipts: &Receipts) -> Result<Option<Receipt>, Error> {
-        let step = &self.plan.steps()[number];
-        if inputs(self.plan, step, receipts).is_none() {
+        let (plan, options) = (self.shared.plan, self.shared.options);
+        let step = &plan.steps()[number];
+        if inputs(plan, step, receipts).is_none() {
             return Ok(None); // nothing to compare it with yet; it may be sound
         }
-        let path = part_path(&self.options.out, step, self.id);
-        match check(self.plan, number, self.id, &path, receipts, self.options.verify)? {
+        let path = part_path(&options.out, step, self.id);
+        match check(plan, number, self.id, &path, receipts, options.verify)? {
             Ok(receipt) => return Ok(Some(receipt)),
             Err(why) if !why.is_empty() && self.is_wanted(step) => {
                 files::remove(&path)?;
-                self.progress.on(&Event::Repair { path, why });
+                self.shared.progress.on(&Event::Repair { path, why });
             }
             Err(_) => {}
         }
@@ -252,34 +295,27 @@ impl Shard<'_> {
     }
 
     /// Makes one part and returns its receipt as it stands on disk; `None` when cancelled.
-    fn step(
-        &self,
-        number: usize,
-        receipts: &Receipts,
-        rows: &mut Rows,
-        listing: &mut ListingReader,
-        effort: &mut Effort,
-    ) -> Result<Option<Receipt>, Error> {
-        let (step, about) = (&self.plan.steps()[number], &self.plan.described[number]);
+    fn step(&self, number: usize, receipts: &Receipts, worked: &mut f64) -> Result<Option<Receipt>, Error> {
+        let (plan, progress) = (self.shared.plan, self.shared.progress);
+        let step = &plan.steps()[number];
         let began = Instant::now();
-        rows.load(self, about, listing)?;
-        let keys = rows.keys(step, receipts);
+        let (tables, keys) = locked(&self.rows).load(self, number, receipts)?;
         let clips = keys.len() as u64;
         let (stage, shard) = (step.stage, self.id.to_owned());
-        self.progress.on(&Event::StepStarted {
+        progress.on(&Event::StepStarted {
             stage,
             shard: shard.clone(),
             clips,
         });
-        let end = self.process(number, receipts, rows, &keys);
-        self.log.flush()?;
-        let seconds = began.elapsed().as_secs_f64();
-        *effort.seconds.entry(stage).or_default() += seconds;
+        let spent = Mutex::default();
+        let end = self.process(number, receipts, (&tables, &keys), &spent);
+        self.shared.log.flush()?;
+        *worked = *locked(&spent);
         let StepEnd::Done { rows, dropped } = end? else {
             return Ok(None);
         };
-        *effort.computed.entry(stage).or_default() += 1;
-        self.progress.on(&Event::StepDone {
+        let seconds = began.elapsed().as_secs_f64();
+        progress.on(&Event::StepDone {
             stage,
             shard,
             clips,
@@ -287,7 +323,7 @@ impl Shard<'_> {
             rows,
             seconds,
         });
-        let path = part_path(&self.options.out, step, self.id);
+        let path = part_path(&self.shared.options.out, step, self.id);
         Ok(Some(omni_manifests::read_receipt(&path)?))
     }
 
@@ -295,41 +331,46 @@ impl Shard<'_> {
         &self,
         number: usize,
         receipts: &Receipts,
-        rows: &Rows,
-        keys: &[String],
+        (tables, keys): (&Tables, &[String]),
+        spent: &Mutex<f64>,
     ) -> Result<StepEnd, Error> {
-        let (step, about) = (&self.plan.steps()[number], &self.plan.described[number]);
+        let shared = self.shared;
+        let (step, about) = (&shared.plan.steps()[number], &shared.plan.described[number]);
         let none = BTreeMap::new();
         let receipt = Receipt {
             stage: step.stage.to_owned(),
             stage_version: about.version,
             fingerprint: step.fingerprint.clone(),
             shard: self.id.to_owned(),
-            inputs: inputs(self.plan, step, receipts).unwrap_or_default(),
+            inputs: inputs(shared.plan, step, receipts).unwrap_or_default(),
             settings: about.settings.clone(),
             ..Receipt::default()
         };
-        let scratch = self
-            .options
-            .out
-            .join("log")
+        let log = shared.options.out.join("log");
+        // By shard too: a clip that is listed in two shards may be in flight twice.
+        let scratch = log
             .join(format!("scratch-{}", Worker::me()))
-            .join(&step.dir);
-        self.plan.stages[number].process(&Work {
+            .join(&step.dir)
+            .join(self.id);
+        shared.plan.stages[number].process(&Work {
             stage: step.stage,
             dir: &step.dir,
             shard: self.id,
             keys,
-            tables: &rows.tables,
-            part: part_path(&self.options.out, step, self.id),
+            tables,
+            part: part_path(&shared.options.out, step, self.id),
             receipt,
-            options: self.options,
-            cancel: self.cancel,
-            progress: self.progress,
-            journal: about.guarded.then_some(self.journal),
-            suspects: self.suspects.get(&step.dir).unwrap_or(&none),
+            options: shared.options,
+            cancel: shared.cancel,
+            progress: shared.progress,
+            journal: shared.journal,
+            guarded: about.guarded,
+            suspects: shared.suspects.get(&step.dir).unwrap_or(&none),
             scratch,
-            log: self.log,
+            log: shared.log,
+            budget: shared.budget,
+            order: (self.number, number),
+            spent,
         })
     }
 }
@@ -339,29 +380,37 @@ struct Rows {
     tables: Tables,
     /// The listing's keys, in order.
     keys: Option<Vec<String>>,
+    /// Steps that are not settled yet.
+    left: BTreeSet<usize>,
 }
 
 impl Rows {
+    /// What a step reads, and the clips it is given.
     fn load(
         &mut self,
         shard: &Shard<'_>,
-        about: &Description,
-        listing: &mut ListingReader,
-    ) -> Result<(), Error> {
+        number: usize,
+        receipts: &Receipts,
+    ) -> Result<(Tables, Vec<String>), Error> {
+        let (shared, plan) = (shard.shared, shard.shared.plan);
         if self.keys.is_none() {
-            let rows: Vec<Listing> = listing.group(shard.number)?;
+            let rows = shared.listed(shard.number)?;
             self.keys = Some(rows.iter().map(|row| row.clip.clone()).collect());
             self.tables.insert(rows);
         }
-        for need in &about.needs {
-            let maker = shard.plan.steps().iter().find(|step| step.record == need.record);
+        let needs = &plan.described[number].needs;
+        for need in needs {
+            let maker = plan.steps().iter().find(|step| step.record == need.record);
             if let Some(maker) = maker
                 && !self.tables.holds(need.record)
             {
-                need.load(&part_path(&shard.options.out, maker, shard.id), &mut self.tables)?;
+                need.load(&part_path(&shared.options.out, maker, shard.id), &mut self.tables)?;
             }
         }
-        Ok(())
+        Ok((
+            self.tables.share(needs),
+            self.keys(&plan.steps()[number], receipts),
+        ))
     }
 
     /// The listing's keys less those that an ancestor dropped.
@@ -375,14 +424,18 @@ impl Rows {
         self.keys.iter().flatten().filter(kept).cloned().collect()
     }
 
-    /// Frees what no later step reads.
+    /// Frees what no other step will read.
     fn forget(&mut self, plan: &Plan, done: usize) {
-        let later = &plan.described[done + 1..];
+        self.left.remove(&done);
+        let left = &self.left;
         self.tables.retain(|record| {
-            record == Listing::NAME
-                || later
+            let reads = |number: &usize| {
+                plan.described[*number]
+                    .needs
                     .iter()
-                    .any(|stage| stage.needs.iter().any(|need| need.record == record))
+                    .any(|need| need.record == record)
+            };
+            record == Listing::NAME || left.iter().any(reads)
         });
     }
 }

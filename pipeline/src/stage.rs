@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Turns the records of one clip into rows of one other record.
@@ -79,7 +79,7 @@ pub struct Cx<'a> {
     /// The corpus root, below which `Clip::path` lies.
     pub root: &'a Path,
     /// Raised when the run should end soon.
-    pub cancel: &'a Cancel,
+    pub cancel: Cancel,
     counts: Mutex<BTreeMap<&'static str, u64>>,
     pulse: Arc<Pulse>,
     scratch: Option<PathBuf>,
@@ -87,14 +87,15 @@ pub struct Cx<'a> {
 
 impl<'a> Cx<'a> {
     /// For tests and callers outside a run: no scratch folder.
-    pub fn new(key: &'a str, root: &'a Path, pack: &'a Pack, cancel: &'a Cancel) -> Self {
+    pub fn new(key: &'a str, root: &'a Path, pack: &'a Pack, cancel: &Cancel) -> Self {
+        let pulse = Arc::new(Pulse::new(key));
         Cx {
             key,
             pack,
             root,
-            cancel,
+            cancel: cancel.heard_by(pulse.clone()),
             counts: Mutex::default(),
-            pulse: Arc::new(Pulse::new(key)),
+            pulse,
             scratch: None,
         }
     }
@@ -104,13 +105,10 @@ impl<'a> Cx<'a> {
         self
     }
 
-    /// Says that work goes on. A clip that is silent for long is reported, never ended, by the runner.
+    /// Says that work goes on. A clip that is silent for long is reported, and after `RunOptions::stuck_after` taken
+    /// for stuck. Asking `cancel` says the same.
     pub fn alive(&self) {
-        let millis = self.pulse.began.elapsed().as_millis();
-        self.pulse
-            .heard
-            .store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.pulse.told.store(false, Ordering::Relaxed);
+        self.pulse.alive();
     }
 
     pub(crate) fn pulse(&self) -> &Arc<Pulse> {
@@ -157,6 +155,8 @@ pub(crate) struct Pulse {
     heard: AtomicU64,
     /// Whether the present silence was reported.
     pub(crate) told: AtomicBool,
+    /// Whether the clip was given up.
+    pub(crate) stuck: AtomicBool,
 }
 
 impl Pulse {
@@ -166,7 +166,23 @@ impl Pulse {
             began: Instant::now(),
             heard: AtomicU64::new(0),
             told: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
         }
+    }
+
+    /// A sign of life.
+    pub(crate) fn alive(&self) {
+        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(millis, Ordering::Relaxed);
+        self.told.store(false, Ordering::Relaxed);
+    }
+
+    /// Does not count this time as silence.
+    pub(crate) fn excuse(&self, time: Duration) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let away = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let heard = self.heard.load(Ordering::Relaxed).saturating_add(away);
+        self.heard.store(heard.min(now), Ordering::Relaxed);
     }
 
     /// Seconds since the clip began or last said [`Cx::alive`].

@@ -44,7 +44,8 @@ pub struct Summary {
     pub elsewhere: u64,
     /// Rows that `limit` left out; not part of `listed`.
     pub beyond_limit: u64,
-    /// Wall seconds by stage in this run; `listing` for the source.
+    /// Seconds of work by stage in this run, as its clips took them: two clips side by side for a second are two
+    /// seconds. `listing` is the source's, wall time.
     pub seconds: BTreeMap<String, f64>,
     /// Parts made and found, by stage.
     pub shards: BTreeMap<String, ShardCounts>,

@@ -143,3 +143,74 @@ fn a_clip_in_flight_in_two_crashes_is_dropped() {
     let views = readers::Run::open(out.path()).unwrap().explain("clip-3").unwrap();
     assert_eq!(views[2].drop.as_deref(), Some("crashes_decoder"));
 }
+
+/// Ends the process when a clip is stuck, as the binary does.
+struct Leave;
+impl Progress for Leave {
+    fn on(&self, event: &Event) {
+        if let Event::ClipStuck { key, unnoted, .. } = event {
+            assert_eq!((key.as_str(), unnoted), ("clip-40", &None));
+            std::process::exit(4);
+        }
+    }
+}
+
+/// Not a test: a process in which the stage `measure` never comes back from one clip.
+#[test]
+#[ignore = "run by the test below in a process of its own"]
+fn hanging_child() {
+    let Some(out) = std::env::var_os(OUT) else { return };
+    let hold = Hold::new(|stage, key| {
+        let hangs = (stage, key) == ("measure", "clip-40");
+        while hangs && !std::thread::panicking() {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        true
+    });
+    let wish = Wish {
+        hold: Some(hold),
+        ..Wish::default()
+    };
+    let options = RunOptions {
+        stuck_after: Some(Duration::from_millis(1500)),
+        ..options(Path::new(&out))
+    };
+    run(&plan(1..120, &wish), &options, &Cancel::new(), &Leave).unwrap();
+}
+
+#[test]
+fn a_clip_that_hangs_twice_is_dropped_and_nothing_else_is() {
+    let out = tempfile::tempdir().unwrap();
+    let hang = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let command = command.args(["hanging_child", "--exact", "--ignored"]);
+        command
+            .env(OUT, out.path())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap()
+            .code()
+    };
+    assert_eq!((hang(), hang()), (Some(4), Some(4)));
+    assert_eq!(hang(), Some(0), "the third run goes on without the clip");
+    let told: Summary =
+        serde_json::from_slice(&std::fs::read(out.path().join("summary.json")).unwrap()).unwrap();
+    assert!(told.outcome == Outcome::Complete && adds_up(&told));
+    assert_eq!(told.dropped["stuck"], 1);
+    assert!(!told.dropped.contains_key("crashes_decoder"), "{told:?}");
+    let views = readers::Run::open(out.path())
+        .unwrap()
+        .explain("clip-40")
+        .unwrap();
+    assert_eq!(views[1].drop.as_deref(), Some("stuck"));
+    let log = std::fs::read_dir(out.path().join("log")).unwrap();
+    let names: Vec<_> = log
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let left = names.iter().filter(|name| {
+        ["inflight", "settled", "scratch"]
+            .iter()
+            .any(|word| name.starts_with(word))
+    });
+    assert_eq!(left.count(), 0, "{names:?}");
+}

@@ -12,7 +12,10 @@ use crate::{
 use anyhow::Context;
 use omni_curate::{kit::Kit, plan, recipe::Recipe};
 use omni_pipeline::{Cancel, Outcome, Plan, RunOptions, Summary, Verify};
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Runs the command.
 pub fn run(args: &CurateArgs) -> anyhow::Result<Code> {
@@ -34,7 +37,7 @@ pub fn run(args: &CurateArgs) -> anyhow::Result<Code> {
 }
 
 fn recipe(args: &CurateArgs, config: &Config) -> anyhow::Result<Recipe> {
-    let mut recipe = match (&args.recipe, &args.source) {
+    let recipe = match (&args.recipe, &args.source) {
         (Some(path), _) => Recipe::open(path, &args.set)?,
         (None, Some(source)) => Recipe::built_in(source, &args.set)?,
         (None, None) => match config.roots.keys().collect::<Vec<_>>().as_slice() {
@@ -46,10 +49,14 @@ fn recipe(args: &CurateArgs, config: &Config) -> anyhow::Result<Recipe> {
             }
         },
     };
-    if let Some(source) = &args.source {
-        recipe.source.clone_from(source);
+    match &args.source {
+        Some(source) if *source != recipe.source => Err(usage(format!(
+            "--source {source} contradicts `source = \"{}\"` of {}; leave out --source, or change the recipe",
+            recipe.source,
+            recipe.origin()
+        ))),
+        _ => Ok(recipe),
     }
-    Ok(recipe)
 }
 
 fn root(args: &CurateArgs, config: &Config, source: &str) -> anyhow::Result<PathBuf> {
@@ -81,11 +88,19 @@ fn options(
     root: PathBuf,
     plan: &Plan,
 ) -> anyhow::Result<RunOptions> {
-    if args.world == 0 || args.rank >= args.world {
+    if args.world == 0 {
+        return Err(usage("--world must be at least 1"));
+    }
+    if args.rank >= args.world {
         return Err(usage(format!(
-            "--rank {} must be below --world {}",
-            args.rank, args.world
+            "--rank {} must be below --world {}: ranks count from 0, so the last is {}",
+            args.rank,
+            args.world,
+            args.world - 1
         )));
+    }
+    if args.limit == Some(0) {
+        return Err(usage("--limit must be at least 1; leave it out for all clips"));
     }
     if args.threads == Some(0) {
         return Err(usage("--threads must be at least 1"));
@@ -108,6 +123,7 @@ fn options(
         "size" => Verify::Size,
         other => return Err(usage(format!("run.verify = \"{other}\": must be full or size"))),
     };
+    check_run(recipe)?;
     let mut options = RunOptions {
         out: out_dir(args.out.as_deref(), config, "--out DIR")?,
         root,
@@ -116,14 +132,37 @@ fn options(
         only: args.only.clone(),
         limit: args.limit,
         seed: args.seed,
-        shard_clips: recipe.run.shard_clips.max(1),
+        shard_clips: recipe.run.shard_clips,
         max_drop_rate: recipe.run.max_drop_rate,
         verify,
+        stuck_after: (recipe.run.stuck_after > 0.0).then(|| Duration::from_secs_f64(recipe.run.stuck_after)),
         recipe: serde_json::json!({ "name": recipe.name, "set": args.set }),
         ..RunOptions::default()
     };
     options.threads = args.threads.unwrap_or(options.threads);
     Ok(options)
+}
+
+/// Values of the `run` table that no run can be made with.
+fn check_run(recipe: &Recipe) -> anyhow::Result<()> {
+    let run = &recipe.run;
+    let wrong =
+        |key: &str, value: String, must: &str| Err(usage(format!("run.{key} = {value}: must {must}")));
+    if run.shard_clips == 0 {
+        return wrong("shard_clips", "0".into(), "be at least 1");
+    }
+    if !(0.0..=1.0).contains(&run.max_drop_rate) {
+        return wrong("max_drop_rate", run.max_drop_rate.to_string(), "lie in 0..=1");
+    }
+    // A year is as good as never, and a larger number would not fit a duration.
+    if !(0.0..=31_536_000.0).contains(&run.stuck_after) {
+        return wrong(
+            "stuck_after",
+            run.stuck_after.to_string(),
+            "be seconds, 0 (never) to 31536000 (a year)",
+        );
+    }
+    Ok(())
 }
 
 /// Says at once what would otherwise stop the run in its middle: a network or library that is not here.
@@ -160,8 +199,7 @@ fn known(total: Option<usize>) -> String {
 }
 
 fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
-    std::fs::create_dir_all(&options.out)
-        .with_context(|| format!("output folder {}", options.out.display()))?;
+    make_out(&options.out)?;
     let cancel = Cancel::default();
     signals::on_interrupt(&cancel);
     let marker = omni_pipeline::CrashMarker::create(&options.out)?;
@@ -176,6 +214,20 @@ fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
         Outcome::Complete | Outcome::ShareComplete => Code::Done,
         _ => Code::Failed,
     })
+}
+
+/// The output folder; a file in its place is a slip of the user's.
+fn make_out(out: &Path) -> anyhow::Result<()> {
+    let file = out.ancestors().find(|path| path.exists() && !path.is_dir());
+    if let Some(file) = file {
+        return Err(usage(format!(
+            "output folder {}: {} is a file; give another --out, or another `out` in omni.toml",
+            out.display(),
+            file.display()
+        )));
+    }
+    std::fs::create_dir_all(out)
+        .with_context(|| format!("output folder {} (--out, or `out` in omni.toml)", out.display()))
 }
 
 fn report(summary: &Summary, options: &RunOptions) -> anyhow::Result<()> {

@@ -16,9 +16,9 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Code> {
     let views = run.explain(&args.clip)?;
     if views.is_empty() {
         return Err(usage(format!(
-            "no clip `{}` was listed in {}",
+            "no clip `{}` was listed in {out}; `omni show {out} listing` shows them all",
             args.clip,
-            args.out.display()
+            out = args.out.display()
         )));
     }
     if args.json {

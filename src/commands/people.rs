@@ -27,7 +27,7 @@ use std::{
 pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
     let config = Config::load()?;
     let from = out_dir(args.from.as_deref(), &config, "--from DIR")?;
-    let recipe = selection_recipe(&args.recipe)?;
+    let recipe = selection_recipe(&args.recipe, &args.set)?;
     let run = open(&from)?;
     let held_out = match &recipe.hold_out {
         Some(path) => HeldOut::read(path, thresholds(&run)?)?,
@@ -75,7 +75,7 @@ pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
     Ok(Code::Done)
 }
 
-fn selection_recipe(name: &str) -> anyhow::Result<select::Recipe> {
+fn selection_recipe(name: &str, set: &[String]) -> anyhow::Result<select::Recipe> {
     let path = Path::new(name);
     let text = match select::built_in(name) {
         Some(text) => text.to_owned(),
@@ -85,16 +85,25 @@ fn selection_recipe(name: &str) -> anyhow::Result<select::Recipe> {
             let hint = hint
                 .map(|name| format!(" (did you mean `{name}`?)"))
                 .unwrap_or_default();
-            return Err(usage(format!("no selection recipe or file `{name}`{hint}")));
+            let known: Vec<_> = select::BUILT_IN.iter().map(|(known, _)| *known).collect();
+            return Err(usage(format!(
+                "no selection recipe or file `{name}`{hint}; the built-in ones are: {}",
+                known.join(", ")
+            )));
         }
     };
-    select::Recipe::parse(&text).map_err(|error| usage(format!("{name}: {error}")))
+    let recipe: select::Recipe = omni_curate::recipe::read(&text, name, set)?;
+    recipe
+        .check()
+        .map_err(|error| usage(format!("{name}: {error}")))?;
+    Ok(recipe)
 }
 
 /// Runs `omni pool`.
 pub fn pool(args: &PoolArgs) -> anyhow::Result<Code> {
     let config = Config::load()?;
     let from = out_dir(args.from.as_deref(), &config, "--from DIR")?;
+    let mut settings: pool::Settings = omni_curate::recipe::read("", "--set", &args.set)?;
     let run = open(&from)?;
     let mut people = Vec::new();
     for clip in Clips::open(&run)? {
@@ -106,14 +115,21 @@ pub fn pool(args: &PoolArgs) -> anyhow::Result<Code> {
             clip.binding.as_ref(),
         ));
     }
-    let threshold = face_threshold(people.first().map_or("", |person| person.face_network.as_str()))?;
-    let settings = pool::Settings::default();
-    let pooled = pool::pool(people, threshold, &settings)?;
+    let network = people.first().map_or("", |person| person.face_network.as_str());
+    let threshold = match settings.threshold {
+        Some(threshold) => threshold,
+        None => face_threshold(network)?,
+    };
+    let pooled = pool::pool(people, threshold, &settings).map_err(|error| match error {
+        pool::Error::Settings(_) | pool::Error::TooMany(_) => usage(format!("{error} (--set KEY=VALUE)")),
+        other => other.into(),
+    })?;
+    settings.threshold = Some(threshold);
     let to = args.to.clone().unwrap_or_else(|| from.join("pool"));
     write(
         &to,
         "pool",
-        json!({ "threshold": threshold }),
+        serde_json::to_value(&settings)?,
         &run,
         &pooled.identities,
     )?;

@@ -13,7 +13,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -48,6 +48,19 @@ pub struct Wish {
     pub stop_at: Option<String>,
     pub panic_at: Option<String>,
     pub factor: i64,
+    /// Asked by `measure` for every clip.
+    pub hold: Option<Hold>,
+    pub lanes_of_listen: Option<usize>,
+}
+
+/// Keeps a clip of a stage in flight as long as the closure runs; `false` fails the run.
+#[derive(Clone)]
+pub struct Hold(Arc<Asked>);
+type Asked = dyn Fn(&str, &str) -> bool + Send + Sync;
+impl Hold {
+    pub fn new(hold: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
+        Hold(Arc::new(hold))
+    }
 }
 
 pub struct Measure(pub Wish);
@@ -62,6 +75,14 @@ impl Stage for Measure {
     fn run(&self, One(row): One<Listing>, cx: &Cx<'_>) -> Result<Vec<Measured>, Fault> {
         std::thread::sleep(self.0.sleep);
         cx.count("looks", 1);
+        if self
+            .0
+            .hold
+            .as_ref()
+            .is_some_and(|hold| !hold.0("measure", &row.clip))
+        {
+            return Err(Fault::stop("held for too long"));
+        }
         if number(&row.clip) % 100 < self.0.drop_below {
             return Err(Fault::drop("small"));
         }
@@ -115,6 +136,9 @@ impl Stage for Listen {
     const VERSION: u32 = 1;
     fn settings(&self) -> Value {
         json!({})
+    }
+    fn lanes(&self, cores: usize) -> usize {
+        self.0.lanes_of_listen.unwrap_or(cores)
     }
     fn run(&self, One(row): One<Measured>, _cx: &Cx<'_>) -> Result<Vec<Voice>, Fault> {
         std::thread::sleep(self.0.sleep);
