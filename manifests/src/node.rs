@@ -79,6 +79,15 @@ impl Node {
         self.valid.len()
     }
 
+    /// A column of a table, by name.
+    pub(crate) fn field(&self, name: &str) -> Option<&Node> {
+        let Values::Struct { names, fields } = &self.values else {
+            return None;
+        };
+        let place = names.iter().position(|there| there == name)?;
+        fields.get(place)
+    }
+
     /// Appends a null (in a struct, to every field).
     pub(crate) fn push_null(&mut self) {
         self.valid.push(false);

@@ -134,6 +134,34 @@ impl TableReader {
         })
     }
 
+    /// A table that is no manifest of ours.
+    pub(crate) fn open_foreign(path: &Path) -> Result<TableReader, Error> {
+        TableReader::open(path)
+    }
+
+    /// Names of the columns, in the file's order.
+    pub(crate) fn names(&mut self) -> Result<Vec<String>, Error> {
+        let (path, reader) = (&self.path, &mut self.reader);
+        guarded(path, || {
+            let schema = reader.schema().map_err(|e| Error::damaged(path, e))?;
+            Ok(schema.iter_names().map(ToString::to_string).collect())
+        })
+    }
+
+    /// The rows in pieces of about so many bytes once unpacked: a row group, or an equal share of a larger one.
+    pub(crate) fn pieces(&mut self, bytes: usize) -> Vec<std::ops::Range<usize>> {
+        let metadata = self.reader.get_metadata().ok();
+        let groups = metadata.iter().flat_map(|metadata| &metadata.row_groups);
+        let shares: Vec<usize> = groups.map(|group| group.total_byte_size().div_ceil(bytes)).collect();
+        let mut pieces = Vec::new();
+        for (bounds, shares) in self.starts.windows(2).zip(shares) {
+            let step = (bounds[1] - bounds[0]).div_ceil(shares.max(1)).max(1);
+            let starts = (bounds[0]..bounds[1]).step_by(step);
+            pieces.extend(starts.map(|start| start..bounds[1].min(start + step)));
+        }
+        pieces
+    }
+
     /// Number of row groups.
     pub(crate) fn groups(&self) -> usize {
         self.starts.len() - 1

@@ -1,6 +1,5 @@
 //! Corpora: one file each, one line in [`ALL`]. A source lists clips and never opens media.
 
-pub(crate) mod csv;
 pub mod folder;
 mod media_index;
 pub mod openhumanvid;
@@ -70,6 +69,9 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// A table cannot be opened or read.
+    #[error(transparent)]
+    Manifest(#[from] omni_manifests::Error),
     /// The source's settings make no sense.
     #[error("settings of source `{source_name}`: {what}")]
     Settings {
@@ -158,8 +160,7 @@ mod tests {
 
     #[test]
     fn every_source_file_is_listed() {
-        const PARTS: [&str; 6] = [
-            "csv.rs",
+        const PARTS: [&str; 5] = [
             "media_index.rs",
             "mod.rs",
             "openhumanvid_tests.rs",
