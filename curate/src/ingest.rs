@@ -148,7 +148,9 @@ impl Manifest {
 }
 
 fn changed(path: &Path) -> IngestError {
-    IngestError::Changed { path: path.to_owned() }
+    IngestError::Changed {
+        path: path.to_owned(),
+    }
 }
 
 fn seen(path: &Path) -> Result<Seen, IngestError> {
@@ -201,7 +203,11 @@ impl Copy {
         let name = format!("omni-ingest-{}-{number}.jsonl", std::process::id());
         let path = std::env::temp_dir().join(name);
         let io = IngestError::io(&path);
-        let file = File::options().write(true).create_new(true).open(&path).map_err(&io)?;
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(&io)?;
         let copy = Copy { path: path.clone() };
         let mut out = BufWriter::new(file);
         scan.for_each(|row| {
@@ -266,7 +272,10 @@ mod tests {
             "t.csv",
             "id,text,start\r\nb,no\r\na,\"hi, \"\"you\"\"\",0.5\r\na,2\r\n",
         );
-        let (_c, tabs) = written("t.TSV", "id\ttext\tstart\nb\tno\na\t\"hi, \"\"you\"\"\"\t0.5\na\t2\n");
+        let (_c, tabs) = written(
+            "t.TSV",
+            "id\ttext\tstart\nb\tno\na\t\"hi, \"\"you\"\"\"\t0.5\na\t2\n",
+        );
         for path in [lines, csv, tabs] {
             let manifest = Manifest::open(&path, "id", &["text", "start"]).unwrap();
             let rows = manifest.rows("a").unwrap();

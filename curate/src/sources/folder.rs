@@ -11,7 +11,7 @@
 use super::{
     Error, SourceEntry,
     rows::{Number, is_below, number, text},
-    walk::{Found, walk},
+    walk::walk,
 };
 use omni_manifests::{TableRow, TableScan};
 use omni_pipeline::{ListingSink, Source, SourceError};
@@ -137,21 +137,19 @@ impl Folder {
             root: root.to_owned(),
             settings,
         };
+        // The walk ends at the first one; listing walks the whole tree, once.
         let mut any = false;
-        let mut look = |file: &Found| {
-            any |= source.is_media(&file.path);
-            false
+        let nothing = || Error::Nothing {
+            path: root.to_owned(),
+            wanted: format!("media file (.{})", source.settings.extensions.join(", .")),
         };
-        walk(root, &mut look, &mut |_| Ok(()))?;
-        match any {
-            true => Ok(source),
-            false => {
-                let wanted = format!("media file (.{})", source.settings.extensions.join(", ."));
-                Err(Error::Nothing {
-                    path: root.to_owned(),
-                    wanted,
-                })
-            }
+        let walked = walk(root, &mut |file| source.is_media(&file.path), &mut |_| {
+            any = true;
+            Err(nothing())
+        });
+        match (any, walked) {
+            (true, _) => Ok(source),
+            (false, walked) => Err(walked.err().unwrap_or_else(nothing)),
         }
     }
 
@@ -404,6 +402,56 @@ mod tests {
                 assert_eq!(of("bad_row").len(), 2);
             }
         }
+    }
+
+    #[test]
+    fn a_parquet_table_says_the_same() {
+        let dir = corpus(&[("a.mp4", ""), ("b.mp4", "")]);
+        let row = |path: &str, caption: Option<&str>| Listing {
+            clip: String::new(),
+            path: path.to_owned(),
+            start: Some(0.25),
+            end: None,
+            source_video: None,
+            caption: caption.map(str::to_owned),
+            transcript: Some("hi".into()),
+            scores: Vec::new(),
+            licence: None,
+        };
+        let rows = [
+            row("a.mp4", Some("Two,\nmen")),
+            row("none.mp4", None),
+            row("../x", None),
+        ];
+        let table = dir.path().join("t.parquet");
+        omni_manifests::write_part(&table, &rows, &omni_manifests::Receipt::default()).unwrap();
+        let columns = serde_json::json!({ "scores": ["start"] });
+        let seen = list(
+            &dir,
+            serde_json::json!({ "table": "t.parquet", "columns": columns }),
+        );
+        assert_eq!(seen.kept[0].caption.as_deref(), Some("Two,\nmen"));
+        assert_eq!(seen.kept[0].transcript.as_deref(), Some("hi"));
+        assert_eq!(seen.kept[0].scores[0].value, 0.25);
+        let drop = |key: &str, reason: &str| (key.to_owned(), reason.to_owned());
+        assert_eq!(
+            seen.dropped,
+            [drop("none.mp4", "missing_media"), drop("table:3", "bad_row")]
+        );
+    }
+
+    #[test]
+    fn looking_for_a_media_file_ends_at_the_first() {
+        let dir = corpus(&[("a.mp4", ""), ("b/c.mp4", "")]);
+        // a folder that cannot be listed is found by the listing, not by the look
+        let gone = Folder::new(dir.path(), Settings::default()).unwrap();
+        std::fs::remove_dir_all(dir.path()).unwrap();
+        assert!(gone.list(&mut Seen::default()).is_err());
+        let empty = corpus(&[("notes.txt", "")]);
+        assert!(matches!(
+            Folder::new(empty.path(), Settings::default()),
+            Err(Error::Nothing { .. })
+        ));
     }
 
     #[test]

@@ -1,4 +1,9 @@
 //! Corpora: one file each, one line in [`ALL`]. A source lists clips and never opens media.
+//!
+//! No source here gives a stamp (`Source::stamp`). It would have to change with every table, side file and name below
+//! the root, so it costs the same walk and a `stat` a file, and saves only the reading of the tables. And it could miss
+//! a change: times may be set back by a copy, two writes may fall into one tick of the clock, and a network file system
+//! may answer from its cache. A listing that is read again can do none of that.
 
 pub mod folder;
 mod media_index;

@@ -46,7 +46,8 @@ pub const ENTRY: Entry = Entry {
     build: |table, _kit| {
         let settings: Settings = table.read()?;
         let fields = &settings.fields;
-        let read = |file: &PathBuf| Manifest::open(file, &fields.clip, &[&fields.caption, &fields.audio_caption]);
+        let read =
+            |file: &PathBuf| Manifest::open(file, &fields.clip, &[&fields.caption, &fields.audio_caption]);
         let manifest = settings.file.as_ref().map(read).transpose();
         Ok(Box::new(Ingest {
             manifest: manifest.map_err(|error| BuildError::Input(error.to_string()))?,

@@ -80,7 +80,11 @@ pub const ENTRY: Entry = Entry {
     about: "transcripts from a manifest the user has or beside the clips, in place of `transcribe`",
     build: |table, _kit| {
         let settings: Settings = table.read()?;
-        if settings.file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+        if settings
+            .file
+            .as_ref()
+            .is_some_and(|file| file.as_os_str().is_empty())
+        {
             return Err(table.error("file", "must name the manifest").into());
         }
         let fields = &settings.fields;
@@ -248,10 +252,19 @@ mod tests {
         let plain = of("[laughs] hello there").unwrap();
         let segment = &plain.segments[0];
         assert_eq!((segment.start, segment.end, plain.segments.len()), (0.0, 3.0, 1));
-        assert_eq!((segment.text.as_str(), segment.language.as_str()), ("[laughs] hello there", "und"));
+        assert_eq!(
+            (segment.text.as_str(), segment.language.as_str()),
+            ("[laughs] hello there", "und")
+        );
         assert_eq!(plain.origin, "row");
-        let listed = of(r#"[{"speaker":"A","text":"two","start":1,"end":2},{"text":"one","start":0,"end":1}]"#).unwrap();
-        let texts: Vec<&str> = listed.segments.iter().map(|segment| segment.text.as_str()).collect();
+        let listed =
+            of(r#"[{"speaker":"A","text":"two","start":1,"end":2},{"text":"one","start":0,"end":1}]"#)
+                .unwrap();
+        let texts: Vec<&str> = listed
+            .segments
+            .iter()
+            .map(|segment| segment.text.as_str())
+            .collect();
         assert_eq!((texts, listed.origin.as_str()), (vec!["one", "two"], "row"));
         assert!(matches!(of("[1]"), Err(Fault::Drop(reason)) if reason == "bad_transcript"));
     }

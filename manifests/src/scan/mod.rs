@@ -206,12 +206,7 @@ impl TableScan {
         Ok(())
     }
 
-    fn csv_row<'a>(
-        &'a self,
-        csv: &'a Csv<File>,
-        row: csv::Row,
-        picked: &'a [Option<usize>],
-    ) -> TableRow<'a> {
+    fn csv_row<'a>(&'a self, csv: &'a Csv<File>, row: csv::Row, picked: &'a [Option<usize>]) -> TableRow<'a> {
         TableRow {
             line: row.line,
             place: Some(row.offset),
@@ -224,10 +219,7 @@ impl TableScan {
         }
     }
 
-    fn each_line<E: From<Error>>(
-        &self,
-        on: &mut dyn FnMut(&TableRow<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn each_line<E: From<Error>>(&self, on: &mut dyn FnMut(&TableRow<'_>) -> Result<(), E>) -> Result<(), E> {
         let mut lines = Lines::new(BufReader::new(open(&self.path)?));
         while let Some(line) = lines
             .next_line()
@@ -309,7 +301,10 @@ fn format(path: &Path) -> Result<Format, Error> {
         "tsv" => Ok(Format::Csv(b'\t')),
         "jsonl" | "ndjson" | "json" => Ok(Format::Lines),
         "parquet" => Ok(Format::Parquet),
-        _ => Err(Error::table(path, "it is no .csv, .tsv, .jsonl, .ndjson or .parquet")),
+        _ => Err(Error::table(
+            path,
+            "it is no .csv, .tsv, .jsonl, .ndjson or .parquet",
+        )),
     }
 }
 
@@ -319,12 +314,16 @@ fn header(path: &Path, separator: u8) -> Result<Vec<String>, Error> {
     if !row.is_some_and(|row| row.sound) {
         return Err(Error::table(path, "it has no readable header line"));
     }
-    Ok((0..csv.len()).map(|column| csv.cell(column).trim().to_owned()).collect())
+    Ok((0..csv.len())
+        .map(|column| csv.cell(column).trim().to_owned())
+        .collect())
 }
 
 fn first_keys(path: &Path) -> Result<Vec<String>, Error> {
     let mut lines = Lines::new(BufReader::new(open(path)?));
-    let first = lines.next_line().map_err(|error| Error::io("read", path, error))?;
+    let first = lines
+        .next_line()
+        .map_err(|error| Error::io("read", path, error))?;
     let object = first.and_then(|line| line.object.ok()).unwrap_or_default();
     Ok(object.keys().cloned().collect())
 }

@@ -12,7 +12,7 @@ const PIECE: usize = 64 << 20;
 
 /// The names of the columns.
 pub(super) fn columns(path: &std::path::Path) -> Result<Vec<String>, Error> {
-    TableReader::open(path)?.names()
+    TableReader::open_foreign(path)?.names()
 }
 
 /// Hands every row that passes to `on`, in file order.
@@ -62,7 +62,11 @@ fn passing(
     names.dedup();
     let table = reader.rows_of(rows.clone(), Some(names))?;
     let admits = |i| {
-        let column = |limit: &Limit| table.field(&limit.column).is_some_and(|column| limit.admits_at(column, i));
+        let column = |limit: &Limit| {
+            table
+                .field(&limit.column)
+                .is_some_and(|column| limit.admits_at(column, i))
+        };
         scan.limits.iter().all(column)
     };
     Ok(Some((0..rows.len()).map(admits).collect()))

@@ -103,9 +103,16 @@ fn parquet_is_read_in_order_with_filters_before_the_rest() {
     let scan = TableScan::open(&path).unwrap();
     assert_eq!(scan.columns()[..3], ["clip", "path", "start"]);
     assert!(scan.reader().unwrap().is_none());
-    let all = rows(&scan.clone().select(&["caption", "clip", "nothing", "start", "scores"]));
+    let all = rows(
+        &scan
+            .clone()
+            .select(&["caption", "clip", "nothing", "start", "scores"]),
+    );
     assert_eq!(all.len(), 20_000);
-    assert_eq!(all[12_346], row(12_347, &["caption 12346", "c12346", "", "12346", ""]));
+    assert_eq!(
+        all[12_346],
+        row(12_347, &["caption 12346", "c12346", "", "12346", ""])
+    );
     assert_eq!(all[3].1[3], "");
     let high = scan
         .filter("start", Comparison::AtLeast, 19_998.0)
@@ -147,7 +154,9 @@ fn what_cannot_be_opened_is_named() {
     let gone = TableScan::open(Path::new("gone.csv")).unwrap_err();
     assert!(matches!(gone, Error::Missing { .. }));
     let (_dir, path) = written("t.csv", CSV);
-    let filter = TableScan::open(&path).unwrap().filter("nothing", Comparison::Equal, 1.0);
+    let filter = TableScan::open(&path)
+        .unwrap()
+        .filter("nothing", Comparison::Equal, 1.0);
     assert!(filter.unwrap_err().to_string().contains("id, score, note"));
 }
 
