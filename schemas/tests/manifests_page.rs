@@ -19,14 +19,20 @@ fn called(kind: &Kind) -> String {
     }
 }
 
+/// The description as a cell: marks such as `<sub1>` would be taken for HTML.
+fn cell(about: &str) -> String {
+    let word = |word: &str| match word.starts_with('<') && word.ends_with('>') {
+        true => format!("`{word}`"),
+        false => word.to_owned(),
+    };
+    about.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 fn rows(columns: &[Column], below: &str, out: &mut String) {
     for column in columns {
         let name = format!("{below}{}", column.name);
-        out.push_str(&format!(
-            "| `{name}` | {} | {} |\n",
-            called(&column.kind),
-            column.about
-        ));
+        let (kind, about) = (called(&column.kind), cell(column.about));
+        out.push_str(&format!("| `{name}` | {kind} | {about} |\n"));
         match &column.kind {
             Kind::Struct(fields) => rows(fields, &format!("{name}."), out),
             Kind::List(inner) => {
