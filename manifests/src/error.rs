@@ -1,6 +1,7 @@
 //! What can go wrong with manifests.
 
 use std::{
+    cell::Cell,
     io,
     path::{Path, PathBuf},
 };
@@ -108,8 +109,28 @@ impl Error {
     }
 }
 
+thread_local! {
+    /// How many readers that may panic are running on this thread.
+    static READING: Cell<usize> = const { Cell::new(0) };
+}
+
 /// Runs a reader that may panic on a hostile file, and makes the panic an error of that file.
 pub(crate) fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err(Error::damaged(path, "its contents contradict each other")))
+    READING.set(READING.get() + 1);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+    READING.set(READING.get() - 1);
+    outcome.unwrap_or_else(|_| Err(Error::damaged(path, "its contents contradict each other")))
+}
+
+/// Makes the process's panic hook silent about panics of the table library on a hostile file: they are caught and
+/// come back as [`Error::Damaged`], so what the hook prints would only alarm. All other panics reach the hook that
+/// was there before. A binary calls this once, after it has set its own hook.
+pub fn hush_readers() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // A thread that is ending has no such value left, and reads nothing.
+        if READING.try_with(Cell::get).unwrap_or(0) == 0 {
+            before(panic);
+        }
+    }));
 }

@@ -51,6 +51,11 @@ impl Footer {
         Ok(Footer { bytes, start })
     }
 
+    /// The whole footer.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The value of a key and where it lies in the file.
     pub(crate) fn find(&self, key: &str) -> Option<(u64, &str)> {
         let marker = [&[0x18, key.len() as u8], key.as_bytes(), &[0x18]].concat();

@@ -56,16 +56,29 @@ fn wrong_kind<T>(value: &str) -> Result<T, Misfit> {
 }
 
 impl Node {
-    fn push_integer(&mut self, value: impl TryInto<i64> + Display + Copy) -> Result<(), Misfit> {
-        let Values::I64(values) = &mut self.values else {
-            return wrong_kind("an integer");
+    /// Appends a value to the vector that `pick` finds, where the column is of that kind.
+    fn push_value<T>(
+        &mut self,
+        value: T,
+        called: &str,
+        pick: impl FnOnce(&mut Values) -> Option<&mut Vec<T>>,
+    ) -> Result<(), Misfit> {
+        let Some(values) = pick(&mut self.values) else {
+            return wrong_kind(called);
         };
+        values.push(value);
+        self.valid.push(true);
+        Ok(())
+    }
+
+    fn push_integer(&mut self, value: impl TryInto<i64> + Display + Copy) -> Result<(), Misfit> {
         let Ok(small) = value.try_into() else {
             return Err(Misfit::new(format!("is {value}, beyond 63 bits")));
         };
-        values.push(small);
-        self.valid.push(true);
-        Ok(())
+        self.push_value(small, "an integer", |values| match values {
+            Values::I64(values) => Some(values),
+            _ => None,
+        })
     }
 
     fn push_text(&mut self, value: &str) -> Result<(), Misfit> {
@@ -98,12 +111,10 @@ impl<'a> Serializer for &'a mut Node {
               serialize_u8 u8, serialize_u16 u16, serialize_u32 u32, serialize_u64 u64);
 
     fn serialize_bool(self, v: bool) -> Result<(), Misfit> {
-        let Values::Bool(values) = &mut self.values else {
-            return wrong_kind("true or false");
-        };
-        values.push(v);
-        self.valid.push(true);
-        Ok(())
+        self.push_value(v, "true or false", |values| match values {
+            Values::Bool(values) => Some(values),
+            _ => None,
+        })
     }
 
     fn serialize_f32(self, v: f32) -> Result<(), Misfit> {
@@ -111,17 +122,15 @@ impl<'a> Serializer for &'a mut Node {
     }
 
     fn serialize_f64(self, v: f64) -> Result<(), Misfit> {
-        let Values::F64(values) = &mut self.values else {
-            return wrong_kind("a float");
-        };
         if !v.is_finite() {
             return Err(Misfit::new(format!(
                 "is {v}; a value that could not be measured is null"
             )));
         }
-        values.push(v);
-        self.valid.push(true);
-        Ok(())
+        self.push_value(v, "a float", |values| match values {
+            Values::F64(values) => Some(values),
+            _ => None,
+        })
     }
 
     fn serialize_char(self, v: char) -> Result<(), Misfit> {
@@ -250,38 +259,17 @@ impl ListPart<'_> {
     }
 }
 
-impl ser::SerializeSeq for ListPart<'_> {
-    type Ok = ();
-    type Error = Misfit;
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
-        self.push(value)
-    }
-    fn end(self) -> Result<(), Misfit> {
-        self.close()
-    }
+/// Lists, tuples and tuple structs are one thing here; serde has a trait for each.
+macro_rules! lists {
+    ($($kind:ident $method:ident),*) => { $(impl ser::$kind for ListPart<'_> {
+        type Ok = ();
+        type Error = Misfit;
+        fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> { self.push(value) }
+        fn end(self) -> Result<(), Misfit> { self.close() }
+    })* };
 }
 
-impl ser::SerializeTuple for ListPart<'_> {
-    type Ok = ();
-    type Error = Misfit;
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
-        self.push(value)
-    }
-    fn end(self) -> Result<(), Misfit> {
-        self.close()
-    }
-}
-
-impl ser::SerializeTupleStruct for ListPart<'_> {
-    type Ok = ();
-    type Error = Misfit;
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
-        self.push(value)
-    }
-    fn end(self) -> Result<(), Misfit> {
-        self.close()
-    }
-}
+lists!(SerializeSeq serialize_element, SerializeTuple serialize_element, SerializeTupleStruct serialize_field);
 
 /// A row or struct being filled, field by field in the columns' order.
 pub(crate) struct StructPart<'a> {

@@ -3,6 +3,7 @@
 //! A part is one file that exists only when it is done; any altered bit in it is found. Rows are the records of
 //! `omni-schemas`; no type of the table library shows. This crate knows nothing of stages, sources or media.
 
+mod bounds;
 mod error;
 mod fingerprint;
 mod footer;
@@ -12,14 +13,17 @@ mod node;
 mod pack;
 mod part;
 mod receipt;
+mod scan;
 mod table;
 mod temporary;
+mod thrift;
 mod to_rows;
 
-pub use error::Error;
+pub use error::{Error, hush_readers};
 pub use fingerprint::fingerprint;
 pub use listing::{ListingReader, ListingWriter};
 pub use pack::{PackWriter, read_blob};
-pub use part::{for_each_row, read_part, read_receipt, verify_part, write_part};
+pub use part::{for_each_row, for_each_row_where, read_part, read_receipt, verify_part, write_part};
 pub use receipt::{Receipt, TarSeal};
+pub use scan::{Comparison, RowReader, TableRow, TableScan};
 pub use temporary::sweep_temporaries;

@@ -1,5 +1,6 @@
 //! One column as plain vectors: between rows (serde) and Arrow arrays (polars).
 
+use crate::bounds::MOST_BYTES;
 use omni_schemas::{Column, Kind};
 use polars::prelude::{ArrowField, DataFrame, IntoColumn, PlSmallStr, PolarsResult, Schema, Series};
 use polars_arrow::{
@@ -77,6 +78,33 @@ impl Node {
     /// Number of values.
     pub(crate) fn len(&self) -> usize {
         self.valid.len()
+    }
+
+    /// A column of a table, by name.
+    pub(crate) fn field(&self, name: &str) -> Option<&Node> {
+        let Values::Struct { names, fields } = &self.values else {
+            return None;
+        };
+        let place = names.iter().position(|there| there == name)?;
+        fields.get(place)
+    }
+
+    /// Number of values of all columns in it, and about how many bytes they take in memory.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        let own = self.valid.len() as u64;
+        match &self.values {
+            Values::Bool(_) => (own, 2 * own),
+            Values::I64(_) | Values::F64(_) => (own, 9 * own),
+            Values::Text { text, .. } => (own, 9 * own + text.len() as u64),
+            Values::List { inner, .. } => {
+                let (values, bytes) = inner.size();
+                (own + values, 9 * own + bytes)
+            }
+            Values::Struct { fields, .. } => fields
+                .iter()
+                .map(Node::size)
+                .fold((own, own), |sum, field| (sum.0 + field.0, sum.1 + field.1)),
+        }
     }
 
     /// Appends a null (in a struct, to every field).
@@ -169,7 +197,7 @@ impl Node {
         let values = if let Some(a) = any.downcast_ref::<BooleanArray>() {
             Values::Bool(a.values().iter().collect())
         } else if let Some(a) = any.downcast_ref::<Utf8ViewArray>() {
-            texts(a)
+            texts(a)?
         } else if let Some(a) = any.downcast_ref::<ListArray<i64>>() {
             let (first, last) = (*a.offsets().first() as usize, *a.offsets().last() as usize);
             let inner = a.values().sliced(first, last - first);
@@ -205,13 +233,17 @@ fn validity(valid: &[bool]) -> Option<Bitmap> {
     valid.contains(&false).then(|| Bitmap::from(valid))
 }
 
-fn texts(array: &Utf8ViewArray) -> Values {
+/// Texts share bytes in a dictionary; here each has its own, so their sum is bounded.
+fn texts(array: &Utf8ViewArray) -> Result<Values, String> {
     let (mut ends, mut text) = (Vec::with_capacity(array.len()), String::new());
     for value in array.iter() {
         text.push_str(value.unwrap_or_default());
         ends.push(text.len());
+        if text.len() as u64 > MOST_BYTES {
+            return Err(format!("its texts have more than {MOST_BYTES} bytes"));
+        }
     }
-    Values::Text { ends, text }
+    Ok(Values::Text { ends, text })
 }
 
 fn numbers(array: &dyn Array) -> Result<Values, String> {

@@ -11,10 +11,13 @@ use crate::{
     to_rows::row,
 };
 use omni_schemas::Record;
+use serde_json::{Map, Value};
 use std::{fs::File, ops::ControlFlow, path::Path};
 
-/// Rows of one row group: small, so that reading starts at once and memory stays flat.
+/// Rows of one row group at most: few, so that reading starts at once and memory stays flat.
 const GROUP: usize = 8192;
+/// Bytes after which a row group ends, whatever its rows: a track of a long clip has megabytes.
+const GROUP_BYTES: u64 = 16 << 20;
 
 /// Writes rows and receipt under a temporary name in the same folder, flushes, renames, flushes the folder.
 ///
@@ -43,9 +46,14 @@ fn write_into<R: Record>(temp: Temporary, rows: &[R], receipt: &Receipt) -> Resu
         (CHECK.to_owned(), NO_CHECK.to_owned()),
     ];
     let mut writer = TableWriter::new(temp, &R::columns(), footer)?;
-    for (i, group) in rows.chunks(GROUP).enumerate() {
-        writer.push(columns_of(group, (i * GROUP) as u64)?)?;
+    let mut group = Node::of_columns(&R::columns());
+    for (i, row) in rows.iter().enumerate() {
+        push(&mut group, row, i as u64)?;
+        if group.len() >= GROUP || group.size().1 >= GROUP_BYTES {
+            writer.push(std::mem::replace(&mut group, Node::of_columns(&R::columns())))?;
+        }
     }
+    writer.push(group)?;
     let mut temp = writer.finish()?;
     footer::seal(&mut temp, &path)?;
     temp.publish()
@@ -55,13 +63,17 @@ fn write_into<R: Record>(temp: Temporary, rows: &[R], receipt: &Receipt) -> Resu
 pub(crate) fn columns_of<R: Record>(rows: &[R], first: u64) -> Result<Node, Error> {
     let mut table = Node::of_columns(&R::columns());
     for (i, row) in rows.iter().enumerate() {
-        push_row(&mut table, row).map_err(|e| Error::Row {
-            record: R::NAME.to_owned(),
-            row: first + i as u64,
-            what: e.to_string(),
-        })?;
+        push(&mut table, row, first + i as u64)?;
     }
     Ok(table)
+}
+
+fn push<R: Record>(table: &mut Node, row: &R, number: u64) -> Result<(), Error> {
+    push_row(table, row).map_err(|e| Error::Row {
+        record: R::NAME.to_owned(),
+        row: number,
+        what: e.to_string(),
+    })
 }
 
 /// All rows of a table node as records.
@@ -152,17 +164,59 @@ fn check_tar(path: &Path, seal: &TarSeal) -> Result<(), Error> {
 /// once however long the file is, and does not verify the check.
 pub fn for_each_row(
     path: &Path,
-    on: &mut dyn FnMut(serde_json::Map<String, serde_json::Value>) -> ControlFlow<()>,
+    on: &mut dyn FnMut(Map<String, Value>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let mut reader = TableReader::open(path)?;
-    for i in 0..reader.groups() {
-        let table = reader.group(i, None)?;
-        for i in 0..table.len() {
-            let row = row(&table, i).map_err(|e| Error::damaged(path, e))?;
-            if on(row).is_break() {
-                return Ok(());
-            }
+    for group in 0..reader.groups() {
+        let table = reader.group(group, None)?;
+        if rows_as_json(path, &table, 0..table.len(), on)?.is_break() {
+            break;
         }
     }
     Ok(())
+}
+
+/// As [`for_each_row`], but only rows whose value of `field` is `wanted`. The other columns of a row group without
+/// such a row are not read. A file without that column has no such row.
+pub fn for_each_row_where(
+    path: &Path,
+    field: &str,
+    wanted: &dyn Fn(&Value) -> bool,
+    on: &mut dyn FnMut(Map<String, Value>) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let mut reader = TableReader::open(path)?;
+    if !reader.names()?.iter().any(|name| name == field) {
+        return Ok(());
+    }
+    for group in 0..reader.groups() {
+        let column = reader.group(group, Some(vec![field.to_owned()]))?;
+        let mut places = Vec::new();
+        for i in 0..column.len() {
+            let cell: Map<String, Value> = row(&column, i).map_err(|e| Error::damaged(path, e))?;
+            places.extend(cell.get(field).is_some_and(wanted).then_some(i));
+        }
+        if places.is_empty() {
+            continue;
+        }
+        let table = reader.group(group, None)?;
+        if rows_as_json(path, &table, places, on)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn rows_as_json(
+    path: &Path,
+    table: &Node,
+    places: impl IntoIterator<Item = usize>,
+    on: &mut dyn FnMut(Map<String, Value>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Error> {
+    for i in places {
+        let row = guarded(path, || row(table, i).map_err(|e| Error::damaged(path, e)))?;
+        if on(row).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }

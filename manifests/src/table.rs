@@ -2,7 +2,9 @@
 
 use crate::{
     Error,
+    bounds::{self, MOST_BYTES, MOST_VALUES},
     error::guarded,
+    footer::Footer,
     node::{Node, schema},
     temporary::Temporary,
 };
@@ -53,6 +55,15 @@ impl TableWriter {
     pub(crate) fn push(&mut self, table: Node) -> Result<(), Error> {
         if table.len() == 0 {
             return Ok(());
+        }
+        let (values, bytes) = table.size();
+        if values > MOST_VALUES / 2 || bytes > MOST_BYTES / 2 {
+            let what = format!(
+                "{} rows of {bytes} bytes are too much for one row group",
+                table.len()
+            );
+            let path = self.target.clone();
+            return Err(Error::Encode { path, what });
         }
         let written = table
             .into_frame()
@@ -110,14 +121,27 @@ impl Write for Handle {
 pub(crate) struct TableReader {
     path: PathBuf,
     reader: ParquetReader<File>,
+    /// whether the file is to be one of ours, so that its claims are bounded
+    ours: bool,
     /// row at which each row group starts, and the end
     starts: Vec<usize>,
 }
 
 impl TableReader {
-    /// Reads the footer.
+    /// Reads the footer of a part or listing.
     pub(crate) fn open(path: &Path) -> Result<TableReader, Error> {
-        let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+        TableReader::open_as(path, true)
+    }
+
+    /// Reads the footer of a table that is no manifest of ours: its row groups may have any size.
+    pub(crate) fn open_foreign(path: &Path) -> Result<TableReader, Error> {
+        TableReader::open_as(path, false)
+    }
+
+    fn open_as(path: &Path, ours: bool) -> Result<TableReader, Error> {
+        let mut file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+        let footer = Footer::read(path, &mut file)?;
+        bounds::check_schema(footer.bytes()).map_err(|e| Error::damaged(path, e))?;
         guarded(path, || {
             let mut reader = ParquetReader::new(file);
             let metadata = reader.get_metadata().map_err(|e| Error::damaged(path, e))?;
@@ -126,12 +150,39 @@ impl TableReader {
                 let end = starts[starts.len() - 1].checked_add(group.num_rows());
                 starts.push(end.ok_or_else(|| Error::damaged(path, "too many rows"))?);
             }
+            let path = path.to_path_buf();
             Ok(TableReader {
-                path: path.to_path_buf(),
+                path,
                 reader,
+                ours,
                 starts,
             })
         })
+    }
+
+    /// Names of the columns, in the file's order.
+    pub(crate) fn names(&mut self) -> Result<Vec<String>, Error> {
+        let (path, reader) = (&self.path, &mut self.reader);
+        guarded(path, || {
+            let schema = reader.schema().map_err(|e| Error::damaged(path, e))?;
+            Ok(schema.iter_names().map(ToString::to_string).collect())
+        })
+    }
+
+    /// The rows in pieces of about so many bytes once unpacked: a row group, or an equal share of a larger one.
+    pub(crate) fn pieces(&mut self, bytes: usize) -> Vec<std::ops::Range<usize>> {
+        let metadata = self.reader.get_metadata().ok();
+        let groups = metadata.iter().flat_map(|metadata| &metadata.row_groups);
+        let shares: Vec<usize> = groups
+            .map(|group| group.total_byte_size().div_ceil(bytes))
+            .collect();
+        let mut pieces = Vec::new();
+        for (bounds, shares) in self.starts.windows(2).zip(shares) {
+            let step = (bounds[1] - bounds[0]).div_ceil(shares.max(1)).max(1);
+            let starts = (bounds[0]..bounds[1]).step_by(step);
+            pieces.extend(starts.map(|start| start..bounds[1].min(start + step)));
+        }
+        pieces
     }
 
     /// Number of row groups.
@@ -146,10 +197,18 @@ impl TableReader {
 
     /// Row group `i`, all columns or those named.
     pub(crate) fn group(&mut self, i: usize, columns: Option<Vec<String>>) -> Result<Node, Error> {
+        if self.ours {
+            let (path, reader) = (&self.path, &mut self.reader);
+            guarded(path, || {
+                let mut file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+                let metadata = reader.get_metadata().map_err(|e| Error::damaged(path, e))?;
+                bounds::check_group(&mut file, metadata, i).map_err(|e| Error::damaged(path, e))
+            })?;
+        }
         self.rows_of(self.starts[i]..self.starts[i + 1], columns)
     }
 
-    /// A range of rows.
+    /// A range of rows, without a look at what they claim.
     pub(crate) fn rows_of(
         &mut self,
         rows: std::ops::Range<usize>,

@@ -38,21 +38,20 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Code> {
     };
     for part in parts(&args.path, record)? {
         let mut failed = None;
-        omni_manifests::for_each_row(&part, &mut |row| {
-            if filter
-                .as_ref()
-                .is_some_and(|(field, value)| !matches(&row, field, value))
-            {
-                return ControlFlow::Continue(());
+        let mut print = |row: Map<String, Value>| match printer.row(&row) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
             }
-            match printer.row(&row) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
+        };
+        match &filter {
+            None => omni_manifests::for_each_row(&part, &mut print)?,
+            Some((field, wanted)) => {
+                let wanted = |value: &Value| matches(value, wanted);
+                omni_manifests::for_each_row_where(&part, field, &wanted, &mut print)?;
             }
-        })?;
+        }
         if let Some(error) = failed {
             return Err(error);
         }
@@ -96,11 +95,10 @@ fn parse_filter(text: &str) -> anyhow::Result<(String, String)> {
     Ok((field.trim().to_owned(), value.to_owned()))
 }
 
-fn matches(row: &Map<String, Value>, field: &str, wanted: &str) -> bool {
-    match row.get(field) {
-        Some(Value::String(text)) => text == wanted,
-        Some(value) => format!("{value}") == wanted,
-        None => false,
+fn matches(value: &Value, wanted: &str) -> bool {
+    match value {
+        Value::String(text) => text == wanted,
+        value => format!("{value}") == wanted,
     }
 }
 
@@ -156,6 +154,12 @@ fn cell(value: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn filters_compare_text_and_what_numbers_look_like() {
+        assert!(matches(&json!("a.mp4"), "a.mp4") && !matches(&json!("a.mp4"), "\"a.mp4\""));
+        assert!(matches(&json!(3), "3") && matches(&json!(0.5), "0.5") && matches(&Value::Null, "null"));
+    }
 
     #[test]
     fn cells_are_short_and_on_one_line() {

@@ -4,24 +4,24 @@
 //! Beside `a/b.mp4` may lie `a/b.caption.txt` or `a/b.txt` (caption) and `a/b.transcript.txt` (what is said). A side
 //! file that is no UTF-8 or larger than a MiB drops the clip as `bad_side_file`, so that it is noticed.
 //!
-//! A table (CSV or JSON lines; [`Settings::table`]) may say more of the clips; it wins over side files. Its rows end
+//! A table (CSV, JSON lines or Parquet; [`Settings::table`]) may say more of the clips; it wins over side files. Its rows end
 //! as the clip they name, or dropped: `bad_row`, `duplicate_row`, `missing_media`. A clip without a row is kept. The
 //! table is held in memory, about the size of its text.
 
 use super::{
     Error, SourceEntry,
-    csv::Csv,
     rows::{Number, is_below, number, text},
-    walk::{Found, walk},
+    walk::walk,
 };
+use omni_manifests::{TableRow, TableScan};
 use omni_pipeline::{ListingSink, Source, SourceError};
 use omni_schemas::{Listing, NamedScore};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -37,7 +37,7 @@ pub(super) const ENTRY: SourceEntry = SourceEntry {
     },
 };
 
-/// The largest side file, and the longest line of a table, bytes.
+/// The largest side file, bytes.
 const LARGEST: u64 = 1 << 20;
 
 /// What is listed.
@@ -48,7 +48,7 @@ pub struct Settings {
     pub extensions: Vec<String>,
     /// Whether captions and transcripts beside the media are read.
     pub side_files: bool,
-    /// A table that says more of the clips: `.csv` or `.jsonl`, absolute or below the root.
+    /// A table that says more of the clips: `.csv`, `.tsv`, `.jsonl` or `.parquet`, absolute or below the root.
     pub table: Option<PathBuf>,
     /// What the table's columns are called.
     pub columns: TableColumns,
@@ -119,9 +119,6 @@ struct Given {
     scores: Vec<NamedScore>,
 }
 
-/// The cells of one row, by column name.
-type Cells<'a> = dyn Fn(&str) -> Option<String> + 'a;
-
 /// The rows of the table by path, and those that say nothing: key and reason.
 #[derive(Debug, Default)]
 struct Rows {
@@ -140,21 +137,19 @@ impl Folder {
             root: root.to_owned(),
             settings,
         };
+        // The walk ends at the first one; listing walks the whole tree, once.
         let mut any = false;
-        let mut look = |file: &Found| {
-            any |= source.is_media(&file.path);
-            false
+        let nothing = || Error::Nothing {
+            path: root.to_owned(),
+            wanted: format!("media file (.{})", source.settings.extensions.join(", .")),
         };
-        walk(root, &mut look, &mut |_| Ok(()))?;
-        match any {
-            true => Ok(source),
-            false => {
-                let wanted = format!("media file (.{})", source.settings.extensions.join(", ."));
-                Err(Error::Nothing {
-                    path: root.to_owned(),
-                    wanted,
-                })
-            }
+        let walked = walk(root, &mut |file| source.is_media(&file.path), &mut |_| {
+            any = true;
+            Err(nothing())
+        });
+        match (any, walked) {
+            (true, _) => Ok(source),
+            (false, walked) => Err(walked.err().unwrap_or_else(nothing)),
         }
     }
 
@@ -221,82 +216,41 @@ impl Folder {
     }
 
     fn read_table(&self, path: &Path) -> Result<Rows, Error> {
-        let refuse = |what: String| Error::Table {
-            path: path.to_owned(),
-            what,
-        };
-        let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
-        let extension = path
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .unwrap_or_default();
-        match extension.to_lowercase().as_str() {
-            "csv" => self.read_csv(file).map_err(refuse),
-            "jsonl" | "ndjson" => self.read_lines(file).map_err(refuse),
-            _ => Err(refuse("is neither .csv nor .jsonl".into())),
-        }
-    }
-
-    fn read_csv(&self, file: File) -> Result<Rows, String> {
-        let mut csv = Csv::new(file);
-        let header = csv.next_row().map_err(|error| error.to_string())?;
-        if !header.is_some_and(|row| row.sound) {
-            return Err("has no readable header line".into());
-        }
-        let names: Vec<String> = (0..csv.len())
-            .map(|number| csv.cell(number).trim().to_owned())
-            .collect();
-        let place = |name: &str| names.iter().position(|column| column == name);
-        if place(&self.settings.columns.path).is_none() {
-            return Err(format!(
-                "has no column `{}`; it has: {}",
-                self.settings.columns.path,
-                names.join(", ")
-            ));
-        }
-        let mut rows = Rows::default();
-        while let Some(row) = csv.next_row().map_err(|error| error.to_string())? {
-            let cell = |name: &str| place(name).and_then(|place| text(&csv.cell(place)).map(str::to_owned));
-            self.add(&mut rows, row.line, row.sound.then_some(&cell as _));
-        }
-        Ok(rows)
-    }
-
-    fn read_lines(&self, file: File) -> Result<Rows, String> {
-        let mut reader = BufReader::new(file);
-        let mut rows = Rows::default();
-        for line in 1.. {
-            let mut bytes = Vec::new();
-            let read = reader.by_ref().take(LARGEST).read_until(b'\n', &mut bytes);
-            if read.map_err(|error| error.to_string())? == 0 {
-                break;
-            }
-            if bytes.trim_ascii().is_empty() {
-                continue;
-            }
-            let object = serde_json::from_slice::<Map<String, Value>>(&bytes).ok();
-            let cell = |name: &str| match object.as_ref()?.get(name)? {
-                Value::String(cell) => text(cell).map(str::to_owned),
-                Value::Number(cell) => Some(cell.to_string()),
-                _ => None,
-            };
-            self.add(&mut rows, line, object.is_some().then_some(&cell as _));
-        }
-        Ok(rows)
-    }
-
-    /// Takes one row, whose cells `cell` gives by column name; a row without it is damaged.
-    fn add(&self, rows: &mut Rows, line: u64, cell: Option<&Cells<'_>>) {
         let columns = &self.settings.columns;
-        let path = cell
-            .and_then(|cell| cell(&columns.path))
-            .filter(|path| is_below(path));
-        let (Some(path), Some(cell)) = (path, cell) else {
+        let scan = TableScan::open(path)?;
+        if !scan.has(&columns.path) {
+            let there = scan.columns().join(", ");
+            return Err(Error::Table {
+                path: path.to_owned(),
+                what: format!("has no column `{}`; it has: {there}", columns.path),
+            });
+        }
+        let mut names = vec![
+            &columns.path,
+            &columns.caption,
+            &columns.transcript,
+            &columns.source_video,
+            &columns.licence,
+        ];
+        names.extend(&columns.scores);
+        let mut rows = Rows::default();
+        scan.select(&names).for_each(|row| {
+            self.add(&mut rows, row);
+            Ok::<(), Error>(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Takes one row, whose cells come as `read_table` named them.
+    fn add(&self, rows: &mut Rows, row: &TableRow<'_>) {
+        let line = row.line();
+        let cell = |number: usize| text(&row.text(number)).map(str::to_owned);
+        let Some(path) = cell(0).filter(|path| is_below(path)) else {
             return rows.dropped.push((format!("table:{line}"), "bad_row"));
         };
         let mut scores = Vec::new();
-        for name in &columns.scores {
-            match cell(name).map_or(Number::Absent, |cell| number(&cell)) {
+        for (place, name) in self.settings.columns.scores.iter().enumerate() {
+            match number(&row.text(5 + place)) {
                 Number::Given(value) => scores.push(NamedScore {
                     name: name.clone(),
                     value,
@@ -307,10 +261,10 @@ impl Folder {
         }
         scores.sort_by(|a, b| a.name.cmp(&b.name));
         let given = Given {
-            caption: cell(&columns.caption),
-            transcript: cell(&columns.transcript),
-            source_video: cell(&columns.source_video),
-            licence: cell(&columns.licence),
+            caption: cell(1),
+            transcript: cell(2),
+            source_video: cell(3),
+            licence: cell(4),
             scores,
         };
         match rows.given.entry(path) {
@@ -448,6 +402,56 @@ mod tests {
                 assert_eq!(of("bad_row").len(), 2);
             }
         }
+    }
+
+    #[test]
+    fn a_parquet_table_says_the_same() {
+        let dir = corpus(&[("a.mp4", ""), ("b.mp4", "")]);
+        let row = |path: &str, caption: Option<&str>| Listing {
+            clip: String::new(),
+            path: path.to_owned(),
+            start: Some(0.25),
+            end: None,
+            source_video: None,
+            caption: caption.map(str::to_owned),
+            transcript: Some("hi".into()),
+            scores: Vec::new(),
+            licence: None,
+        };
+        let rows = [
+            row("a.mp4", Some("Two,\nmen")),
+            row("none.mp4", None),
+            row("../x", None),
+        ];
+        let table = dir.path().join("t.parquet");
+        omni_manifests::write_part(&table, &rows, &omni_manifests::Receipt::default()).unwrap();
+        let columns = serde_json::json!({ "scores": ["start"] });
+        let seen = list(
+            &dir,
+            serde_json::json!({ "table": "t.parquet", "columns": columns }),
+        );
+        assert_eq!(seen.kept[0].caption.as_deref(), Some("Two,\nmen"));
+        assert_eq!(seen.kept[0].transcript.as_deref(), Some("hi"));
+        assert_eq!(seen.kept[0].scores[0].value, 0.25);
+        let drop = |key: &str, reason: &str| (key.to_owned(), reason.to_owned());
+        assert_eq!(
+            seen.dropped,
+            [drop("none.mp4", "missing_media"), drop("table:3", "bad_row")]
+        );
+    }
+
+    #[test]
+    fn looking_for_a_media_file_ends_at_the_first() {
+        let dir = corpus(&[("a.mp4", ""), ("b/c.mp4", "")]);
+        // a folder that cannot be listed is found by the listing, not by the look
+        let gone = Folder::new(dir.path(), Settings::default()).unwrap();
+        std::fs::remove_dir_all(dir.path()).unwrap();
+        assert!(gone.list(&mut Seen::default()).is_err());
+        let empty = corpus(&[("notes.txt", "")]);
+        assert!(matches!(
+            Folder::new(empty.path(), Settings::default()),
+            Err(Error::Nothing { .. })
+        ));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! OpenHumanVid as users have it on disk: one CSV per part, `OpenHumanVid_part_NNN.csv`, and media below
-//! `part_NNN/<ab>/<cd>/<clip_id>.mp4` (readers of the corpus: "path" has a leading `clips/` and lacks the extension).
+//! OpenHumanVid as users have it on disk: one table per part, `OpenHumanVid_part_NNN.csv` (or `.parquet`, with the
+//! same columns), and media below `part_NNN/<ab>/<cd>/<clip_id>.mp4` (readers of the corpus: "path" has a leading `clips/` and lacks the extension).
 //!
 //! Every row ends in exactly one state, asked in this order: `bad_row` (damaged, no usable id or path, text where a
 //! known score should be), `duplicate_id`, `filtered:<rule>` (the first failing filter by column name:
@@ -9,20 +9,23 @@
 //! Columns are known by name, whatever their order. Known ones are in `KNOWN`; of others, numbers are kept as scores
 //! under their own name and text is not kept. Memory: 16 bytes a media file, about 20 a row (duplicates), one row.
 //! The caption of a row that is not kept is never copied out of the read buffer.
+//!
+//! The filters are asked here and not in the scan of the table: a row that fails one is counted under that filter, and
+//! only if it is neither damaged nor a duplicate; the scan would let it vanish.
 
 use super::{
     Error, SourceEntry,
-    csv::{Csv, Row},
     media_index::{MediaIndex, hash128},
     rows::{Number, column, is_below, is_key, number, text},
     walk::Found,
 };
+use omni_manifests::{TableRow, TableScan};
 use omni_pipeline::{ListingSink, Source, SourceError};
 use omni_schemas::{Listing, NamedScore};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashSet},
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -109,7 +112,7 @@ pub struct OpenHumanVid {
     tables: Vec<Table>,
 }
 
-/// One CSV.
+/// One CSV or Parquet file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Table {
     /// Number of the part, where the name tells.
@@ -206,23 +209,11 @@ impl OpenHumanVid {
 
     fn read_table(&self, table: &Table, pass: &mut Pass<'_>) -> Result<(), Error> {
         let path = self.root.join(&table.name);
-        let refuse = |what: String| Error::Table {
-            path: path.clone(),
-            what,
-        };
-        let mut csv = Csv::new(File::open(&path).map_err(|error| refuse(error.to_string()))?);
-        let header = csv.next_row().map_err(|error| refuse(error.to_string()))?;
-        if !header.is_some_and(|row| row.sound) {
-            return Err(refuse("has no readable header line".into()));
-        }
-        let names: Vec<String> = (0..csv.len())
-            .map(|number| csv.cell(number).into_owned())
-            .collect();
-        let columns = self.columns(&names).map_err(refuse)?;
-        while let Some(row) = csv.next_row().map_err(|error| refuse(error.to_string()))? {
-            self.read_row(table, &columns, &csv, row, pass)?;
-        }
-        Ok(())
+        let scan = TableScan::open(&path)?;
+        let columns = self
+            .columns(scan.columns())
+            .map_err(|what| Error::Table { path, what })?;
+        scan.for_each(|row| self.read_row(table, &columns, row, pass))
     }
 
     fn columns(&self, names: &[String]) -> Result<Columns, String> {
@@ -284,16 +275,15 @@ impl OpenHumanVid {
         &self,
         table: &Table,
         columns: &Columns,
-        csv: &Csv<File>,
-        row: Row,
+        row: &TableRow<'_>,
         pass: &mut Pass<'_>,
     ) -> Result<(), Error> {
         pass.counts.rows += 1;
-        let place = format!("{}:{}", table.name, row.line);
-        let judged = row
-            .sound
-            .then(|| self.judge(table, columns, csv, &mut pass.counts.absent))
-            .flatten();
+        let place = format!("{}:{}", table.name, row.line());
+        let judged = match row.fault() {
+            None => self.judge(table, columns, row, &mut pass.counts.absent),
+            Some(_) => None,
+        };
         let Some(judged) = judged else {
             return pass.drop(&place, "bad_row");
         };
@@ -308,7 +298,7 @@ impl OpenHumanVid {
             return pass.drop(&judged.id, "missing_media");
         };
         let cell =
-            |number: Option<usize>| number.and_then(|number| text(&csv.cell(number)).map(str::to_owned));
+            |number: Option<usize>| number.and_then(|number| text(&row.text(number)).map(str::to_owned));
         let row = Listing {
             source_video: cell(columns.video).or_else(|| video_of(&judged.id).map(str::to_owned)),
             clip: judged.id,
@@ -329,17 +319,17 @@ impl OpenHumanVid {
         &self,
         table: &Table,
         columns: &Columns,
-        csv: &Csv<File>,
+        row: &TableRow<'_>,
         absent: &mut BTreeMap<String, u64>,
     ) -> Option<Judged> {
-        if csv.len() < columns.least
-            || (columns.most..csv.len()).any(|more| !csv.cell(more).trim().is_empty())
+        if row.len() < columns.least
+            || (columns.most..row.len()).any(|more| !row.text(more).trim().is_empty())
         {
             return None;
         }
-        let cell = csv.cell(columns.id);
+        let cell = row.text(columns.id);
         let id = text(&cell).filter(|id| is_key(id))?.to_owned();
-        let given = columns.path.map(|number| csv.cell(number));
+        let given = columns.path.map(|number| row.text(number));
         let path = match given.as_deref().and_then(text) {
             Some(path) => path.to_owned(),
             None => derived_path(table.digits.as_deref()?, &id)?,
@@ -350,7 +340,7 @@ impl OpenHumanVid {
         let mut scores = Vec::with_capacity(columns.scores.len());
         let mut missing = Vec::new();
         for (place, name, known) in &columns.scores {
-            match number(&csv.cell(*place)) {
+            match number(&row.text(*place)) {
                 Number::Given(value) => scores.push(NamedScore {
                     name: name.clone(),
                     value,
@@ -468,13 +458,18 @@ fn visible(folder: &Path) -> Result<Vec<String>, Error> {
 fn table(root: &Path, name: &str) -> Option<Table> {
     let file = name.rsplit('/').next().unwrap_or(name);
     let (stem, extension) = file.rsplit_once('.')?;
-    if !extension.eq_ignore_ascii_case("csv") || !root.join(name).is_file() {
+    let columnar = extension.eq_ignore_ascii_case("parquet");
+    if !(columnar || extension.eq_ignore_ascii_case("csv")) || !root.join(name).is_file() {
         return None;
     }
     let digits = stem
         .strip_prefix(TABLE)
         .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
     let digits = digits.filter(|digits| !digits.is_empty()).map(str::to_owned);
+    // A Parquet file of another name may be anything; the corpus itself comes as CSV.
+    if columnar && digits.is_none() {
+        return None;
+    }
     let number = digits.as_ref().and_then(|digits| digits.parse().ok());
     Some(Table {
         number,

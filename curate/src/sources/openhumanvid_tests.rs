@@ -274,3 +274,70 @@ proptest! {
         prop_assert_eq!(keys.len(), count);
     }
 }
+
+#[test]
+fn a_parquet_part_is_listed_as_its_csv_is() {
+    use omni_schemas::{Column, Record};
+    use serde::{Deserialize, Serialize};
+
+    /// The columns of a part.
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Part {
+        clip_id: Option<String>,
+        path: String,
+        caption: String,
+        aesthetic: Option<f64>,
+        global_motion: f64,
+    }
+
+    impl Record for Part {
+        const NAME: &'static str = "part";
+        const VERSION: u32 = 1;
+
+        fn key(&self) -> &str {
+            &self.path
+        }
+
+        fn columns() -> Vec<Column> {
+            let texts = ["clip_id", "path", "caption"].map(|name| omni_schemas::text(name, ""));
+            let reals = ["aesthetic", "global_motion"].map(|name| omni_schemas::real(name, ""));
+            texts.into_iter().chain(reals).collect()
+        }
+    }
+
+    let row = |id: Option<&str>, aesthetic| Part {
+        clip_id: id.map(str::to_owned),
+        path: "clips/part_001/ab/cd/abcd".into(),
+        caption: "Two men\nargue.".into(),
+        aesthetic,
+        global_motion: 3.25,
+    };
+    let rows = [
+        row(Some("abcd"), Some(4.5)),
+        row(Some("abcd"), Some(5.0)),
+        row(None, Some(5.0)),
+        row(Some("low"), Some(4.25)),
+        row(Some("none"), None),
+    ];
+    let csv = "clip_id,path,caption,aesthetic,global_motion\n\
+               abcd,clips/part_001/ab/cd/abcd,\"Two men\nargue.\",4.5,3.25\n\
+               abcd,clips/part_001/ab/cd/abcd,\"Two men\nargue.\",5,3.25\n\
+               ,clips/part_001/ab/cd/abcd,\"Two men\nargue.\",5,3.25\n\
+               low,clips/part_001/ab/cd/abcd,\"Two men\nargue.\",4.25,3.25\n\
+               none,clips/part_001/ab/cd/abcd,\"Two men\nargue.\",,3.25\n";
+    let settings = json!({ "filters": { "aesthetic": { "min": 4.5 } } });
+    let media = ("part_001/ab/cd/abcd.mp4", "");
+    let (of_csv, csv_counts) = scan(
+        &corpus(&[("OpenHumanVid_part_001.csv", csv), media]),
+        settings.clone(),
+    );
+    let dir = corpus(&[media, ("other.parquet", "no table of the corpus")]);
+    let path = dir.path().join("OpenHumanVid_part_001.parquet");
+    omni_manifests::write_part(&path, &rows, &omni_manifests::Receipt::default()).unwrap();
+    let (of_parquet, counts) = scan(&dir, settings);
+    assert_eq!(of_csv.kept, of_parquet.kept);
+    assert_eq!((of_parquet.kept.len(), of_parquet.kept[0].scores.len()), (1, 2));
+    assert_eq!(csv_counts.states, counts.states);
+    let reasons = |seen: &Seen| seen.dropped.iter().map(|drop| drop.1.clone()).collect::<Vec<_>>();
+    assert_eq!(reasons(&of_csv), reasons(&of_parquet));
+}

@@ -1,7 +1,7 @@
 //! The captions a clip comes with: those of its own row, or of a manifest the user has.
 
 use super::{BuildError, Entry};
-use crate::ingest::{self, ByClip, text};
+use crate::ingest::{Manifest, text};
 use omni_pipeline::{Cx, Fault, One, Stage};
 use omni_schemas::{Caption, Clip};
 use serde::{Deserialize, Serialize};
@@ -45,26 +45,20 @@ pub const ENTRY: Entry = Entry {
     about: "captions of the clip's own row, or of a manifest the user has",
     build: |table, _kit| {
         let settings: Settings = table.read()?;
-        let manifest = match &settings.file {
-            None => None,
-            Some(file) => Some(
-                read(file, &settings.fields.clip).map_err(|error| BuildError::Input(error.to_string()))?,
-            ),
-        };
+        let fields = &settings.fields;
+        let read =
+            |file: &PathBuf| Manifest::open(file, &fields.clip, &[&fields.caption, &fields.audio_caption]);
+        let manifest = settings.file.as_ref().map(read).transpose();
         Ok(Box::new(Ingest {
+            manifest: manifest.map_err(|error| BuildError::Input(error.to_string()))?,
             fields: settings.fields,
-            manifest,
         }))
     },
 };
 
-fn read(file: &std::path::Path, clip: &str) -> Result<(String, ByClip), ingest::IngestError> {
-    Ok((ingest::hash(file)?, ingest::read(file, clip)?))
-}
-
 struct Ingest {
     fields: Fields,
-    manifest: Option<(String, ByClip)>,
+    manifest: Option<Manifest>,
 }
 
 impl Stage for Ingest {
@@ -74,17 +68,14 @@ impl Stage for Ingest {
     const VERSION: u32 = 1;
 
     fn settings(&self) -> serde_json::Value {
-        let file = self.manifest.as_ref().map(|(hash, _)| hash);
+        let file = self.manifest.as_ref().map(Manifest::hash);
         serde_json::json!({ "fields": self.fields, "file": file })
     }
 
     fn run(&self, One(clip): Self::In, _cx: &Cx<'_>) -> Result<Vec<Caption>, Fault> {
-        let row = self
-            .manifest
-            .as_ref()
-            .and_then(|(_, rows)| rows.get(&clip.clip))
-            .and_then(|rows| rows.first());
-        Ok(vec![match row {
+        let rows = self.manifest.as_ref().map(|manifest| manifest.rows(&clip.clip));
+        let rows = rows.transpose().map_err(|error| Fault::Stop(error.into()))?;
+        Ok(vec![match rows.iter().flatten().next() {
             Some(row) => Caption {
                 caption: text(row, &self.fields.caption),
                 audio_caption: text(row, &self.fields.audio_caption),

@@ -1,6 +1,6 @@
 //! Reads a CSV row by row in bounded memory, so that every row of a damaged table ends in a known state.
 //!
-//! RFC 4180 with commas: quoted cells may hold commas, doubled quotes and newlines; lines end in `\n` or `\r\n`; a
+//! RFC 4180, with commas or tabs: quoted cells may hold separators, doubled quotes and newlines; lines end in `\n` or `\r\n`; a
 //! byte order mark is skipped; empty lines are no rows. A row whose quote is never closed, or that is longer than a
 //! MiB, is given up at its first line end, and the next line is a new row. A quote inside an unquoted cell is text.
 //! A general data-frame reader is not used here: it stops at the first damaged row, or takes the rest of the
@@ -15,14 +15,21 @@ use std::{
 const LONGEST: usize = 1 << 20;
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
+/// The same where one row is wanted.
+const ONE_ROW: usize = 4 << 10;
 
 /// A CSV that is read forwards.
 pub(crate) struct Csv<R> {
     reader: R,
+    /// between two cells
+    separator: u8,
+    chunk: usize,
     buffer: Vec<u8>,
     at: usize,
     ended: bool,
     line: u64,
+    /// where the buffer starts in the table
+    before: u64,
     cells: Vec<Cell>,
 }
 
@@ -39,6 +46,8 @@ struct Cell {
 pub(crate) struct Row {
     /// The line it begins on, from 1.
     pub line: u64,
+    /// The byte it begins at.
+    pub offset: u64,
     /// Whether its quotes close, it is not too long, and it is UTF-8; its cells are readable only then.
     pub sound: bool,
 }
@@ -53,14 +62,26 @@ enum Scan {
 
 impl<R: Read> Csv<R> {
     /// A reader at the beginning of a table.
-    pub(crate) fn new(reader: R) -> Csv<R> {
+    pub(crate) fn new(reader: R, separator: u8) -> Csv<R> {
         Csv {
             reader,
+            separator,
+            chunk: CHUNK,
             buffer: Vec::new(),
             at: 0,
             ended: false,
             line: 1,
+            before: 0,
             cells: Vec::new(),
+        }
+    }
+
+    /// A reader at the beginning of a row further on: what looks like a byte order mark there is none.
+    pub(crate) fn at_row(reader: R, separator: u8) -> Csv<R> {
+        Csv {
+            line: 2,
+            chunk: ONE_ROW,
+            ..Csv::new(reader, separator)
         }
     }
 
@@ -116,6 +137,7 @@ impl<R: Read> Csv<R> {
             sound && end - self.at <= LONGEST && std::str::from_utf8(&self.buffer[self.at..end]).is_ok();
         let row = Row {
             line: self.line,
+            offset: self.before + self.at as u64,
             sound,
         };
         self.at = end;
@@ -125,11 +147,15 @@ impl<R: Read> Csv<R> {
 
     /// Ends a row that cannot be read, at its first line end.
     fn give_up(&mut self) -> io::Result<Row> {
-        let line = self.line;
+        let row = Row {
+            line: self.line,
+            offset: self.before + self.at as u64,
+            sound: false,
+        };
         self.cells.clear();
         loop {
             let rest = &self.buffer[self.at..];
-            match rest.iter().position(|byte| *byte == b'\n') {
+            match memchr::memchr(b'\n', rest) {
                 Some(end) => {
                     self.at += end + 1;
                     self.line += 1;
@@ -144,17 +170,18 @@ impl<R: Read> Csv<R> {
                 }
             }
         }
-        Ok(Row { line, sound: false })
+        Ok(row)
     }
 
     /// Puts more bytes behind those not yet read.
     fn fill(&mut self) -> io::Result<()> {
         if self.at > 0 && !(self.line == 1 && self.at == 3) {
             self.buffer.drain(..self.at);
+            self.before += self.at as u64;
             self.at = 0;
         }
         let had = self.buffer.len();
-        self.buffer.resize(had + CHUNK.max(had), 0);
+        self.buffer.resize(had + self.chunk.max(had), 0);
         let read = loop {
             match self.reader.read(&mut self.buffer[had..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -192,13 +219,12 @@ impl<R: Read> Csv<R> {
                 }
             }
             let rest = &buffer[at..];
-            let stop = rest.iter().position(|byte| matches!(byte, b',' | b'\n'));
-            let stop = match stop {
+            let stop = match memchr::memchr2(self.separator, b'\n', rest) {
                 Some(stop) => at + stop,
                 None if self.ended => buffer.len(),
                 None => return Scan::More,
             };
-            let last = buffer.get(stop) != Some(&b',');
+            let last = buffer.get(stop) != Some(&self.separator);
             let until = if last && stop > at && buffer[stop - 1] == b'\r' {
                 stop - 1
             } else {
@@ -224,13 +250,13 @@ impl<R: Read> Csv<R> {
 }
 
 /// The quote that ends a cell which begins at `start`; doubled quotes do not. Nothing when the buffer ends first. (A
-/// quote at the very end of the buffer may be the first of two: the caller then finds no comma and reads on.)
+/// quote at the very end of the buffer may be the first of two: the caller then finds no separator and reads on.)
 fn closing_quote(buffer: &[u8], start: usize, lines: &mut u64) -> Option<usize> {
     let mut at = start;
     let mut passed = 0;
     loop {
         let rest = buffer.get(at..)?;
-        let found = at + rest.iter().position(|byte| matches!(byte, b'"' | b'\n'))?;
+        let found = at + memchr::memchr2(b'"', b'\n', rest)?;
         at = found + 1;
         if buffer[found] == b'\n' {
             passed += 1;
@@ -263,7 +289,7 @@ mod tests {
     type Table = Vec<(u64, Option<Vec<String>>)>;
 
     fn read(bytes: &[u8], step: usize) -> Table {
-        let mut csv = Csv::new(Drip(bytes, step));
+        let mut csv = Csv::new(Drip(bytes, step), b',');
         let mut rows = Vec::new();
         while let Some(row) = csv.next_row().unwrap() {
             let cells = (0..csv.len())
@@ -323,11 +349,13 @@ mod tests {
         let mut text = b"a,\"".to_vec();
         text.resize(5 * LONGEST, b'x');
         text.extend(b"\n1,2\n");
-        let mut csv = Csv::new(&text[..]);
+        let mut csv = Csv::new(&text[..], b',');
         let first = csv.next_row().unwrap().unwrap();
         assert!(!first.sound);
         assert!(csv.buffer.capacity() < 5 * LONGEST, "{}", csv.buffer.capacity());
-        assert_eq!(csv.next_row().unwrap(), Some(Row { line: 2, sound: true }));
+        let second = csv.next_row().unwrap().unwrap();
+        assert_eq!((second.line, second.sound), (2, true));
+        assert_eq!(second.offset as usize, text.len() - 4);
         assert_eq!(csv.next_row().unwrap(), None);
     }
 
