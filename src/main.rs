@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     signals::quiet_broken_pipe();
+    omni_manifests::hush_readers();
     let arguments = cli::Arguments::parse();
     match commands::run(arguments.command) {
         Ok(code) => code.into(),

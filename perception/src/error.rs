@@ -45,6 +45,9 @@ pub enum Error {
     /// The registry or a request against it is wrong.
     #[error("{0}")]
     Registry(String),
+    /// The caller no longer wants the result.
+    #[error("stopped")]
+    Stopped,
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {

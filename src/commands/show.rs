@@ -19,7 +19,6 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Code> {
     let Some(record) = &args.record else {
         return receipt(args);
     };
-    let filter = args.filter.as_deref().map(parse_filter).transpose()?;
     let known: Vec<&str> = omni_schemas::ALL.iter().map(|(name, ..)| *name).collect();
     if !known.contains(&record.as_str()) {
         let hint = nearest(record, known.iter().copied());
@@ -31,6 +30,8 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Code> {
             known.join(", ")
         )));
     }
+    let filter = args.filter.as_deref().map(|text| parse_filter(text, record));
+    let filter = filter.transpose()?;
     let mut printer = Printer {
         json: args.json,
         heading: None,
@@ -71,7 +72,12 @@ fn parts(path: &Path, record: &str) -> anyhow::Result<Vec<PathBuf>> {
     if single.is_file() {
         return Ok(vec![single]);
     }
-    let run = Run::open(path).with_context(|| format!("{} is no output folder of a run", path.display()))?;
+    let run = Run::open(path).with_context(|| {
+        format!(
+            "{} is no output folder of a run: name the folder that `omni curate --out` wrote",
+            path.display()
+        )
+    })?;
     Ok(run.record_parts(record)?)
 }
 
@@ -88,11 +94,28 @@ fn receipt(args: &ShowArgs) -> anyhow::Result<Code> {
     Ok(Code::Done)
 }
 
-fn parse_filter(text: &str) -> anyhow::Result<(String, String)> {
+fn parse_filter(text: &str, record: &str) -> anyhow::Result<(String, String)> {
     let (field, value) = text
         .split_once('=')
         .ok_or_else(|| usage(format!("--where {text}: expected FIELD=VALUE")))?;
-    Ok((field.trim().to_owned(), value.to_owned()))
+    let field = field.trim();
+    let columns = omni_schemas::ALL.iter().find(|(name, ..)| *name == record);
+    let columns: Vec<String> = columns
+        .iter()
+        .flat_map(|(.., columns)| columns())
+        .map(|column| column.name.to_owned())
+        .collect();
+    if !columns.iter().any(|column| column == field) {
+        let hint = nearest(field, columns.iter().map(String::as_str));
+        let hint = hint
+            .map(|name| format!(" (did you mean `{name}`?)"))
+            .unwrap_or_default();
+        return Err(usage(format!(
+            "--where {text}: `{record}` has no field `{field}`{hint}; there are: {}",
+            columns.join(", ")
+        )));
+    }
+    Ok((field.to_owned(), value.to_owned()))
 }
 
 fn matches(value: &Value, wanted: &str) -> bool {

@@ -63,6 +63,7 @@ impl Stage for Transcribe {
         };
         let wave = omni_media::read_audio_16k(&cx.root.join(&clip.path), &span, &Limits::default())
             .map_err(media_fault)?;
+        cx.alive();
         let turns = self.diarizer.get()?.turns(&wave.samples).map_err(network_fault)?;
         let spoken = if turns.is_empty() {
             Vec::new()
@@ -72,6 +73,7 @@ impl Stage for Transcribe {
                 &wave.samples,
                 &turns,
                 self.settings.language.as_deref(),
+                &|| !cx.cancel.is_cancelled(),
             )
             .map_err(network_fault)?
         };

@@ -178,6 +178,7 @@ pub fn transcribe_turns(
     wave: &[f32],
     turns: &[Turn],
     language: Option<&str>,
+    go_on: &dyn Fn() -> bool,
 ) -> Result<Vec<TurnText>, Error> {
     let options = TranscribeOptions {
         language: language.map(str::to_owned),
@@ -203,7 +204,7 @@ pub fn transcribe_turns(
         } else {
             Joined::new(wave, &own, GAP)
         };
-        let heard = recognizer.transcribe(&joined.wave, &options)?;
+        let heard = recognizer.transcribe(&joined.wave, &options, go_on)?;
         out.extend(attach(speaker, &heard, &joined));
     }
     out.sort_by(|a, b| a.start.total_cmp(&b.start));

@@ -155,7 +155,7 @@ fn known_words_are_heard() {
         let Some(wave) = clip(path) else { return };
         let turns = diarizer.turns(&wave).unwrap();
         let start = Instant::now();
-        let heard = transcribe_turns(&recognizer, &wave, &turns, None).unwrap();
+        let heard = transcribe_turns(&recognizer, &wave, &turns, None, &|| true).unwrap();
         let elapsed = start.elapsed().as_secs_f64();
         let text = heard
             .iter()
@@ -176,6 +176,7 @@ fn known_words_are_heard() {
                         language: None,
                         timestamps,
                     },
+                    &|| true,
                 )
                 .unwrap();
             let rate = score("en", words, &said.text()).errors.rate();
@@ -207,7 +208,7 @@ fn a_long_recording_is_heard_in_windows() {
         language: Some("en".into()),
         timestamps: true,
     };
-    let once = recognizer.transcribe(&wave, &options).unwrap();
+    let once = recognizer.transcribe(&wave, &options, &|| true).unwrap();
     assert_eq!(
         score("en", words, &once.text()).errors.total(),
         0,
@@ -215,19 +216,25 @@ fn a_long_recording_is_heard_in_windows() {
         once.text()
     );
     let four = wave.repeat(4);
-    let heard = recognizer.transcribe(&four, &options).unwrap();
+    let heard = recognizer.transcribe(&four, &options, &|| true).unwrap();
     println!("{heard:?}");
     let rate = score("en", &[words; 4].join(" "), &heard.text()).errors.rate();
     assert!(rate < 0.15, "{rate}: {}", heard.text());
     assert!(heard.segments.iter().all(|s| s.start <= s.end && s.end <= 44.1));
-    assert!(recognizer.transcribe(&[], &options).unwrap().segments.is_empty());
+    assert!(
+        recognizer
+            .transcribe(&[], &options, &|| true)
+            .unwrap()
+            .segments
+            .is_empty()
+    );
     let unknown = TranscribeOptions {
         language: Some("tlh".into()),
         timestamps: false,
     };
     assert!(
         recognizer
-            .transcribe(&wave, &unknown)
+            .transcribe(&wave, &unknown, &|| true)
             .unwrap_err()
             .to_string()
             .contains("tlh")
@@ -240,7 +247,7 @@ fn the_language_is_heard() {
         return;
     };
     let heard = recognizer
-        .transcribe(&wave, &TranscribeOptions::default())
+        .transcribe(&wave, &TranscribeOptions::default(), &|| true)
         .unwrap();
     println!("{heard:?}");
     assert_eq!(heard.language, "zh");

@@ -154,15 +154,24 @@ impl Recognizer {
         &self.tokenizer
     }
 
-    /// Writes down a 16 kHz wave of any length, window by window.
+    /// Writes down a 16 kHz wave of any length, window by window; before each it asks whether to `go_on`.
     ///
     /// # Errors
-    /// [`Error::Input`] for a language the network does not know, [`Error::Network`] when it fails.
-    pub fn transcribe(&self, wave: &[f32], options: &TranscribeOptions) -> Result<Transcription, Error> {
+    /// [`Error::Input`] for a language the network does not know, [`Error::Network`] when it fails,
+    /// [`Error::Stopped`] when it was told to.
+    pub fn transcribe(
+        &self,
+        wave: &[f32],
+        options: &TranscribeOptions,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Transcription, Error> {
         let mut language = options.language.clone();
         let mut out = Vec::new();
         let mut at = 0;
         while wave.len().saturating_sub(at) >= SHORTEST {
+            if !go_on() {
+                return Err(Error::Stopped);
+            }
             let window = &wave[at..wave.len().min(at + WINDOW)];
             let last = at + window.len() == wave.len();
             let heard = self.hear(window, language.as_deref(), options.timestamps)?;
