@@ -211,9 +211,13 @@ fn in_flight(out: &Path, stage: &str) -> BTreeSet<String> {
             let Ok([word, step, clip]) = serde_json::from_str::<[String; 3]>(line) else {
                 continue;
             };
+            // Several stages may have the same clip in flight.
+            if !step.starts_with(&format!("{stage}-")) {
+                continue;
+            }
             if word == "end" {
                 flying.remove(&clip);
-            } else if step.starts_with(&format!("{stage}-")) {
+            } else {
                 flying.insert(clip);
             }
         }
