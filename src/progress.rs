@@ -21,11 +21,12 @@ pub struct Console {
 #[derive(Default)]
 struct State {
     stages: BTreeMap<&'static str, Stage>,
-    total: u64,
 }
 
 struct Stage {
     bar: Option<ProgressBar>,
+    /// Clips it will see, as far as known: those that earlier stages dropped come off when its steps begin.
+    total: u64,
     done: u64,
     dropped: u64,
     /// When the first clip began in this run; the rate counts from there.
@@ -51,13 +52,13 @@ impl Console {
     }
 
     fn ready(&self, state: &mut State, stages: &[&'static str], clips: u64, shards: usize) {
-        state.total = clips;
         for name in stages {
             let bar = self.bars.as_ref().map(|bars| bars.add(bar(name, clips)));
             state.stages.insert(
                 name,
                 Stage {
                     bar,
+                    total: clips,
                     done: 0,
                     dropped: 0,
                     began: None,
@@ -84,7 +85,6 @@ impl Console {
     }
 
     fn clip_done(&self, state: &mut State, name: &'static str, key: &str, dropped: Option<&str>) {
-        let total = state.total;
         let Some(stage) = state.stages.get_mut(name) else {
             return;
         };
@@ -104,9 +104,10 @@ impl Console {
                 if let Some(reason) = dropped {
                     output::note(&format!("{name}: {key} dropped: {reason}"));
                 }
-                if stage.said.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
+                let last = stage.done == stage.total;
+                if last || stage.said.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
                     stage.said = Some(Instant::now());
-                    output::note(&stage.line(name, total));
+                    output::note(&stage.line(name));
                 }
             }
         }
@@ -114,20 +115,26 @@ impl Console {
 }
 
 impl Stage {
-    fn line(&self, name: &str, total: u64) -> String {
+    fn begin(&mut self, clips: u64, listed: u64) {
+        self.began.get_or_insert_with(Instant::now);
+        self.total = self.total.saturating_sub(listed.saturating_sub(clips));
+        self.bar.iter().for_each(|bar| bar.set_length(self.total));
+    }
+
+    fn line(&self, name: &str) -> String {
         let seconds = self.began.map_or(0.0, |at| at.elapsed().as_secs_f64());
         let rate = if seconds > 0.5 {
             self.fresh as f64 / seconds
         } else {
             0.0
         };
-        let left = total.saturating_sub(self.done) as f64;
-        let eta = if rate > 0.0 {
+        let left = self.total.saturating_sub(self.done) as f64;
+        let eta = if rate > 0.0 && left > 0.0 {
             format!(", {rate:.2} clips/s, about {:.0} s left", left / rate)
         } else {
             String::new()
         };
-        format!("{name}: {}/{total}{eta}", self.done)
+        format!("{name}: {}/{}{eta}", self.done, self.total)
     }
 }
 
@@ -164,9 +171,11 @@ impl Progress for Console {
                 ..
             } => self.ready(&mut state, stages, *my_clips, *mine),
             Event::StepSkipped { stage, clips, .. } => self.skipped(&mut state, stage, *clips),
-            Event::StepStarted { stage, .. } => {
+            Event::StepStarted {
+                stage, clips, listed, ..
+            } => {
                 if let Some(stage) = state.stages.get_mut(stage) {
-                    stage.began.get_or_insert_with(Instant::now);
+                    stage.begin(*clips, *listed);
                 }
             }
             Event::ClipDone {
@@ -206,5 +215,42 @@ impl Progress for Console {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_complete_without_the_clips_that_never_reach_it() {
+        let console = Console::new(false);
+        console.on(&Event::PlanReady {
+            stages: vec!["track"],
+            shards: 2,
+            mine: 2,
+            clips: 5,
+            my_clips: 5,
+        });
+        console.on(&Event::StepSkipped {
+            stage: "track",
+            shard: "a".into(),
+            clips: 2,
+        });
+        console.on(&Event::StepStarted {
+            stage: "track",
+            shard: "b".into(),
+            clips: 1,
+            listed: 3,
+        });
+        console.on(&Event::ClipDone {
+            stage: "track",
+            key: "x".into(),
+            dropped: None,
+            seconds: 0.1,
+            counts: BTreeMap::new(),
+        });
+        let state = console.state.lock().unwrap();
+        assert_eq!(state.stages["track"].line("track"), "track: 3/3");
     }
 }

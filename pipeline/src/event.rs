@@ -60,6 +60,8 @@ pub enum Event {
         shard: String,
         /// Clips it is given.
         clips: u64,
+        /// Clips of the shard; those beyond `clips` were dropped by earlier stages.
+        listed: u64,
     },
     /// A clip begins in a stage.
     ClipStarted {

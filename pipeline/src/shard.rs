@@ -306,6 +306,7 @@ impl<'a> Shard<'a> {
             stage,
             shard: shard.clone(),
             clips,
+            listed: self.clips,
         });
         let spent = Mutex::default();
         let end = self.process(number, receipts, (&tables, &keys), &spent);
