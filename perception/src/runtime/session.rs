@@ -176,7 +176,7 @@ impl Session {
     }
 
     /// Runs the network and leaves the outputs whose names are `wanted` inside ONNX Runtime, to be inputs of a later
-    /// call; the others (attention maps of tens of megabytes, often) are not even computed where nothing needs them.
+    /// call; the memory of the others (attention maps of tens of megabytes, often) is used again within the call.
     pub(crate) fn run_kept(
         &self,
         inputs: &[(&str, Feed<'_>)],
@@ -339,7 +339,7 @@ mod tests {
                 .unwrap();
         }
         let none = session.run_kept(&[("x", Feed::Kept(&kept[0].1))], |name| name == "z");
-        assert!(none.is_ok_and(|outputs| outputs.is_empty()));
+        assert!(none.is_err(), "a call that wants nothing");
         assert_eq!(
             session.read("y", &kept[0].1).unwrap().f32s().unwrap(),
             [16.0, 48.0]
