@@ -11,6 +11,7 @@ mod download;
 mod error;
 mod part;
 mod retry;
+pub mod service;
 mod settings;
 
 pub use client::Client;

@@ -1,0 +1,271 @@
+//! Which answer lies where, rebuilt from the logs at start and kept up while other workers write theirs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::super::{Key, Money, Reply, ServiceError};
+use super::frame::{self, Head};
+use super::{Recorded, Share};
+
+/// Where an answer lies.
+#[derive(Debug, Clone)]
+struct Place {
+    log: u32,
+    at: u64,
+    len: u64,
+    head: Box<Head>,
+}
+
+struct Log {
+    path: PathBuf,
+    read_to: u64,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Index {
+    logs: Vec<Log>,
+    answers: HashMap<Key, Place>,
+    pub(super) damaged: u64,
+}
+
+/// One worker's tries of earlier runs.
+#[derive(Debug, Default)]
+struct Account {
+    share: (u64, u64),
+    /// Price of every try: booked, then true; gone when nothing was paid.
+    prices: BTreeMap<u64, u64>,
+    /// Tries without an end, or with one that may have been paid.
+    doubtful: BTreeMap<u64, Key>,
+}
+
+/// What dead processes left.
+#[derive(Debug, Default)]
+pub(super) struct Killed(Vec<Account>);
+
+impl Killed {
+    /// What this worker's part has spent: its own tries, and an equal part of those by workers that were shared out
+    /// otherwise.
+    pub(super) fn spent(&self, share: Share) -> Money {
+        let world = share.world.max(1) as u64;
+        let (mut own, mut other) = (0u64, 0u64);
+        for account in &self.0 {
+            let sum = account
+                .prices
+                .values()
+                .fold(0u64, |sum, price| sum.saturating_add(*price));
+            match account.share {
+                (rank, of) if of == world => own += u64::from(rank == share.rank as u64) * sum,
+                _ => other = other.saturating_add(sum),
+            }
+        }
+        Money(own.saturating_add(other.div_ceil(world)))
+    }
+
+    pub(super) fn doubtful(&self) -> HashMap<Key, u32> {
+        let mut doubtful = HashMap::new();
+        for key in self.0.iter().flat_map(|account| account.doubtful.values()) {
+            *doubtful.entry(*key).or_default() += 1;
+        }
+        doubtful
+    }
+}
+
+impl Account {
+    fn note(&mut self, head: &Head) {
+        match head {
+            Head::Worker { rank, world } => self.share = (*rank, *world),
+            Head::Sent { id, key, booked, .. } => {
+                self.prices.insert(*id, *booked);
+                if let Some(key) = Key::parse(key) {
+                    self.doubtful.insert(*id, key);
+                }
+            }
+            Head::Answer { id, .. } => {
+                self.doubtful.remove(id);
+            }
+            Head::Paid { id, price } => {
+                self.prices.insert(*id, *price);
+            }
+            Head::Failed {
+                id, maybe_paid: true, ..
+            } => {
+                // It stays booked, and in doubt.
+                self.prices.entry(*id).or_default();
+            }
+            Head::Failed { id, .. } | Head::Refused { id, .. } => {
+                self.prices.remove(id);
+                self.doubtful.remove(id);
+            }
+        }
+    }
+
+    /// A doubt about a call that was answered later was counted when that was sent.
+    fn forget_answered(&mut self, answers: &HashMap<Key, Place>) {
+        self.doubtful.retain(|_, key| !answers.contains_key(key));
+    }
+}
+
+impl Index {
+    /// Reads every log of a folder; with `mend`, cuts torn tails off the logs of dead processes.
+    pub(super) fn load(&mut self, folder: &Path, mend: bool) -> Result<Killed, ServiceError> {
+        let mut killed = Killed::default();
+        for path in logs(folder)? {
+            let fail = |error| ServiceError::log(&path)(error);
+            let mut file = File::options().read(true).write(mend).open(&path).map_err(fail)?;
+            let dead = mend && !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+            let scan = frame::scan(&mut file, 0).map_err(fail)?;
+            if dead && file.metadata().map_err(fail)?.len() > scan.end {
+                file.set_len(scan.end).map_err(fail)?;
+            }
+            let mut account = Account::default();
+            scan.found.iter().for_each(|found| account.note(&found.head));
+            self.take(path.clone(), scan);
+            // A living worker knows its own tries; the calls it has out are no doubt of ours. Its bookings count.
+            if !dead {
+                account.doubtful.clear();
+            }
+            killed.0.push(account);
+        }
+        for account in &mut killed.0 {
+            account.forget_answered(&self.answers);
+        }
+        Ok(killed)
+    }
+
+    fn take(&mut self, path: PathBuf, scan: frame::Scan) {
+        self.damaged += scan.damaged;
+        let log = self.number(&path);
+        if let Some(known) = self.logs.get_mut(log as usize) {
+            known.read_to = scan.end;
+        }
+        for found in scan.found {
+            self.enter(log, found.head, found.body_at, found.body_len);
+        }
+    }
+
+    fn enter(&mut self, log: u32, head: Head, at: u64, len: u64) {
+        let key = match &head {
+            Head::Answer { key, .. } | Head::Refused { key, .. } => Key::parse(key),
+            _ => None,
+        };
+        let Some(key) = key else { return };
+        let place = Place {
+            log,
+            at,
+            len,
+            head: Box::new(head),
+        };
+        // An answer is never replaced: the first one is what earlier runs have seen.
+        match self.answers.get(&key) {
+            Some(known) if matches!(*known.head, Head::Answer { .. }) => {}
+            _ => {
+                self.answers.insert(key, place);
+            }
+        }
+    }
+
+    fn number(&mut self, path: &Path) -> u32 {
+        let known = self.logs.iter().position(|log| log.path == path);
+        let number = known.unwrap_or_else(|| {
+            self.logs.push(Log {
+                path: path.to_owned(),
+                read_to: 0,
+            });
+            self.logs.len() - 1
+        });
+        number as u32
+    }
+
+    /// Adds an answer of this process.
+    pub(super) fn add(&mut self, path: &Path, key: Key, head: Head, at: u64, len: u64) {
+        debug_assert!(matches!(&head, Head::Answer { key: text, .. } if *text == key.hex()));
+        let log = self.number(path);
+        self.enter(log, head, at, len);
+    }
+
+    /// This process wrote its own log up to there.
+    pub(super) fn mine(&mut self, path: &Path, len: u64) {
+        let log = self.number(path);
+        if let Some(log) = self.logs.get_mut(log as usize) {
+            log.read_to = len;
+        }
+    }
+
+    /// Reads what others have written since.
+    pub(super) fn refresh(&mut self, folder: &Path) -> Result<(), ServiceError> {
+        for path in logs(folder)? {
+            let number = self.number(&path);
+            let from = self.logs.get(number as usize).map_or(0, |log| log.read_to);
+            let fail = |error| ServiceError::log(&path)(error);
+            let size = fs::metadata(&path).map_err(fail)?.len();
+            if size > from {
+                let scan = frame::scan(&mut File::open(&path).map_err(fail)?, from).map_err(fail)?;
+                self.take(path.clone(), scan);
+            }
+        }
+        Ok(())
+    }
+
+    /// The recorded end of a call. A damaged answer is forgotten: it must be asked for again.
+    pub(super) fn read(&mut self, key: Key) -> Result<Option<Recorded>, ServiceError> {
+        let Some(place) = self.answers.get(&key) else {
+            return Ok(None);
+        };
+        let (status, content_type, encoding, framed, sha256) = match place.head.as_ref() {
+            Head::Answer {
+                status,
+                content_type,
+                encoding,
+                framed,
+                sha256,
+                ..
+            } => (*status, content_type.clone(), encoding.clone(), *framed, sha256),
+            Head::Refused {
+                status,
+                error,
+                message,
+                ..
+            } => {
+                return Ok(Some(Recorded::Refused {
+                    status: *status,
+                    kind: error.clone(),
+                    message: message.clone(),
+                }));
+            }
+            _ => return Ok(None),
+        };
+        let Some(log) = self.logs.get(place.log as usize) else {
+            return Ok(None);
+        };
+        let fail = |error| ServiceError::log(&log.path)(error);
+        let mut file = File::open(&log.path).map_err(fail)?;
+        let Some(body) = frame::body(&mut file, place.at, place.len, sha256).map_err(fail)? else {
+            self.answers.remove(&key);
+            self.damaged += 1;
+            return Ok(None);
+        };
+        Ok(Some(Recorded::Answer(Reply {
+            status,
+            content_type,
+            encoding,
+            framed,
+            body,
+        })))
+    }
+}
+
+/// The logs of a folder, by name.
+fn logs(folder: &Path) -> Result<Vec<PathBuf>, ServiceError> {
+    let fail = |error| ServiceError::log(folder)(error);
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        if path.extension().is_some_and(|end| end == "log") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
