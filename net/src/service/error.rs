@@ -128,6 +128,8 @@ impl ServiceError {
     pub fn maybe_paid(&self) -> bool {
         match self {
             Self::Transient { maybe_paid, .. } => *maybe_paid,
+            // An answer that could not be taken.
+            Self::Refused { status, .. } => *status < 300,
             // The exchange was left in its middle.
             Self::Stopped => true,
             _ => false,

@@ -184,11 +184,12 @@ impl Http {
             .map_err(|error| self.failed(&error, true))?
         {
             if body.len() + chunk.len() > self.settings.max_reply {
-                return Err(self.transient(
-                    "too_long",
-                    format!("the answer is longer than {} bytes", self.settings.max_reply),
-                    true,
-                ));
+                return Err(ServiceError::Refused {
+                    service: self.settings.service,
+                    status: response.status().as_u16(),
+                    kind: "too_long".into(),
+                    message: format!("the answer is longer than {} bytes", self.settings.max_reply),
+                });
             }
             body.extend_from_slice(&chunk);
         }

@@ -21,12 +21,14 @@ const MAX_HEAD: u32 = 1 << 20;
 pub(crate) enum Head {
     /// Whose log this is: the first record.
     Worker { rank: u64, world: u64 },
-    /// A try is about to be sent; `booked` in millionths of a dollar.
+    /// A try is about to be sent; `booked` in millionths of a dollar; `doubts`: earlier tries that may have been paid
+    /// and were not counted yet.
     Sent {
         id: u64,
         key: String,
         service: String,
         booked: u64,
+        doubts: u32,
     },
     /// Its whole answer, which is the body of this record.
     Answer {

@@ -38,6 +38,8 @@ struct Account {
     prices: BTreeMap<u64, u64>,
     /// Tries without an end, or with one that may have been paid.
     doubtful: BTreeMap<u64, Key>,
+    /// Doubts that its tries have counted.
+    counted: HashMap<Key, u32>,
 }
 
 /// What dead processes left.
@@ -63,12 +65,24 @@ impl Killed {
         Money(own.saturating_add(other.div_ceil(world)))
     }
 
+    /// Tries of each call that may have been paid, less those that a later try has counted.
     pub(super) fn doubtful(&self) -> HashMap<Key, u32> {
-        let mut doubtful = HashMap::new();
+        let mut doubtful: HashMap<Key, u32> = HashMap::new();
         for key in self.0.iter().flat_map(|account| account.doubtful.values()) {
             *doubtful.entry(*key).or_default() += 1;
         }
+        for (key, count) in self.0.iter().flat_map(|account| &account.counted) {
+            doubtful
+                .entry(*key)
+                .and_modify(|known| *known = known.saturating_sub(*count));
+        }
         doubtful
+    }
+
+    /// Doubts that were counted so far.
+    pub(super) fn twice(&self) -> u64 {
+        let counts = self.0.iter().flat_map(|account| account.counted.values());
+        counts.map(|count| u64::from(*count)).sum()
     }
 }
 
@@ -76,10 +90,19 @@ impl Account {
     fn note(&mut self, head: &Head) {
         match head {
             Head::Worker { rank, world } => self.share = (*rank, *world),
-            Head::Sent { id, key, booked, .. } => {
+            Head::Sent {
+                id,
+                key,
+                booked,
+                doubts,
+                ..
+            } => {
                 self.prices.insert(*id, *booked);
                 if let Some(key) = Key::parse(key) {
                     self.doubtful.insert(*id, key);
+                    if *doubts > 0 {
+                        *self.counted.entry(key).or_default() += doubts;
+                    }
                 }
             }
             Head::Answer { id, .. } => {
@@ -88,12 +111,9 @@ impl Account {
             Head::Paid { id, price } => {
                 self.prices.insert(*id, *price);
             }
-            Head::Failed {
-                id, maybe_paid: true, ..
-            } => {
-                // It stays booked, and in doubt.
-                self.prices.entry(*id).or_default();
-            }
+            // They stay booked, and in doubt.
+            Head::Failed { maybe_paid: true, .. } => {}
+            Head::Refused { status, .. } if *status < 300 => {}
             Head::Failed { id, .. } | Head::Refused { id, .. } => {
                 self.prices.remove(id);
                 self.doubtful.remove(id);

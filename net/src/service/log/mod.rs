@@ -76,6 +76,7 @@ pub struct ReplyLog {
     state: Mutex<State>,
     /// What earlier runs of this worker's part have paid, or may have.
     spent: Money,
+    twice_before: u64,
 }
 
 /// A try that was noted down.
@@ -122,6 +123,7 @@ impl ReplyLog {
                 counts,
             }),
             spent,
+            twice_before: killed.twice(),
         })
     }
 
@@ -142,7 +144,13 @@ impl ReplyLog {
                 counts: Counts::default(),
             }),
             spent: Money(0),
+            twice_before: 0,
         })
+    }
+
+    /// `possibly_paid_twice` over all runs so far, those that were killed included.
+    pub fn possibly_paid_twice(&self) -> u64 {
+        self.twice_before + locked(&self.state).counts.possibly_paid_twice
     }
 
     /// What earlier runs of this worker's part have paid: true prices where they are known, the largest otherwise.
@@ -177,15 +185,17 @@ impl ReplyLog {
         let mut state = locked(&self.state);
         let id = state.next_id;
         state.next_id += 1;
+        let doubts = state.doubtful.get(&key).copied().unwrap_or(0);
         let head = Head::Sent {
             id,
             key: key.hex(),
             service: service.to_owned(),
             booked: booked.0,
+            doubts,
         };
         self.append(&mut state, &head, &[], false)?;
+        state.doubtful.remove(&key);
         state.counts.sent += 1;
-        let doubts = state.doubtful.remove(&key).unwrap_or(0);
         state.counts.possibly_paid_twice += u64::from(doubts);
         Ok(Try { id, key })
     }
