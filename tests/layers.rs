@@ -27,6 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "manifests",
             "media",
             "net",
+            "loopback",
             "pipeline",
             "perception",
             "curate",

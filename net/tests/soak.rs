@@ -1,7 +1,12 @@
 //! Many calls with a tenth of them failing, and real kills in the middle of calls.
 //!
 //! 500 items; `OMNI_SOAK=1`: 20 000.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests"
+)]
 
 mod kit;
 
@@ -29,7 +34,9 @@ fn items() -> u64 {
 fn faults() -> Vec<Rule> {
     vec![
         Rule::status(503, "busy").every(97),
-        Rule::status(429, "slow down").header("Retry-After", "1").every(67),
+        Rule::status(429, "slow down")
+            .header("Retry-After", "1")
+            .every(67),
         Rule::fault(Fault::CloseBeforeHead).every(71),
         Rule::fault(Fault::CloseAfterHead).every(73),
         Rule::fault(Fault::CloseMidChunk).every(79),
@@ -98,10 +105,21 @@ fn every_item_gets_exactly_one_answer_and_memory_stays_flat() {
     assert_eq!(counts.sent, requests);
     let failed = requests - items();
     assert!(failed * 100 / requests >= 8, "{failed} of {requests} failed");
-    assert!(repeats(&begun_by) <= counts.possibly_paid_twice, "{} > {}", repeats(&begun_by), counts.possibly_paid_twice);
+    assert!(
+        repeats(&begun_by) <= counts.possibly_paid_twice,
+        "{} > {}",
+        repeats(&begun_by),
+        counts.possibly_paid_twice
+    );
     // After the first tenth only the index grows: well below a kilobyte an item.
     let grown = memory[9].saturating_sub(memory[0]);
-    println!("{} items, {requests} requests, {} repeats, {counts:?}, {} -> {} KiB", items(), repeats(&begun_by), memory[0], memory[9]);
+    println!(
+        "{} items, {requests} requests, {} repeats, {counts:?}, {} -> {} KiB",
+        items(),
+        repeats(&begun_by),
+        memory[0],
+        memory[9]
+    );
     assert!(grown <= (8 << 10) + items() / 2, "{memory:?}");
     drop(bench);
     let later = ReplyLog::open(dir.path(), "later", Share::default()).unwrap();
@@ -114,8 +132,15 @@ fn every_item_gets_exactly_one_answer_and_memory_stays_flat() {
 fn child() {
     let value = |name: &str| std::env::var(name).unwrap();
     let worker = value("OMNI_TEST_WORKER");
-    let wants = Wants { worker: &worker, ..Wants::default() };
-    let bench = bench(Path::new(&value("OMNI_TEST_FOLDER")), &value("OMNI_TEST_URL"), wants);
+    let wants = Wants {
+        worker: &worker,
+        ..Wants::default()
+    };
+    let bench = bench(
+        Path::new(&value("OMNI_TEST_FOLDER")),
+        &value("OMNI_TEST_URL"),
+        wants,
+    );
     let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -146,7 +171,10 @@ fn start_child(folder: &Path, url: &str, run: usize) -> Child {
 #[test]
 fn kills_in_the_middle_of_calls_cost_at_most_the_calls_in_flight() {
     const KILLS: usize = 8;
-    let options = Options { work: Duration::from_millis(8), ..Options::default() };
+    let options = Options {
+        work: Duration::from_millis(8),
+        ..Options::default()
+    };
     let server = Server::with_options(Personality::Vllm, vec![], options).unwrap();
     let dir = tempfile::tempdir().unwrap();
     for run in 0..KILLS {
@@ -154,19 +182,30 @@ fn kills_in_the_middle_of_calls_cost_at_most_the_calls_in_flight() {
         let mut child = start_child(dir.path(), &server.url(), run);
         // SIGKILL after some more requests than the last time, while others are out.
         while server.log().len() < before + 17 + 5 * run {
-            assert!(child.try_wait().unwrap().is_none(), "the child ended before its kill");
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "the child ended before its kill"
+            );
             std::thread::yield_now();
         }
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    assert!(start_child(dir.path(), &server.url(), KILLS).wait().unwrap().success());
+    assert!(
+        start_child(dir.path(), &server.url(), KILLS)
+            .wait()
+            .unwrap()
+            .success()
+    );
     let mut begun_by = HashMap::new();
     begun(&server.log(), &mut begun_by);
     let log = ReplyLog::open(dir.path(), "after", Share::default()).unwrap();
     let (repeats, counted) = (repeats(&begun_by), log.possibly_paid_twice());
     println!("{KILLS} kills, {repeats} repeats, {counted} counted as possibly paid twice");
     assert_eq!(begun_by.len(), 400, "nothing is lost");
-    assert!(repeats <= counted && counted <= KILLS as u64 * THREADS, "{repeats} repeats, {counted} counted");
+    assert!(
+        repeats <= counted && counted <= KILLS as u64 * THREADS,
+        "{repeats} repeats, {counted} counted"
+    );
     assert!(counted > 0, "no kill met a call in flight");
 }

@@ -63,6 +63,8 @@ pub(crate) enum Head {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Found {
     pub(crate) head: Head,
+    /// Where the record begins.
+    pub(crate) at: u64,
     pub(crate) body_at: u64,
     pub(crate) body_len: u64,
 }
@@ -123,7 +125,7 @@ pub(crate) fn scan(file: &mut File, from: u64) -> io::Result<Scan> {
 }
 
 /// The record at an offset, and where it ends; `None` when there is no whole one.
-fn record(file: &mut File, at: u64, size: u64) -> io::Result<Option<(Found, u64)>> {
+pub(crate) fn record(file: &mut File, at: u64, size: u64) -> io::Result<Option<(Found, u64)>> {
     let left = size - at;
     if left < FIXED as u64 {
         return Ok(None);
@@ -151,6 +153,7 @@ fn record(file: &mut File, at: u64, size: u64) -> io::Result<Option<(Found, u64)
     let body_at = at + FIXED as u64 + u64::from(head_len);
     let found = Found {
         head,
+        at,
         body_at,
         body_len,
     };

@@ -8,13 +8,12 @@ use super::super::{Key, Money, Reply, ServiceError};
 use super::frame::{self, Head};
 use super::{Recorded, Share};
 
-/// Where an answer lies.
-#[derive(Debug, Clone)]
+/// Where the record of an answer or a refusal begins. Small, because there is one for every call ever made.
+#[derive(Debug, Clone, Copy)]
 struct Place {
-    log: u32,
     at: u64,
-    len: u64,
-    head: Box<Head>,
+    log: u32,
+    refused: bool,
 }
 
 struct Log {
@@ -161,28 +160,20 @@ impl Index {
             known.read_to = scan.end;
         }
         for found in scan.found {
-            self.enter(log, found.head, found.body_at, found.body_len);
+            self.enter(log, &found.head, found.at);
         }
     }
 
-    fn enter(&mut self, log: u32, head: Head, at: u64, len: u64) {
-        let key = match &head {
-            Head::Answer { key, .. } | Head::Refused { key, .. } => Key::parse(key),
-            _ => None,
+    fn enter(&mut self, log: u32, head: &Head, at: u64) {
+        let (key, refused) = match head {
+            Head::Answer { key, .. } => (Key::parse(key), false),
+            Head::Refused { key, .. } => (Key::parse(key), true),
+            _ => return,
         };
         let Some(key) = key else { return };
-        let place = Place {
-            log,
-            at,
-            len,
-            head: Box::new(head),
-        };
         // An answer is never replaced: the first one is what earlier runs have seen.
-        match self.answers.get(&key) {
-            Some(known) if matches!(*known.head, Head::Answer { .. }) => {}
-            _ => {
-                self.answers.insert(key, place);
-            }
+        if self.answers.get(&key).is_none_or(|known| known.refused) {
+            self.answers.insert(key, Place { at, log, refused });
         }
     }
 
@@ -198,11 +189,10 @@ impl Index {
         number as u32
     }
 
-    /// Adds an answer of this process.
-    pub(super) fn add(&mut self, path: &Path, key: Key, head: Head, at: u64, len: u64) {
-        debug_assert!(matches!(&head, Head::Answer { key: text, .. } if *text == key.hex()));
+    /// Adds an answer of this process, whose record begins there.
+    pub(super) fn add(&mut self, path: &Path, head: &Head, at: u64) {
         let log = self.number(path);
-        self.enter(log, head, at, len);
+        self.enter(log, head, at);
     }
 
     /// This process wrote its own log up to there.
@@ -233,47 +223,57 @@ impl Index {
         let Some(place) = self.answers.get(&key) else {
             return Ok(None);
         };
-        let (status, content_type, encoding, framed, sha256) = match place.head.as_ref() {
-            Head::Answer {
-                status,
-                content_type,
-                encoding,
-                framed,
-                sha256,
-                ..
-            } => (*status, content_type.clone(), encoding.clone(), *framed, sha256),
-            Head::Refused {
-                status,
-                error,
-                message,
-                ..
-            } => {
-                return Ok(Some(Recorded::Refused {
-                    status: *status,
-                    kind: error.clone(),
-                    message: message.clone(),
-                }));
-            }
-            _ => return Ok(None),
-        };
         let Some(log) = self.logs.get(place.log as usize) else {
             return Ok(None);
         };
-        let fail = |error| ServiceError::log(&log.path)(error);
-        let mut file = File::open(&log.path).map_err(fail)?;
-        let Some(body) = frame::body(&mut file, place.at, place.len, sha256).map_err(fail)? else {
+        let found = recorded(&log.path, place.at).map_err(ServiceError::log(&log.path))?;
+        if found.is_none() {
             self.answers.remove(&key);
             self.damaged += 1;
-            return Ok(None);
-        };
-        Ok(Some(Recorded::Answer(Reply {
+        }
+        Ok(found)
+    }
+}
+
+/// The record at a place; `None` when its head or body is damaged.
+fn recorded(path: &Path, at: u64) -> std::io::Result<Option<Recorded>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    if at >= size {
+        return Ok(None);
+    }
+    let Some((found, _)) = frame::record(&mut file, at, size)? else {
+        return Ok(None);
+    };
+    Ok(match found.head {
+        Head::Answer {
             status,
             content_type,
             encoding,
             framed,
-            body,
-        })))
-    }
+            sha256,
+            ..
+        } => frame::body(&mut file, found.body_at, found.body_len, &sha256)?.map(|body| {
+            Recorded::Answer(Reply {
+                status,
+                content_type,
+                encoding,
+                framed,
+                body,
+            })
+        }),
+        Head::Refused {
+            status,
+            error,
+            message,
+            ..
+        } => Some(Recorded::Refused {
+            status,
+            kind: error,
+            message,
+        }),
+        _ => None,
+    })
 }
 
 /// The logs of a folder, by name.

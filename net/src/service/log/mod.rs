@@ -213,9 +213,7 @@ impl ReplyLog {
             sha256: frame::hash(&reply.body),
         };
         let (path, at) = self.append(&mut state, &head, &reply.body, true)?;
-        state
-            .index
-            .add(&path, sent.key, head, at, reply.body.len() as u64);
+        state.index.add(&path, &head, at);
         state.counts.answered += 1;
         Ok(())
     }
@@ -261,7 +259,7 @@ impl ReplyLog {
         Ok(())
     }
 
-    /// Appends a record; gives the file and the place of the body.
+    /// Appends a record; gives the file and where the record begins.
     fn append(
         &self,
         state: &mut State,
@@ -275,10 +273,11 @@ impl ReplyLog {
         let Some(own) = state.own.as_mut() else {
             return Err(ServiceError::Setup("the reply log is not open".into()));
         };
+        let at = own.len;
         write(own, head, body, flush)?;
         let (path, len) = (own.path.clone(), own.len);
         state.index.mine(&path, len);
-        Ok((path, len - body.len() as u64))
+        Ok((path, at))
     }
 
     /// A log that no process writes, locked for this one.
