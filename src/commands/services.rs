@@ -70,6 +70,7 @@ pub fn open(args: &CurateArgs, config: &Config) -> anyhow::Result<Services> {
         budget,
         key_of: Box::new(|name| std::env::var(name).ok().map(|key| Secret::new(&key))),
         addresses: addresses.collect::<BTreeMap<_, _>>(),
+        canned: loopback,
         interrupted: Some(signals::was_interrupted),
     };
     Ok(Services {

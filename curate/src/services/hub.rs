@@ -116,6 +116,9 @@ pub struct HubSettings {
     pub key_of: KeyOf,
     /// Addresses that stand in for the recipe's, by service (the loopback server).
     pub addresses: BTreeMap<&'static str, String>,
+    /// Whether those addresses are test servers with canned answers: then nothing that comes of them may ever be taken
+    /// for a result of the real services.
+    pub canned: bool,
     /// Whether the run should end.
     pub interrupted: Option<fn() -> bool>,
 }
@@ -159,6 +162,13 @@ impl Hub {
         Hub {
             settings,
             state: Mutex::default(),
+        }
+    }
+
+    /// What stages put into their settings, and so into their fingerprints, when answers are canned.
+    pub fn mark(&self, settings: &mut serde_json::Value) {
+        if self.settings.canned {
+            settings["answers"] = "canned".into();
         }
     }
 
@@ -295,6 +305,7 @@ mod tests {
             budget: None,
             key_of: Box::new(|name| (name == "KNOWN").then(|| Secret::new("sk-x"))),
             addresses: BTreeMap::new(),
+            canned: false,
             interrupted: None,
         })
     }

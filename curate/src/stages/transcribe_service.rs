@@ -116,6 +116,7 @@ impl Stage for TranscribeService {
         if let Some((_, tags)) = &self.speakers {
             settings["speakers"] = tags.clone().into();
         }
+        self.hub.mark(&mut settings);
         settings
     }
 

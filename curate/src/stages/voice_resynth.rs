@@ -141,6 +141,7 @@ impl Stage for VoiceResynth {
         settings["embedder"] = self.embedder.network.tag().into();
         settings["recognizer"] = self.recognizer.network.tag().into();
         settings["sentences"] = sentences::fingerprint().into();
+        self.hub.mark(&mut settings);
         settings
     }
 
