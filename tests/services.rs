@@ -188,7 +188,16 @@ fn one_bad_answer_for_each_rule_is_asked_again_once_and_then_dropped_by_its_name
         let Some(bench) = Bench::chat(vec![Rule::canned(canned)]) else {
             return;
         };
-        let dropped = bench.run(&["--services", "live", "--out", "out", "--limit", "1", "--seed", "1"]);
+        let dropped = bench.run(&[
+            "--services",
+            "live",
+            "--out",
+            "out",
+            "--limit",
+            "1",
+            "--seed",
+            "1",
+        ]);
         let table = stdout(&dropped);
         assert!(
             table.contains(&format!("dropped: rejected:{reason}")),
@@ -198,7 +207,16 @@ fn one_bad_answer_for_each_rule_is_asked_again_once_and_then_dropped_by_its_name
         assert_eq!(bench.server.log().len(), 2, "{canned}: one re-ask");
         // The second question holds the reason, so it is another request; a sound answer to it is taken.
         let mended = Bench::chat(vec![Rule::canned(canned).times(1)]).unwrap();
-        let kept = mended.run(&["--services", "live", "--out", "out", "--limit", "1", "--seed", "1"]);
+        let kept = mended.run(&[
+            "--services",
+            "live",
+            "--out",
+            "out",
+            "--limit",
+            "1",
+            "--seed",
+            "1",
+        ]);
         assert!(!stdout(&kept).contains("rejected"), "{canned}: {}", stdout(&kept));
         assert_eq!(mended.server.log().len(), 2);
     }
@@ -215,7 +233,16 @@ fn fenced_and_talkative_answers_are_read_and_silence_is_believed_the_second_time
         let Some(bench) = Bench::chat(vec![Rule::canned(canned)]) else {
             return;
         };
-        let output = bench.run(&["--services", "live", "--out", "out", "--limit", "1", "--seed", "1"]);
+        let output = bench.run(&[
+            "--services",
+            "live",
+            "--out",
+            "out",
+            "--limit",
+            "1",
+            "--seed",
+            "1",
+        ]);
         assert!(
             code(&output) == 0 && !stdout(&output).contains("rejected"),
             "{canned}: {}",
@@ -428,7 +455,14 @@ fn kills_in_the_service_stage_lose_nothing_and_stay_within_the_bound() {
         "{repeats} repeats after {kills} kills"
     );
     // What came of it is what a run in one go makes, and every answer of that is in the log.
-    let whole = bench.run(&["--services", "replay:out/replies", "--out", "whole", "--set", &bound]);
+    let whole = bench.run(&[
+        "--services",
+        "replay:out/replies",
+        "--out",
+        "whole",
+        "--set",
+        &bound,
+    ]);
     assert_eq!(code(&whole), 0, "{}", stderr(&whole));
     assert!(bench.parts("whole", "transcribe_service") == bench.parts("out", "transcribe_service"));
 }
