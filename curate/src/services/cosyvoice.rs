@@ -105,7 +105,7 @@ pub fn read(reply: &Reply, wanted: &Wanted<'_>) -> Result<Waveform, Unusable> {
     if reply.body.is_empty() {
         return no("no_sound", "the answer is empty".into());
     }
-    if reply.body.len() % 2 != 0 {
+    if !reply.body.len().is_multiple_of(2) {
         return no(
             "odd_bytes",
             format!("{} bytes are no 16-bit samples", reply.body.len()),

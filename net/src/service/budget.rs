@@ -74,6 +74,9 @@ impl Rates {
     }
 }
 
+/// Reads what was used from an answer's body, when that tells.
+pub type ReadUsage = fn(&[u8]) -> Option<Usage>;
+
 /// Price of one call.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Price {
@@ -82,7 +85,7 @@ pub struct Price {
     /// The most that this call can use.
     pub most: Usage,
     /// Reads the true use from an answer's body.
-    pub read: Option<fn(&[u8]) -> Option<Usage>>,
+    pub read: Option<ReadUsage>,
 }
 
 impl Price {

@@ -25,7 +25,7 @@ mod retry;
 mod secret;
 
 pub use base64::{data_url, encode as base64};
-pub use budget::{Budget, Money, Price, Rates, Usage};
+pub use budget::{Budget, Money, Price, Rates, ReadUsage, Usage};
 pub use cached::Cached;
 pub use call::{Body, Call, Key, Method, Part, Reply};
 pub use error::ServiceError;

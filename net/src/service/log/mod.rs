@@ -108,8 +108,6 @@ impl ReplyLog {
         let mut index = Index::default();
         let killed = index.load(folder, true)?;
         let spent = killed.spent(share);
-        let mut counts = Counts::default();
-        counts.damaged = index.damaged;
         Ok(ReplyLog {
             folder: folder.to_owned(),
             worker: worker.to_owned(),
@@ -120,7 +118,7 @@ impl ReplyLog {
                 next_log: 0,
                 next_id: 0,
                 doubtful: killed.doubtful(),
-                counts,
+                counts: Counts::default(),
             }),
             spent,
             twice_before: killed.twice(),
