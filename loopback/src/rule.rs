@@ -102,7 +102,9 @@ impl Match {
                 request.hashes().iter().any(|found| found == hash)
             })
             && self.nth.is_none_or(|wanted| wanted == nth)
-            && self.every.is_none_or(|every| every > 0 && nth.is_multiple_of(every))
+            && self
+                .every
+                .is_none_or(|every| every > 0 && nth.is_multiple_of(every))
     }
 }
 

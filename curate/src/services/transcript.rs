@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn one_bad_answer_for_each_rule() {
         let good = said("S1", "Come in.", 0.1, 0.6, "en");
-        assert_eq!(reason(&[good.clone()]), "good");
+        assert_eq!(reason(std::slice::from_ref(&good)), "good");
         assert_eq!(
             reason(&[
                 said("S1", "希望你以后", 0.1, 1.6, "zh"),
