@@ -90,7 +90,14 @@ pub struct CurateArgs {
     pub set: Vec<String>,
     #[command(flatten)]
     pub networks: NetworkArgs,
-    /// Print stages, folders and shards done and to do; run nothing.
+    /// Where answers of services come from: local (no service), live, replay:DIR (a recording, such as OUT/replies),
+    /// or loopback (a test server on this machine with canned answers).
+    #[arg(long, default_value = "local", value_name = "WHERE")]
+    pub services: String,
+    /// Never pay more than this for services, earlier runs into the same folder included, for example 50usd.
+    #[arg(long, value_name = "AMOUNT")]
+    pub budget: Option<String>,
+    /// Print stages, folders and shards done and to do, and what services may be asked; run nothing.
     #[arg(long)]
     pub dry_run: bool,
     /// With --dry-run: print the graph of stages instead.

@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("manifests", &["schemas"]),
     ("media", &[]),
     ("net", &[]),
+    ("loopback", &[]),
     ("pipeline", &["schemas", "manifests"]),
     ("perception", &["media", "net"]),
     (
@@ -26,6 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "manifests",
             "media",
             "net",
+            "loopback",
             "pipeline",
             "perception",
             "curate",

@@ -2,6 +2,7 @@
 //!
 //! A plan knows every network's hash without opening one, so a dry run needs no weights.
 
+use crate::services::Hub;
 use omni_perception::{
     Error, Network,
     audio::{
@@ -40,6 +41,7 @@ struct Shared {
     settings: KitSettings,
     runtime: Mutex<Option<Runtime>>,
     asked: Mutex<Asked>,
+    hub: OnceLock<Arc<Hub>>,
 }
 
 /// Which stage asked for which roles.
@@ -102,7 +104,19 @@ impl Kit {
             settings,
             runtime: Mutex::new(None),
             asked: Mutex::default(),
+            hub: OnceLock::new(),
         }))
+    }
+
+    /// The same kit with services; the first hub given stays.
+    pub fn with_hub(self, hub: Arc<Hub>) -> Self {
+        let _ = self.0.hub.set(hub);
+        self
+    }
+
+    /// The services of this run; `None` when it calls none.
+    pub fn hub(&self) -> Option<Arc<Hub>> {
+        self.0.hub.get().cloned()
     }
 
     /// Says which stage is being built, so that [`Kit::check`] can tell whose networks are needed.

@@ -13,6 +13,7 @@ pub mod pool;
 pub mod prompt;
 pub mod recipe;
 pub mod select;
+pub mod services;
 pub mod sources;
 pub mod stages;
 mod vector;

@@ -11,6 +11,7 @@ use toml_edit::Document;
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("openhumanvid", include_str!("../recipes/openhumanvid.toml")),
     ("folder", include_str!("../recipes/folder.toml")),
+    ("services", include_str!("../recipes/services.toml")),
 ];
 
 /// What is wrong with a recipe.

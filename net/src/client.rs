@@ -211,6 +211,11 @@ pub(crate) fn failure(url: &Url, error: &reqwest::Error) -> Error {
     }
 }
 
+/// The causes of a failed exchange in words, without its address.
+pub(crate) fn failure_words(error: &reqwest::Error) -> String {
+    cause(error).0
+}
+
 /// The innermost causes in words, and the system's error kind if there is one.
 fn cause(error: &reqwest::Error) -> (String, Option<std::io::ErrorKind>) {
     let mut words: Vec<String> = Vec::new();

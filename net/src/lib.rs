@@ -3,7 +3,9 @@
 //! * [`Client::download`] brings a file: streamed, resumed, hashed on the way, renamed only when right.
 //! * [`Retry`] and [`Clock`] hold the one retry policy; tests hand in a clock of their own.
 //!
-//! The crate knows nothing of networks, corpora or services; it reads no environment variables of
+//! * [`service`] calls paid services: recorded, bounded, replayed.
+//!
+//! The crate knows nothing of networks, corpora or what an answer means; it reads no environment variables of
 //! its own (the proxy variables are honoured when [`Settings::system_proxy`] says so).
 
 mod client;
@@ -11,6 +13,7 @@ mod download;
 mod error;
 mod part;
 mod retry;
+pub mod service;
 mod settings;
 
 pub use client::Client;

@@ -62,14 +62,20 @@ impl Default for Retry {
 impl Retry {
     /// Delay after the `failed`-th failure (from 1), or `None` when it is time to give up.
     pub fn delay(&self, failed: u32, error: &Error, clock: &dyn Clock) -> Option<Duration> {
-        if failed >= self.tries || !error.is_transient() {
+        if !error.is_transient() {
             return None;
         }
-        let asked = error.retry_after().unwrap_or_default();
-        if asked > self.longest_wait {
+        self.wait(failed, error.retry_after().unwrap_or_default(), clock)
+    }
+
+    /// Delay after the `failed`-th failure (from 1) of something worth another try; `asked` is the server's own delay.
+    pub fn wait(&self, failed: u32, asked: Duration, clock: &dyn Clock) -> Option<Duration> {
+        if failed >= self.tries || asked > self.longest_wait {
             return None;
         }
-        let doubled = self.base.saturating_mul(2u32.saturating_pow(failed - 1));
+        let doubled = self
+            .base
+            .saturating_mul(2u32.saturating_pow(failed.saturating_sub(1)));
         Some(doubled.min(self.cap).mul_f64(clock.uniform()) + asked)
     }
 }

@@ -191,6 +191,8 @@ pub struct StepStatus {
     pub done: usize,
     /// All shards; `None` as long as the corpus was never listed.
     pub total: Option<usize>,
+    /// Listed clips of the shards that are not done; `None` as long as the corpus was never listed.
+    pub clips_to_do: Option<u64>,
 }
 
 /// What a run would find done. Reads, never writes, and does not read the corpus.
@@ -200,19 +202,26 @@ pub struct StepStatus {
 pub fn status(plan: &Plan, options: &RunOptions) -> Result<Vec<StepStatus>, Error> {
     let index = listing::load(&options.out.join(listing::dir(plan, options)), Verify::Size).ok();
     let mut done = vec![0; plan.steps().len()];
+    let mut clips = vec![0; plan.steps().len()];
     for shard in index.iter().flat_map(|index| &index.shards) {
         let receipts = shard::glance(plan, &options.out, &shard.id, Verify::Size)?;
         done.iter_mut()
             .zip(&receipts)
             .for_each(|(done, receipt)| *done += usize::from(receipt.is_some()));
+        clips
+            .iter_mut()
+            .zip(&receipts)
+            .filter(|(_, receipt)| receipt.is_none())
+            .for_each(|(clips, _)| *clips += shard.rows);
     }
     let total = index.map(|index| index.shards.len());
-    let line = |(step, done): (&crate::Step, usize)| StepStatus {
+    let line = |((step, done), clips): ((&crate::Step, usize), u64)| StepStatus {
         stage: step.stage,
         record: step.record,
         dir: step.dir.clone(),
         done,
         total,
+        clips_to_do: total.map(|_| clips),
     };
-    Ok(plan.steps().iter().zip(done).map(line).collect())
+    Ok(plan.steps().iter().zip(done).zip(clips).map(line).collect())
 }

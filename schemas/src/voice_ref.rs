@@ -33,13 +33,17 @@ pub struct VoiceRef {
     pub pitch_hz: Option<f64>,
     /// Words (or characters, for languages written without spaces) a second.
     pub rate_per_second: Option<f64>,
+    /// Cosine of the reference's own voice vector to `vector`; null for `source_segment`.
+    pub similarity: Option<f64>,
+    /// Errors of the local recogniser on the reference against `text`, a word (or character); null for `source_segment`.
+    pub word_errors: Option<f64>,
     /// The wave file (16-bit mono).
     pub audio: Blob,
 }
 
 impl Record for VoiceRef {
     const NAME: &'static str = "voice_ref";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn key(&self) -> &str {
         &self.clip
@@ -63,6 +67,14 @@ impl Record for VoiceRef {
             text("embedder", "the network that made the vector"),
             real("pitch_hz", "median pitch, Hz; null when nothing is voiced"),
             real("rate_per_second", "words or characters a second"),
+            real(
+                "similarity",
+                "cosine of the reference's own voice vector to `vector`; null for source_segment",
+            ),
+            real(
+                "word_errors",
+                "errors of the local recogniser on the reference, a word; null for source_segment",
+            ),
             record("audio", Blob::columns(), "the wave file, 16-bit mono"),
         ]
     }

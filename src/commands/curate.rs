@@ -1,6 +1,6 @@
 //! `omni curate`: builds the plan of a recipe and runs it.
 
-use super::{kit, out_dir};
+use super::{kit, out_dir, services};
 use crate::{
     cli::{CurateArgs, GraphFormat},
     config::Config,
@@ -22,7 +22,12 @@ pub fn run(args: &CurateArgs) -> anyhow::Result<Code> {
     let config = Config::load()?;
     let recipe = recipe(args, &config)?;
     let root = root(args, &config, &recipe.source)?;
+    let services = services::open(args, &config)?;
     let kit = kit(&args.networks, &config)?;
+    let kit = match &services.hub {
+        Some(hub) => kit.with_hub(hub.clone()),
+        None => kit,
+    };
     let plan = plan::build(&recipe, &root, &kit)?;
     if args.graph == Some(GraphFormat::Mermaid) {
         output::line(plan.mermaid().trim_end())?;
@@ -30,10 +35,13 @@ pub fn run(args: &CurateArgs) -> anyhow::Result<Code> {
     }
     let options = options(args, &config, &recipe, root, &plan)?;
     if args.dry_run {
-        return dry_run(&plan, &options);
+        dry_run(&plan, &options)?;
+        return services.estimate(&plan, &options);
     }
     check_networks(&plan, &kit, &args.only)?;
-    work(&plan, &options)
+    let code = work(&plan, &options);
+    services.report()?;
+    code
 }
 
 fn recipe(args: &CurateArgs, config: &Config) -> anyhow::Result<Recipe> {
@@ -177,7 +185,7 @@ fn check_networks(plan: &Plan, kit: &Kit, only: &[String]) -> anyhow::Result<()>
     Ok(kit.check(&stages)?)
 }
 
-fn dry_run(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
+fn dry_run(plan: &Plan, options: &RunOptions) -> anyhow::Result<()> {
     let rows: Vec<Vec<String>> = omni_pipeline::status(plan, options)?
         .into_iter()
         .map(|step| {
@@ -189,8 +197,7 @@ fn dry_run(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
             ]
         })
         .collect();
-    output::line(&table::layout(&["stage", "folder", "done", "of shards"], &rows))?;
-    Ok(Code::Done)
+    output::line(&table::layout(&["stage", "folder", "done", "of shards"], &rows))
 }
 
 /// The number of shards is known once the corpus was listed.

@@ -6,6 +6,7 @@ mod explain;
 mod init;
 mod models;
 mod people;
+mod services;
 mod show;
 
 use crate::{

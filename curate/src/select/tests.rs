@@ -70,6 +70,8 @@ fn voice_ref(speaker: &str, vector: &[f64]) -> VoiceRef {
         embedder: "voice#1".into(),
         pitch_hz: None,
         rate_per_second: None,
+        similarity: None,
+        word_errors: None,
         audio: Blob::default(),
     }
 }

@@ -8,8 +8,10 @@ pub mod face_ref;
 pub mod probe;
 pub mod track;
 pub mod transcribe;
+pub mod transcribe_service;
 pub mod transcript_ingest;
 pub mod voice_ref;
+pub mod voice_resynth;
 
 use crate::{
     kit::Kit,
@@ -31,6 +33,15 @@ pub enum BuildError {
     Input(String),
 }
 
+/// The services of this run, for a stage that cannot do without.
+fn hub(stage: &str, kit: &Kit) -> Result<std::sync::Arc<crate::services::Hub>, BuildError> {
+    kit.hub().ok_or_else(|| {
+        BuildError::Input(format!(
+            "`{stage}` calls a service; give --services live, replay:DIR, or loopback for a try with canned answers"
+        ))
+    })
+}
+
 /// Makes a stage from its table of the recipe; opens no network.
 pub type Build = fn(&Table<'_>, &Kit) -> Result<Box<dyn AnyStage>, BuildError>;
 
@@ -50,9 +61,11 @@ pub const ALL: &[Entry] = &[
     track::ENTRY,
     face_ref::ENTRY,
     transcribe::ENTRY,
+    transcribe_service::ENTRY,
     transcript_ingest::ENTRY,
     caption_ingest::ENTRY,
     voice_ref::ENTRY,
+    voice_resynth::ENTRY,
     av_evidence::ENTRY,
     bind::ENTRY,
     compose::ENTRY,

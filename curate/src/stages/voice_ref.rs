@@ -60,11 +60,11 @@ struct PickVoice {
 
 /// Consecutive segments of one speaker.
 #[derive(Debug, Clone, PartialEq)]
-struct Stretch {
-    start: f64,
-    end: f64,
-    text: String,
-    language: String,
+pub(super) struct Stretch {
+    pub(super) start: f64,
+    pub(super) end: f64,
+    pub(super) text: String,
+    pub(super) language: String,
 }
 
 impl Stage for PickVoice {
@@ -97,7 +97,12 @@ impl Stage for PickVoice {
         let narrow = omni_media::read_audio_16k(&path, &span, &Limits::default()).map_err(media_fault)?;
         let mut refs = Vec::new();
         for speaker in speakers {
-            if let Some(stretch) = self.longest(&transcript.segments, speaker) {
+            let Settings {
+                join_gap,
+                min_seconds,
+                ..
+            } = self.settings;
+            if let Some(stretch) = longest(&transcript.segments, speaker, join_gap, min_seconds) {
                 refs.push(self.voice(
                     &clip,
                     speaker,
@@ -113,19 +118,6 @@ impl Stage for PickVoice {
 }
 
 impl PickVoice {
-    fn longest(&self, segments: &[Segment], speaker: &str) -> Option<Stretch> {
-        let mut longest: Option<Stretch> = None;
-        for stretch in stretches(segments, speaker, self.settings.join_gap) {
-            if longest
-                .as_ref()
-                .is_none_or(|known| stretch.end - stretch.start > known.end - known.start)
-            {
-                longest = Some(stretch);
-            }
-        }
-        longest.filter(|stretch| stretch.end - stretch.start >= self.settings.min_seconds)
-    }
-
     fn voice(
         &self,
         clip: &Clip,
@@ -159,12 +151,28 @@ impl PickVoice {
             embedder: self.embedder.network.tag(),
             pitch_hz: median_pitch(&speech).map(f64::from),
             rate_per_second: speaking_rate(segments, speaker),
+            similarity: None,
+            word_errors: None,
             audio: cx.pack.put(&name, "audio/wav", omni_media::wav_s16(&wave)),
         })
     }
 }
 
-fn speakers(segments: &[Segment]) -> Vec<&str> {
+/// The longest stretch of a speaker, the first among equals, if it is long enough.
+pub(super) fn longest(segments: &[Segment], speaker: &str, join_gap: f64, least: f64) -> Option<Stretch> {
+    let mut longest: Option<Stretch> = None;
+    for stretch in stretches(segments, speaker, join_gap) {
+        if longest
+            .as_ref()
+            .is_none_or(|known| stretch.end - stretch.start > known.end - known.start)
+        {
+            longest = Some(stretch);
+        }
+    }
+    longest.filter(|stretch| stretch.end - stretch.start >= least)
+}
+
+pub(super) fn speakers(segments: &[Segment]) -> Vec<&str> {
     let mut names: Vec<&str> = segments.iter().map(|segment| segment.speaker.as_str()).collect();
     names.sort_unstable();
     names.dedup();
@@ -200,7 +208,7 @@ fn stretches(segments: &[Segment], speaker: &str, gap: f64) -> Vec<Stretch> {
     out
 }
 
-fn speech_of(wave: &Waveform, segments: &[Segment], speaker: &str) -> Vec<f32> {
+pub(super) fn speech_of(wave: &Waveform, segments: &[Segment], speaker: &str) -> Vec<f32> {
     let at = |seconds: f64| ((seconds * f64::from(wave.rate)) as usize).min(wave.samples.len());
     let own = segments.iter().filter(|segment| segment.speaker == speaker);
     own.flat_map(|segment| &wave.samples[at(segment.start)..at(segment.end).max(at(segment.start))])
@@ -209,7 +217,7 @@ fn speech_of(wave: &Waveform, segments: &[Segment], speaker: &str) -> Vec<f32> {
 }
 
 /// Words a second; characters a second for languages written without blanks.
-fn speaking_rate(segments: &[Segment], speaker: &str) -> Option<f64> {
+pub(super) fn speaking_rate(segments: &[Segment], speaker: &str) -> Option<f64> {
     let own = || segments.iter().filter(|segment| segment.speaker == speaker);
     let seconds: f64 = own().map(|segment| segment.end - segment.start).sum();
     let unspaced = |language: &str| ["zh", "yue", "ja", "th", "lo", "my", "km"].contains(&language);
@@ -226,7 +234,7 @@ fn speaking_rate(segments: &[Segment], speaker: &str) -> Option<f64> {
     (seconds > 0.0).then(|| units as f64 / seconds)
 }
 
-fn mono(pcm: &Pcm) -> Waveform {
+pub(super) fn mono(pcm: &Pcm) -> Waveform {
     let channels = (pcm.channels as usize).max(1);
     let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
     Waveform {

@@ -1,0 +1,97 @@
+//! Any OpenAI-compatible transcription endpoint: words and times; who speaks must come from elsewhere.
+
+use super::{Endpoint, ask::Unusable};
+use omni_net::service::{Body, Call, Part, Reply, Usage};
+use serde::Deserialize;
+
+/// Name of the service.
+pub const SERVICE: &str = "whisper";
+
+/// The request for one WAV file; `language` is ISO 639-1.
+pub fn call(model: &str, endpoint: &Endpoint, wav: Vec<u8>, seconds: f64, language: Option<&str>) -> Call {
+    let mut parts = vec![
+        Part::file("file", "clip.wav", "audio/wav", wav),
+        Part::text("model", model),
+        Part::text("response_format", "verbose_json"),
+        Part::text("timestamp_granularities[]", "segment"),
+        Part::text("temperature", "0"),
+    ];
+    parts.extend(language.map(|language| Part::text("language", language)));
+    let most = Usage {
+        seconds: seconds.ceil(),
+        ..Usage::default()
+    };
+    Call {
+        price: endpoint.price(most, used),
+        ..Call::post(
+            SERVICE,
+            "verbose_json@1",
+            "/v1/audio/transcriptions",
+            Body::Form(parts),
+        )
+    }
+}
+
+/// What was said, and when.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Answer {
+    /// ISO 639-1 code, or the language's English name.
+    pub language: String,
+    /// Seconds of the sound.
+    pub duration: f64,
+    /// The utterances.
+    pub segments: Vec<Said>,
+}
+
+/// One utterance.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Said {
+    /// Seconds.
+    pub start: f64,
+    /// Seconds.
+    pub end: f64,
+    /// The words, often with a blank before them.
+    pub text: String,
+}
+
+fn used(body: &[u8]) -> Option<Usage> {
+    let answer: Answer = serde_json::from_slice(body).ok()?;
+    Some(Usage {
+        seconds: answer.duration.max(0.0),
+        ..Usage::default()
+    })
+}
+
+/// Reads an answer with times.
+///
+/// # Errors
+/// `encoding`, `schema` (an answer without segments has no times), `times_reversed`, `beyond_clip`.
+pub fn read(reply: &Reply, seconds: f64) -> Result<Answer, Unusable> {
+    if let Some(encoding) = &reply.encoding {
+        return Err(Unusable::new(
+            "encoding",
+            format!("the answer is compressed ({encoding})"),
+        ));
+    }
+    let mut answer: Answer = serde_json::from_slice(&reply.body)
+        .map_err(|error| Unusable::new("schema", format!("no verbose_json: {error}")))?;
+    for said in &answer.segments {
+        if !(said.start >= 0.0 && said.end >= said.start) {
+            return Err(Unusable::new(
+                "times_reversed",
+                format!("a segment goes from {} to {}", said.start, said.end),
+            ));
+        }
+        // Whisper rounds to windows of its own, so a generous bound.
+        if said.start > seconds + 1.0 {
+            return Err(Unusable::new(
+                "beyond_clip",
+                format!("a segment begins at {}", said.start),
+            ));
+        }
+    }
+    answer
+        .segments
+        .retain(|said| !said.text.trim().is_empty() && said.start < seconds);
+    Ok(answer)
+}
