@@ -8,6 +8,7 @@ mod clean;
 pub mod evidence;
 pub mod ingest;
 pub mod kit;
+pub mod masks;
 pub mod plan;
 pub mod pool;
 pub mod prompt;
