@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(
             read(&size, json!("V1660000000000")),
             MaskError::Sum {
-                found: 116,
+                found: 110,
                 wanted: 192
             }
         );

@@ -142,16 +142,21 @@ impl Candidate {
             "binding_margin" => self.binding_margin(),
             "face_confidence" => least(self.face_refs.iter().map(|face| face.score)),
             "face_side" => least(self.face_refs.iter().map(shorter_side)),
-            "fps" => Some(self.clip.fps),
-            "height" => Some(self.clip.height as f64),
+            "fps" => self.seen(self.clip.fps),
+            "height" => self.seen(self.clip.height as f64),
             "loudness" => self.clip.loudness,
             "peak" => Some(self.clip.peak),
             "seconds" => Some(self.clip.seconds),
             "voice_seconds" => least(self.voice_refs.iter().map(|voice| voice.end - voice.start)),
-            "width" => Some(self.clip.width as f64),
+            "width" => self.seen(self.clip.width as f64),
             other => self.readings.get(other).copied().or_else(|| self.given(other)),
         };
         value.filter(|value| !value.is_nan())
+    }
+
+    /// Sound alone has no size and no rate.
+    fn seen(&self, value: f64) -> Option<f64> {
+        (self.clip.frames > 0).then_some(value)
     }
 
     /// The names [`Candidate::score`] has a value for.

@@ -232,11 +232,11 @@ fn cut_and_broken_parts() {
         dropped(&again.0, "truncated_index"),
         dropped(&seen, "truncated_index")
     );
-    std::fs::write(dir.path().join(JSON), "{\"a\": 1; }").unwrap();
+    std::fs::write(dir.path().join(JSON), "{\"a\": 1 ; }").unwrap();
     let source = OpenS2V::new(dir.path(), Settings::default()).unwrap();
     let said = source.scan(&mut Seen::default()).unwrap_err().to_string();
     assert!(
-        said.contains("byte 7") && said.contains("total_part1.json"),
+        said.contains("byte 8") && said.contains("total_part1.json"),
         "{said}"
     );
     let deep = format!(
