@@ -2,8 +2,8 @@
 //! network and without decoding more than a probe does, unless asked to.
 //!
 //! Every clip that the source lists is opened once. What does not match becomes a finding of one fixed word:
-//! `missing` (a row without media), `orphan` (media without a row), `undecodable`, `silent` (no sound, or nothing to
-//! hear), `duplicate` (the same bytes and stretch as a clip before, or a key that came twice), `licence` (a clip without
+//! `missing` (a row without media), `orphan` (media without a row), `undecodable` (also: of another length than given),
+//! `silent` (no sound, or nothing to hear), `duplicate` (the same bytes and stretch as a clip before, or a key that came twice), `licence` (a clip without
 //! one) and `index` (a damaged row or file of the corpus). Clips left out by a filter of the source are no finding.
 
 use omni_media::{Limits, Span, Window};
@@ -19,6 +19,8 @@ use std::{
 
 /// Sound whose loudest sample stays below this (-60 dB of full scale) is silent.
 const SILENCE: f64 = 0.001;
+/// Seconds by which the decoded sound may differ from the length that the corpus gives (Emilia's `duration`).
+const LENGTH: f64 = 0.3;
 /// Clips that are probed before their findings are told.
 const BATCH: usize = 1024;
 
@@ -217,6 +219,9 @@ fn look(root: &Path, row: &Listing, full: bool) -> Seen {
     match &info.audio {
         None => return Seen::Bad("silent", "no_audio".to_owned()),
         Some(audio) if audio.peak < SILENCE => return Seen::Bad("silent", "silent".to_owned()),
+        Some(audio) if differs(row, audio.seconds) => {
+            return Seen::Bad("undecodable", "bad_audio".to_owned());
+        }
         Some(_) => {}
     }
     let mut content = info.identity;
@@ -236,6 +241,12 @@ fn look(root: &Path, row: &Listing, full: bool) -> Seen {
     Seen::Sound(format!("{content} {:?} {:?}", row.start, row.end))
 }
 
+/// Whether the corpus gives another length.
+fn differs(row: &Listing, seconds: f64) -> bool {
+    let given = row.scores.iter().find(|score| score.name == "duration");
+    given.is_some_and(|given| (given.value - seconds).abs() > LENGTH)
+}
+
 fn whole_hash(path: &Path) -> Result<String, omni_media::Error> {
     let mut hasher = blake3::Hasher::new();
     let read = hasher.update_reader(Window::open(path)?).map(|_| ());
@@ -244,4 +255,120 @@ fn whole_hash(path: &Path) -> Result<String, omni_media::Error> {
         message: error.to_string(),
     })?;
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use omni_media::{Waveform, wav_s16};
+    use serde_json::Value;
+
+    struct Corpus(Vec<Result<Listing, (&'static str, &'static str)>>);
+
+    impl Source for Corpus {
+        fn name(&self) -> &'static str {
+            "toy"
+        }
+
+        fn settings(&self) -> Value {
+            Value::Null
+        }
+
+        fn list(&self, sink: &mut dyn ListingSink) -> Result<(), SourceError> {
+            self.0.iter().try_for_each(|row| match row {
+                Ok(row) => sink.keep(row.clone()),
+                Err((key, reason)) => sink.drop(key, reason),
+            })
+        }
+    }
+
+    fn row(clip: &str, path: &str, licence: Option<&str>) -> Listing {
+        Listing {
+            clip: clip.into(),
+            path: path.into(),
+            licence: licence.map(str::to_owned),
+            ..Listing::default()
+        }
+    }
+
+    fn tone(pitch: f32, gain: f32) -> Vec<u8> {
+        let samples = (0..24_000).map(|at| (at as f32 * pitch).sin() * gain).collect();
+        wav_s16(&Waveform {
+            rate: 24_000,
+            samples,
+        })
+    }
+
+    #[test]
+    fn every_kind_of_finding_has_its_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+        write("a.wav", &tone(0.1, 0.5));
+        write("b.wav", &tone(0.2, 0.5));
+        write("again.wav", &tone(0.1, 0.5));
+        write("silent.wav", &tone(0.1, 0.0));
+        write("broken.wav", b"no sound");
+        let by = Some("CC-BY-4.0");
+        let long = Listing {
+            scores: vec![omni_schemas::NamedScore {
+                name: "duration".into(),
+                value: 1.4,
+            }],
+            ..row("long", "b.wav", by)
+        };
+        let half = Listing {
+            end: Some(0.5),
+            ..row("half", "a.wav", by)
+        };
+        let corpus = Corpus(vec![
+            Ok(row("a", "a.wav", by)),
+            Ok(row("free", "b.wav", None)),
+            Ok(row("again", "again.wav", by)),
+            Ok(half),
+            Ok(row("silent", "silent.wav", by)),
+            Ok(row("broken", "broken.wav", by)),
+            Ok(long),
+            Ok(row("gone", "gone.wav", by)),
+            Err(("x", "missing_media")),
+            Err(("y", "orphan_media")),
+            Err(("z", "duplicate_id")),
+            Err(("t", "truncated_shard")),
+            Err(("f", "filtered:aesthetic.min")),
+        ]);
+        for full in [false, true] {
+            let options = Options { full, threads: 3 };
+            let report = audit(&corpus, dir.path(), options, &Cancel::default()).unwrap();
+            let mut told: Vec<_> = report
+                .findings
+                .iter()
+                .map(|row| (row.clip.as_str(), row.finding.as_str(), row.detail.as_str()))
+                .collect();
+            told.sort_unstable();
+            let wanted = [
+                ("again", "duplicate", "a"),
+                ("broken", "undecodable", "unreadable"),
+                ("free", "licence", "none given"),
+                ("gone", "missing", "not_found"),
+                ("long", "undecodable", "bad_audio"),
+                ("silent", "silent", "silent"),
+                ("t", "index", "truncated_shard"),
+                ("x", "missing", "missing_media"),
+                ("y", "orphan", "orphan_media"),
+                ("z", "duplicate", "duplicate_id"),
+            ];
+            assert_eq!(told, wanted);
+            assert_eq!((report.clips, report.filtered), (8, 1));
+        }
+        let sound = Corpus(vec![Ok(row("a", "a.wav", by))]);
+        let options = Options {
+            full: false,
+            threads: 1,
+        };
+        assert!(
+            audit(&sound, dir.path(), options, &Cancel::default())
+                .unwrap()
+                .findings
+                .is_empty()
+        );
+    }
 }

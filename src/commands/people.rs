@@ -41,7 +41,7 @@ pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
         _ => None,
     };
     let mut selector = Selector::new(&recipe, &held_out);
-    if let Some(donors) = &donors {
+    if let Some((donors, _)) = &donors {
         selector = selector.with_donors(donors);
     }
     let mut rows = Vec::new();
@@ -54,7 +54,10 @@ pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
         .to
         .clone()
         .unwrap_or_else(|| from.join(format!("select-{}", recipe.name)));
-    let settings = serde_json::to_value(&recipe)?;
+    let mut settings = serde_json::to_value(&recipe)?;
+    if let Some((_, check)) = &donors {
+        settings["pool"] = check.as_str().into(); // what it holds, not where it lies
+    }
     write(&to, "select", settings, &run, &rows)?;
     let mut lines = vec![vec!["taken".to_owned(), report.taken.to_string(), String::new()]];
     for (rule, first) in &report.first {
@@ -85,8 +88,9 @@ pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
     Ok(Code::Done)
 }
 
-/// Everyone whose references may be drawn for somebody else's clip: identities, the corpus' pairs, and what is there.
-fn donors(recipe: &select::Recipe, from: &Path, run: &Run) -> anyhow::Result<Donors> {
+/// Everyone whose references may be drawn for somebody else's clip: identities, the corpus' pairs, and what is there;
+/// and the check of the identities' manifest.
+fn donors(recipe: &select::Recipe, from: &Path, run: &Run) -> anyhow::Result<(Donors, String)> {
     let pool = recipe.pool.clone().unwrap_or_else(|| from.join("pool"));
     let file = match pool.is_dir() {
         true => pool.join(format!("{}.parquet", Identity::NAME)),
@@ -103,7 +107,7 @@ fn donors(recipe: &select::Recipe, from: &Path, run: &Run) -> anyhow::Result<Don
     let mut donors = Donors::new(face_threshold(
         track.as_ref().map_or("", |track| track.embedder.as_str()),
     )?);
-    let (identities, _) = read_part::<Identity>(&file)?;
+    let (identities, receipt) = read_part::<Identity>(&file)?;
     identities
         .into_iter()
         .for_each(|identity| donors.identity(identity));
@@ -118,7 +122,7 @@ fn donors(recipe: &select::Recipe, from: &Path, run: &Run) -> anyhow::Result<Don
             donors.add(&clip.candidate());
         }
     }
-    Ok(donors)
+    Ok((donors, receipt.check))
 }
 
 fn selection_recipe(name: &str, set: &[String]) -> anyhow::Result<select::Recipe> {
