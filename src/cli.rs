@@ -27,7 +27,7 @@ pub enum Command {
 The same command again resumes: what is on disk and sound is not made again."
     )]
     Curate(CurateArgs),
-    /// Hold a corpus against its own index: what is missing, broken, silent, twice, or without a licence.
+    /// Find what of a corpus is missing, broken, silent or twice.
     #[command(
         after_help = "Example:\n  omni audit --source opens2v --root corpus --out audit\n\n\
 Needs no networks. Exit code 0: everything matches; 1: something does not."
