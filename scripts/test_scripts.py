@@ -5,6 +5,7 @@ import unittest
 from pathlib import Path
 
 import sample_corpus
+import sample_more
 from sample_plan import CLIPS, FACES, MEMBERS, PHRASES
 
 
@@ -48,6 +49,15 @@ class Plan(unittest.TestCase):
             for width, height, left, top in (face["solo"], face["duo"]):
                 for x, y in face["mouth"]:
                     self.assertTrue(left < x < left + width and top < y < top + height)
+
+
+class Masks(unittest.TestCase):
+    def test_run_lengths_are_those_of_the_reference_library(self):
+        rows = [[2 <= y < 8 and 3 <= x < 10 for x in range(16)] for y in range(12)]
+        counts = sample_more.run_lengths(rows)
+        self.assertEqual(counts, [38] + [6] * 13 + [76])
+        self.assertEqual(sample_more.pack(counts), "V16600000000000V2")
+        self.assertEqual(sample_more.box_of(rows), [3.0, 2.0, 10.0, 8.0])
 
 
 class Jaw(unittest.TestCase):

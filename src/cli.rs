@@ -27,6 +27,12 @@ pub enum Command {
 The same command again resumes: what is on disk and sound is not made again."
     )]
     Curate(CurateArgs),
+    /// Find what of a corpus is missing, broken, silent or twice.
+    #[command(
+        after_help = "Example:\n  omni audit --source opens2v --root corpus --out audit\n\n\
+Needs no networks. Exit code 0: everything matches; 1: something does not."
+    )]
+    Audit(AuditArgs),
     /// Print a manifest as a table or JSON lines, or the receipt of one part.
     #[command(after_help = "Example:\n  omni show out clip --json")]
     Show(ShowArgs),
@@ -73,7 +79,7 @@ pub struct NetworkArgs {
 /// `omni curate`.
 #[derive(Debug, Args)]
 pub struct CurateArgs {
-    /// The kind of corpus: openhumanvid or folder.
+    /// The kind of corpus: openhumanvid, opens2v, emilia or folder.
     #[arg(long)]
     pub source: Option<String>,
     /// The corpus; without it, `roots.SOURCE` of omni.toml.
@@ -123,6 +129,26 @@ pub struct CurateArgs {
     pub world: usize,
 }
 
+/// `omni audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// The kind of corpus: openhumanvid, opens2v, emilia or folder.
+    #[arg(long)]
+    pub source: String,
+    /// The corpus; without it, `roots.SOURCE` of omni.toml.
+    #[arg(long)]
+    pub root: Option<PathBuf>,
+    /// Where the manifest of findings goes; without it they are only printed.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Decode every picture and hash every byte; else the first picture, all sound, and both ends of each file.
+    #[arg(long)]
+    pub full: bool,
+    /// Change one setting of the source, for example index=DIR (opens2v).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
 /// How a graph is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum GraphFormat {
@@ -160,11 +186,14 @@ pub struct ExplainArgs {
 /// `omni select`.
 #[derive(Debug, Args)]
 pub struct SelectArgs {
-    /// A recipe file, or the name of a built-in one (stage1, stage2).
+    /// A recipe file, or the name of a built-in one (stage1, stage2, stage3, tts).
     pub recipe: String,
     /// The output folder of a run [default: omni.toml's `out`].
     #[arg(long)]
     pub from: Option<PathBuf>,
+    /// Take only clips (and references) under this licence; may be given several times.
+    #[arg(long)]
+    pub licence: Vec<String>,
     /// Where the selection goes; without it, select-NAME in the output folder.
     #[arg(long)]
     pub to: Option<PathBuf>,

@@ -4,10 +4,13 @@
 //! beside it is the only registration there is. Nothing here prints, and nothing here is imported by `bench` or `model`:
 //! they meet in the records of `omni-schemas`.
 
+pub mod audit;
 mod clean;
 pub mod evidence;
+pub mod given;
 pub mod ingest;
 pub mod kit;
+pub mod masks;
 pub mod plan;
 pub mod pool;
 pub mod prompt;

@@ -10,6 +10,8 @@ use toml_edit::Document;
 /// The recipes that come with the program: name and text.
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("openhumanvid", include_str!("../recipes/openhumanvid.toml")),
+    ("opens2v", include_str!("../recipes/opens2v.toml")),
+    ("emilia", include_str!("../recipes/emilia.toml")),
     ("folder", include_str!("../recipes/folder.toml")),
     ("services", include_str!("../recipes/services.toml")),
 ];

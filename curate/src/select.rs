@@ -6,10 +6,12 @@
 //! the records of a clip into a [`Candidate`]) and sampling.
 
 mod candidate;
+mod donors;
 mod hold_out;
 mod recipe;
 
 pub use candidate::{Candidate, FaceVector, SCORES};
+pub use donors::Donors;
 pub use hold_out::{HeldOut, Thresholds};
 pub use recipe::{BUILT_IN, Range, Recipe, built_in};
 
@@ -83,6 +85,7 @@ pub struct Report {
 pub struct Selector<'a> {
     recipe: &'a Recipe,
     held_out: &'a HeldOut,
+    donors: Option<&'a Donors>,
     report: Report,
 }
 
@@ -92,8 +95,16 @@ impl<'a> Selector<'a> {
         Selector {
             recipe,
             held_out,
+            donors: None,
             report: Report::default(),
         }
+    }
+
+    /// Draws references from other clips of the same person.
+    #[must_use]
+    pub fn with_donors(mut self, donors: &'a Donors) -> Selector<'a> {
+        self.donors = Some(donors);
+        self
     }
 
     /// The row of a clip that passes every rule; otherwise nothing, and the failed rules are counted.
@@ -101,12 +112,24 @@ impl<'a> Selector<'a> {
     /// # Errors
     /// [`Error::OtherNetwork`] when the clip's vectors cannot be compared with the held-out ones.
     pub fn judge(&mut self, clip: &Candidate) -> Result<Option<Selection>, Error> {
-        let failed = self.failed(clip)?;
+        let mut failed = self.failed(clip)?;
+        let drawn = match self.donors {
+            Some(donors) => donors.draw(clip, self.recipe.seed),
+            None if self.recipe.references == "pool" => Err(vec!["pool_face"]),
+            None => Ok(Vec::new()),
+        };
+        if let Err(rules) = &drawn {
+            failed.extend(rules.iter().map(|rule| (*rule).to_owned()));
+        }
         self.report.seen += 1;
         self.remember(clip);
         let Some(first) = failed.first() else {
             self.report.taken += 1;
-            return Ok(Some(clip.selection()));
+            let mut row = clip.selection();
+            if let (Some(_), Ok(references)) = (self.donors, drawn) {
+                row.references = references;
+            }
+            return Ok(Some(row));
         };
         *self.report.first.entry(first.clone()).or_default() += 1;
         for rule in BTreeSet::from_iter(&failed) {
@@ -144,6 +167,7 @@ impl<'a> Selector<'a> {
                 .is_none_or(|origin| clip.all_from(origin)),
             "origin",
         );
+        ask(recipe.permits(clip.clip.licence.as_deref()), "licence");
         ask(!recipe.require_bound || clip.voices_have_faces(), "unbound");
         ask(!recipe.require_references || clip.has_references(), "references");
         ask(!recipe.require_prompt || clip.prompt.is_some(), "no_prompt");

@@ -25,5 +25,5 @@ pub use listing::{ListingReader, ListingWriter};
 pub use pack::{PackWriter, read_blob};
 pub use part::{for_each_row, for_each_row_where, read_part, read_receipt, verify_part, write_part};
 pub use receipt::{Receipt, TarSeal};
-pub use scan::{Comparison, RowReader, TableRow, TableScan};
+pub use scan::{Comparison, ObjectFault, ObjectMember, ObjectStream, RowReader, TableRow, TableScan};
 pub use temporary::sweep_temporaries;

@@ -82,6 +82,7 @@ fn listing(i: usize) -> Listing {
             })
             .collect(),
         licence: None,
+        ..Listing::default()
     }
 }
 

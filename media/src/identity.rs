@@ -1,13 +1,12 @@
 //! A cheap identity of a file: enough to notice that it was replaced, without reading all of it.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 const EDGE: u64 = 1 << 20;
 
 /// Size of the file, and BLAKE3 (hex) over that size (8 bytes, little endian), the first MiB and the last MiB
 /// (no byte twice).
-pub(crate) fn identity(file: &mut File) -> std::io::Result<(u64, String)> {
+pub(crate) fn identity(file: &mut (impl Read + Seek)) -> std::io::Result<(u64, String)> {
     let bytes = file.seek(SeekFrom::End(0))?;
     let mut hasher = blake3::Hasher::new();
     hasher.update(&bytes.to_le_bytes());

@@ -19,6 +19,7 @@ mod sinc;
 mod sound_file;
 mod types;
 mod wav;
+mod window;
 
 pub use cut::cut;
 pub use error::Error;
@@ -31,3 +32,4 @@ pub use sinc::resample_sinc;
 pub use sound_file::read_audio_file;
 pub use types::{AudioInfo, Frame, Image, Limits, MediaInfo, Pcm, Span, VideoInfo, Waveform};
 pub use wav::wav_s16;
+pub use window::{Window, read_window, split_window, window_path};

@@ -1,7 +1,6 @@
 //! Files of sound alone, without FFmpeg: WAV, FLAC, MP3, Ogg Vorbis and M4A through symphonia.
 
-use crate::{Error, Pcm};
-use std::fs::File;
+use crate::{Error, Pcm, Window};
 use std::path::Path;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as Fault;
@@ -20,10 +19,7 @@ const RATES: std::ops::RangeInclusive<u32> = 1000..=768_000;
 /// Damaged packets are left out as long as they are fewer than 5 % (or two). Fails when the file is missing, is not
 /// one of these kinds, holds no sound, is damaged, or has over 2^28 samples.
 pub fn read_audio_file(path: &Path) -> Result<Pcm, Error> {
-    let file = File::open(path).map_err(|error| Error::not_found(path, &error))?;
-    if !file.metadata().is_ok_and(|meta| meta.is_file()) {
-        return Err(Error::unreadable(path, "is not a file"));
-    }
+    let file = Window::open(path)?;
     let (mut reader, mut decoder, track) = open(path, file)?;
     let mut pcm = Pcm::default();
     let (mut packets, mut lost) = (0usize, 0usize);
@@ -55,7 +51,7 @@ pub fn read_audio_file(path: &Path) -> Result<Pcm, Error> {
 
 type Opened = (Box<dyn FormatReader>, Box<dyn AudioDecoder>, u32);
 
-fn open(path: &Path, file: File) -> Result<Opened, Error> {
+fn open(path: &Path, file: Window) -> Result<Opened, Error> {
     let stream = MediaSourceStream::new(Box::new(file), Default::default());
     let reader = symphonia::default::get_probe()
         .probe(

@@ -6,7 +6,8 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A usable clip: it has pictures and audible sound.
+/// A usable clip: audible sound, and pictures unless the recipe takes sound alone. Sound alone has 0 `frames`, and its
+/// `width`, `height` and rate say nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Clip {
     /// The key of the clip.
@@ -29,7 +30,7 @@ pub struct Clip {
     pub fps_den: i64,
     /// Number of pictures decoded.
     pub frames: i64,
-    /// Length in seconds: of the pictures, from the first to the end of the last.
+    /// Length in seconds: of the pictures, from the first to the end of the last; of the sound when there are none.
     pub seconds: f64,
     /// Degrees (0, 90, 180, 270) the stored pictures are turned for showing.
     pub rotation: i64,
@@ -80,8 +81,14 @@ impl Record for Clip {
             real("fps", "pictures a second"),
             integer("fps_num", "numerator of the exact rate"),
             integer("fps_den", "denominator of the exact rate"),
-            integer("frames", "pictures decoded"),
-            real("seconds", "length of the pictures, seconds"),
+            integer(
+                "frames",
+                "pictures decoded; 0: sound alone, and width, height and rate say nothing",
+            ),
+            real(
+                "seconds",
+                "length of the pictures (of the sound, when there are none), seconds",
+            ),
             integer("rotation", "degrees the stored pictures are turned for showing"),
             text("video_codec", "video codec"),
             text("audio_codec", "audio codec"),

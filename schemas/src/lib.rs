@@ -4,6 +4,7 @@
 //! pixels `[x0, y0, x1, y1]`, and a value that could not be measured is `None`, never -1 or 0. This crate knows
 //! nothing of files or tables: `omni-manifests` maps [`Column`]s to Parquet.
 
+mod audit_row;
 mod av_evidence;
 mod binding;
 mod blob;
@@ -19,6 +20,7 @@ mod track;
 mod transcript;
 mod voice_ref;
 
+pub use audit_row::AuditRow;
 pub use av_evidence::{AvEvidence, VoiceMotion};
 pub use binding::{Binding, BoundSubject, SOURCE_LOCAL};
 pub use blob::Blob;
@@ -27,9 +29,9 @@ pub use clip::Clip;
 pub use column::{Column, Kind, boolean, integer, list, real, record, text};
 pub use face_ref::FaceRef;
 pub use identity::{Identity, IdentityMember};
-pub use listing::{Listing, NamedScore};
+pub use listing::{Listing, NamedScore, Partner};
 pub use omni_caption::{Descriptor, OmniCaption, Utterance};
-pub use selection::Selection;
+pub use selection::{Reference, Selection};
 pub use track::{Track, TrackFrame};
 pub use transcript::{Segment, Transcript};
 pub use voice_ref::VoiceRef;
@@ -69,6 +71,7 @@ pub const ALL: &[Described] = &[
     entry::<OmniCaption>(),
     entry::<Selection>(),
     entry::<Identity>(),
+    entry::<AuditRow>(),
 ];
 
 const fn entry<R: Record>() -> Described {

@@ -2,7 +2,7 @@
 
 use crate::{
     Record,
-    column::{Column, Kind, list, real, text},
+    column::{Column, Kind, integer, list, real, text},
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +15,19 @@ pub struct NamedScore {
     pub value: f64,
 }
 
-/// One clip as its corpus lists it.
+/// Another clip in which the corpus says one of the same people is seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Partner {
+    /// The other clip.
+    pub clip: String,
+    /// How alike the words for the two are, 0..=1, as given.
+    pub text_similarity: f64,
+    /// How alike the two pictures are, 0..=1, as given.
+    pub image_similarity: f64,
+}
+
+/// One clip as its corpus lists it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Listing {
     /// The key of the clip, unique in the corpus.
     pub clip: String,
@@ -36,11 +47,19 @@ pub struct Listing {
     pub scores: Vec<NamedScore>,
     /// Licence of the clip, where the corpus tells.
     pub licence: Option<String>,
+    /// The part of the picture that is the clip, `[x0, y0, x1, y1]` pixels; null: all of it.
+    pub crop: Option<[f64; 4]>,
+    /// Number in its file of the clip's first picture, where the corpus counts pictures.
+    pub first_frame: Option<i64>,
+    /// Where the corpus' own annotation of the clip lies: a path below the root, with the range of bytes.
+    pub annotation: Option<String>,
+    /// Clips in which the corpus says one of the same people is seen, the most alike first.
+    pub partners: Vec<Partner>,
 }
 
 impl Record for Listing {
     const NAME: &'static str = "listing";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn key(&self) -> &str {
         &self.clip
@@ -64,6 +83,35 @@ impl Record for Listing {
                 "scores that came with the clip",
             ),
             text("licence", "licence of the clip, where the corpus tells"),
+            list(
+                "crop",
+                Kind::F64,
+                "the part of the picture that is the clip: x0, y0, x1, y1 in pixels; null: all",
+            ),
+            integer(
+                "first_frame",
+                "number in its file of the clip's first picture, where the corpus counts",
+            ),
+            text(
+                "annotation",
+                "where the corpus' annotation lies: path!/first byte+length/key",
+            ),
+            list(
+                "partners",
+                Kind::Struct(Partner::columns()),
+                "clips in which the corpus says one of the same people is seen",
+            ),
+        ]
+    }
+}
+
+impl Partner {
+    /// The fields of a partner.
+    pub fn columns() -> Vec<Column> {
+        vec![
+            text("clip", "the other clip"),
+            real("text_similarity", "how alike the words for the two are, 0..1"),
+            real("image_similarity", "how alike the two pictures are, 0..1"),
         ]
     }
 }

@@ -52,7 +52,7 @@ fn recipe(args: &CurateArgs, config: &Config) -> anyhow::Result<Recipe> {
             [only] => Recipe::built_in(only, &args.set)?,
             _ => {
                 return Err(usage(
-                    "no source: give --source (openhumanvid, folder) or --recipe FILE",
+                    "no source: give --source (openhumanvid, opens2v, emilia, folder) or --recipe FILE",
                 ));
             }
         },

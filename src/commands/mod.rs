@@ -1,5 +1,6 @@
 //! One file per command, one function each: from what was typed to one library call and its result shown.
 
+mod audit;
 mod curate;
 mod doctor;
 mod explain;
@@ -28,6 +29,7 @@ use omni_perception::{
 /// Runs a command.
 pub fn run(command: Command) -> anyhow::Result<Code> {
     match command {
+        Command::Audit(args) => audit::run(&args),
         Command::Curate(args) => curate::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -10,12 +10,14 @@ use crate::{
 use anyhow::Context;
 use omni_curate::{
     pool,
-    select::{self, Candidate, HeldOut, Selector, Thresholds},
+    select::{self, Candidate, Donors, HeldOut, Selector, Thresholds},
 };
-use omni_manifests::{Receipt, fingerprint, write_part};
+use omni_manifests::{ListingReader, Receipt, fingerprint, read_part, write_part};
 use omni_perception::registry::Registry;
 use omni_pipeline::readers::Run;
-use omni_schemas::{Binding, Clip, FaceRef, OmniCaption, Record, Track, Transcript, VoiceRef};
+use omni_schemas::{
+    Binding, Clip, FaceRef, Identity, Listing, OmniCaption, Record, Track, Transcript, VoiceRef,
+};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -27,13 +29,21 @@ use std::{
 pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
     let config = Config::load()?;
     let from = out_dir(args.from.as_deref(), &config, "--from DIR")?;
-    let recipe = selection_recipe(&args.recipe, &args.set)?;
+    let mut recipe = selection_recipe(&args.recipe, &args.set)?;
+    recipe.licences.extend(args.licence.iter().cloned());
     let run = open(&from)?;
     let held_out = match &recipe.hold_out {
         Some(path) => HeldOut::read(path, thresholds(&run)?)?,
         None => HeldOut::nobody(),
     };
+    let donors = match recipe.references.as_str() {
+        "pool" => Some(donors(&recipe, &from, &run)?),
+        _ => None,
+    };
     let mut selector = Selector::new(&recipe, &held_out);
+    if let Some((donors, _)) = &donors {
+        selector = selector.with_donors(donors);
+    }
     let mut rows = Vec::new();
     for clip in Clips::open(&run)? {
         rows.extend(selector.judge(&clip?.candidate())?);
@@ -44,7 +54,10 @@ pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
         .to
         .clone()
         .unwrap_or_else(|| from.join(format!("select-{}", recipe.name)));
-    let settings = serde_json::to_value(&recipe)?;
+    let mut settings = serde_json::to_value(&recipe)?;
+    if let Some((_, check)) = &donors {
+        settings["pool"] = check.as_str().into(); // what it holds, not where it lies
+    }
     write(&to, "select", settings, &run, &rows)?;
     let mut lines = vec![vec!["taken".to_owned(), report.taken.to_string(), String::new()]];
     for (rule, first) in &report.first {
@@ -73,6 +86,43 @@ pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
         to.display()
     ))?;
     Ok(Code::Done)
+}
+
+/// Everyone whose references may be drawn for somebody else's clip: identities, the corpus' pairs, and what is there;
+/// and the check of the identities' manifest.
+fn donors(recipe: &select::Recipe, from: &Path, run: &Run) -> anyhow::Result<(Donors, String)> {
+    let pool = recipe.pool.clone().unwrap_or_else(|| from.join("pool"));
+    let file = match pool.is_dir() {
+        true => pool.join(format!("{}.parquet", Identity::NAME)),
+        false => pool,
+    };
+    if !file.is_file() {
+        return Err(missing(format!(
+            "no identities at {}; run `omni pool --from {}`, or name them with --set pool=DIR",
+            file.display(),
+            from.display()
+        )));
+    }
+    let track = run.table::<Track>()?.next().transpose()?;
+    let mut donors = Donors::new(face_threshold(
+        track.as_ref().map_or("", |track| track.embedder.as_str()),
+    )?);
+    let (identities, receipt) = read_part::<Identity>(&file)?;
+    identities
+        .into_iter()
+        .for_each(|identity| donors.identity(identity));
+    let mut listing = ListingReader::open(&run.listing())?;
+    for group in 0..listing.groups() {
+        let rows: Vec<Listing> = listing.group(group)?;
+        rows.iter().for_each(|row| donors.pairs(row));
+    }
+    for clip in Clips::open(run)? {
+        let clip = clip?;
+        if recipe.permits(clip.clip.licence.as_deref()) {
+            donors.add(&clip.candidate());
+        }
+    }
+    Ok((donors, receipt.check))
 }
 
 fn selection_recipe(name: &str, set: &[String]) -> anyhow::Result<select::Recipe> {

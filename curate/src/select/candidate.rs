@@ -1,6 +1,6 @@
 //! Everything known of one clip, as the rules see it.
 
-use omni_schemas::{Binding, Clip, FaceRef, OmniCaption, Selection, Track, Transcript, VoiceRef};
+use omni_schemas::{Binding, Clip, FaceRef, OmniCaption, Reference, Selection, Track, Transcript, VoiceRef};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The scores every clip has beside those of its corpus. A corpus' score of the same name is hidden by them.
@@ -142,16 +142,21 @@ impl Candidate {
             "binding_margin" => self.binding_margin(),
             "face_confidence" => least(self.face_refs.iter().map(|face| face.score)),
             "face_side" => least(self.face_refs.iter().map(shorter_side)),
-            "fps" => Some(self.clip.fps),
-            "height" => Some(self.clip.height as f64),
+            "fps" => self.seen(self.clip.fps),
+            "height" => self.seen(self.clip.height as f64),
             "loudness" => self.clip.loudness,
             "peak" => Some(self.clip.peak),
             "seconds" => Some(self.clip.seconds),
             "voice_seconds" => least(self.voice_refs.iter().map(|voice| voice.end - voice.start)),
-            "width" => Some(self.clip.width as f64),
+            "width" => self.seen(self.clip.width as f64),
             other => self.readings.get(other).copied().or_else(|| self.given(other)),
         };
         value.filter(|value| !value.is_nan())
+    }
+
+    /// Sound alone has no size and no rate.
+    fn seen(&self, value: f64) -> Option<f64> {
+        (self.clip.frames > 0).then_some(value)
     }
 
     /// The names [`Candidate::score`] has a value for.
@@ -203,7 +208,34 @@ impl Candidate {
             languages: self.languages(),
             origin: if crossed { "cross_pair" } else { "in_pair" }.into(),
             prompt: self.prompt.clone().unwrap_or_default(),
+            licence: self.clip.licence.clone(),
+            references: self
+                .subjects()
+                .into_iter()
+                .map(|subject| self.own(subject))
+                .collect(),
         }
+    }
+
+    /// A person whose references are those of the clip itself.
+    fn own(&self, subject: i64) -> Reference {
+        let clip = &self.clip.clip;
+        let speaker = self.speaker_of(subject);
+        Reference {
+            subject,
+            face_clip: clip.clone(),
+            face_subject: subject,
+            voice_clip: speaker.as_ref().map(|_| clip.clone()),
+            voice_speaker: speaker.clone(),
+            speaker,
+        }
+    }
+
+    /// The voice of a person, when one is bound to them.
+    pub fn speaker_of(&self, subject: i64) -> Option<String> {
+        let mut bound = self.binding.iter().flat_map(|binding| &binding.subjects);
+        let found = bound.find(|bound| bound.subject == subject)?;
+        found.speaker.clone()
     }
 
     /// A voice whose face had no rival has no margin; when no voice had a rival, nothing limits the clip.

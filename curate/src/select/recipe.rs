@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("stage1", include_str!("../../recipes/select/stage1.toml")),
     ("stage2", include_str!("../../recipes/select/stage2.toml")),
+    ("stage3", include_str!("../../recipes/select/stage3.toml")),
+    ("tts", include_str!("../../recipes/select/tts.toml")),
 ];
 
 /// The text of the compiled-in recipe of that name.
@@ -52,6 +54,15 @@ pub struct Recipe {
     pub languages: Vec<String>,
     /// `in_pair` or `cross_pair`: where every reference picture must come from; absent: anywhere.
     pub origin: Option<String>,
+    /// Licences that are taken, as the corpus spells them, in any case; empty: any, also none.
+    pub licences: Vec<String>,
+    /// `own`: references are the clip's. `pool`: they are drawn from other clips of the same person, never from this
+    /// one; a clip for which there are none is left (`pool_face`, `pool_voice`).
+    pub references: String,
+    /// The manifest of identities for `references = "pool"`; absent: `pool` in the output folder.
+    pub pool: Option<PathBuf>,
+    /// Decides which of several references is drawn.
+    pub seed: u64,
     /// Every voice must be bound to a face in the picture, and there must be one.
     pub require_bound: bool,
     /// Every person must have a reference picture and every bound voice a reference voice.
@@ -76,6 +87,10 @@ impl Default for Recipe {
             speakers: Range::default(),
             languages: Vec::new(),
             origin: None,
+            licences: Vec::new(),
+            references: "own".into(),
+            pool: None,
+            seed: 0,
             require_bound: true,
             require_references: true,
             require_prompt: true,
@@ -122,6 +137,12 @@ impl Recipe {
         {
             return senseless(format!("`origin` is `{origin}`, use `in_pair` or `cross_pair`"));
         }
+        if !["own", "pool"].contains(&self.references.as_str()) {
+            return senseless(format!(
+                "`references` is `{}`, use `own` or `pool`",
+                self.references
+            ));
+        }
         let mut limits = self.minimum.iter().chain(&self.maximum);
         if let Some((name, _)) = limits.find(|(_, limit)| limit.is_nan()) {
             return senseless(format!("the limit of score `{name}` is not a number"));
@@ -134,6 +155,12 @@ impl Recipe {
             Some((name, _)) => senseless(format!("`maximum.{name}` is below `minimum.{name}`")),
             None => Ok(()),
         }
+    }
+
+    /// Whether a clip with that licence may be taken.
+    pub fn permits(&self, licence: Option<&str>) -> bool {
+        let known = |licence: &str| self.licences.iter().any(|one| one.eq_ignore_ascii_case(licence));
+        self.licences.is_empty() || licence.is_some_and(known)
     }
 
     pub(super) fn speaks(&self, languages: &[String]) -> bool {

@@ -333,3 +333,103 @@ fn recipes_that_make_no_sense_are_refused() {
         assert!(error.contains(word), "{bad}: {error}");
     }
 }
+
+fn donors(clips: &[&Candidate], identities: &[&[(&str, i64)]], pairs: &[(&str, &str)]) -> Donors {
+    let mut donors = Donors::new(0.5);
+    for members in identities {
+        let member = |(clip, subject): &(&str, i64)| omni_schemas::IdentityMember {
+            clip: (*clip).into(),
+            subject: *subject,
+            speaker: None,
+        };
+        donors.identity(Identity {
+            identity: "i".into(),
+            members: members.iter().map(member).collect(),
+            face: vec![],
+            voice: vec![],
+        });
+    }
+    for (clip, partner) in pairs {
+        donors.pairs(&omni_schemas::Listing {
+            clip: (*clip).into(),
+            partners: vec![omni_schemas::Partner {
+                clip: (*partner).into(),
+                text_similarity: 0.9,
+                image_similarity: 0.9,
+            }],
+            ..Default::default()
+        });
+    }
+    clips.iter().for_each(|clip| donors.add(clip));
+    donors
+}
+
+#[test]
+fn references_are_drawn_from_other_clips_of_the_person_and_never_from_its_own() {
+    let x = [1.0, 0.0, 0.0];
+    let a = people("a", &[(x, Some("S1"))]);
+    let (b, c) = (people("b", &[(x, Some("S7"))]), people("c", &[(x, None)]));
+    let identity: &[(&str, i64)] = &[("a", 1), ("b", 1), ("c", 1)];
+    let pool = donors(&[&a, &b, &c], &[identity], &[]);
+    let mut faces = BTreeSet::new();
+    for seed in 0..20 {
+        let drawn = pool.draw(&a, seed).unwrap();
+        assert_eq!(drawn, pool.draw(&a, seed).unwrap());
+        assert_ne!(drawn[0].face_clip, "a");
+        assert_eq!(
+            (drawn[0].voice_clip.as_deref(), drawn[0].voice_speaker.as_deref()),
+            (Some("b"), Some("S7"))
+        );
+        faces.insert(drawn[0].face_clip.clone());
+    }
+    assert_eq!(faces.len(), 2, "the seed decides");
+    assert!(
+        pool.draw(&c, 0).unwrap()[0].voice_clip.is_none(),
+        "who is silent needs no voice"
+    );
+    assert_eq!(
+        donors(&[&a, &c], &[identity], &[]).draw(&a, 0).unwrap_err(),
+        ["pool_voice"]
+    );
+    assert_eq!(
+        donors(&[&a], &[identity], &[]).draw(&a, 0).unwrap_err(),
+        ["pool_face", "pool_voice"]
+    );
+}
+
+#[test]
+fn a_pair_of_clips_is_resolved_by_face_and_not_by_order() {
+    let (x, y, z) = ([1.0, 0.1, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]);
+    let a = people("a", &[([1.0, 0.0, 0.0], Some("S1")), (z, None)]);
+    let b = people("b", &[(y, None), (x, Some("S2"))]);
+    let pool = donors(&[&a, &b], &[], &[("a", "b")]);
+    // The second person of `a` has nobody in `b`.
+    assert_eq!(pool.draw(&a, 0).unwrap_err(), ["pool_face"]);
+    let one = people("a", &[([1.0, 0.0, 0.0], Some("S1"))]);
+    let drawn = donors(&[&one, &b], &[], &[("a", "b")]).draw(&one, 0).unwrap();
+    assert_eq!((drawn[0].face_clip.as_str(), drawn[0].face_subject), ("b", 2));
+    // Two people of `a` are like one of `b`: only the more alike is that one.
+    let twins = people("a", &[([0.9, 0.3, 0.0], None), (x, None)]);
+    assert_eq!(
+        donors(&[&twins, &b], &[], &[("a", "b")])
+            .draw(&twins, 0)
+            .unwrap_err(),
+        ["pool_face"]
+    );
+}
+
+#[test]
+fn licences_are_asked_and_carried() {
+    let mut free = people("free", &[([1.0, 0.0, 0.0], Some("S1"))]);
+    free.clip.licence = Some("CC-BY-4.0".into());
+    free.prompt = Some("p".into());
+    let bare = people("bare", &[([1.0, 0.0, 0.0], Some("S1"))]);
+    let recipe = Recipe {
+        licences: vec!["cc-by-4.0".into()],
+        ..Recipe::default()
+    };
+    let (rows, report) = select(&recipe, &HeldOut::nobody(), [free, bare]).unwrap();
+    assert_eq!((rows.len(), rows[0].licence.as_deref()), (1, Some("CC-BY-4.0")));
+    assert_eq!(rows[0].references[0].face_clip, "free");
+    assert_eq!(report.total["licence"], 1);
+}

@@ -212,6 +212,7 @@ impl Folder {
             transcript: side(given.transcript, &[".transcript.txt"])?,
             scores: given.scores,
             licence: given.licence.or_else(|| self.settings.licence.clone()),
+            ..Listing::default()
         })
     }
 
@@ -417,6 +418,7 @@ mod tests {
             transcript: Some("hi".into()),
             scores: Vec::new(),
             licence: None,
+            ..Listing::default()
         };
         let rows = [
             row("a.mp4", Some("Two,\nmen")),

@@ -5,10 +5,13 @@
 //! a change: times may be set back by a copy, two writes may fall into one tick of the clock, and a network file system
 //! may answer from its cache. A listing that is read again can do none of that.
 
+pub mod emilia;
 pub mod folder;
 mod media_index;
 pub mod openhumanvid;
+pub mod opens2v;
 mod rows;
+mod tar;
 mod walk;
 
 use omni_pipeline::{Source, SourceError};
@@ -30,7 +33,7 @@ pub struct SourceEntry {
 }
 
 /// Every source.
-pub const ALL: &[SourceEntry] = &[openhumanvid::ENTRY, folder::ENTRY];
+pub const ALL: &[SourceEntry] = &[openhumanvid::ENTRY, opens2v::ENTRY, emilia::ENTRY, folder::ENTRY];
 
 /// The source of that name.
 pub fn find(name: &str) -> Option<&'static SourceEntry> {
@@ -165,11 +168,14 @@ mod tests {
 
     #[test]
     fn every_source_file_is_listed() {
-        const PARTS: [&str; 5] = [
+        const PARTS: [&str; 8] = [
             "media_index.rs",
             "mod.rs",
+            "emilia_tests.rs",
             "openhumanvid_tests.rs",
+            "opens2v_tests.rs",
             "rows.rs",
+            "tar.rs",
             "walk.rs",
         ];
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sources");

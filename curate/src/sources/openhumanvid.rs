@@ -91,6 +91,21 @@ pub struct Limits {
     pub max: Option<f64>,
 }
 
+impl Limits {
+    /// The rule that a value fails: `name:absent`, `name.min` or `name.max`.
+    pub(super) fn failed(&self, name: &str, value: Option<f64>) -> Option<String> {
+        let Some(value) = value else {
+            return Some(format!("{name}:absent"));
+        };
+        if self.min.is_some_and(|min| value < min) {
+            return Some(format!("{name}.min"));
+        }
+        self.max
+            .is_some_and(|max| value > max)
+            .then(|| format!("{name}.max"))
+    }
+}
+
 /// What a listing found; `states` adds up to `rows + orphans`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Counts {
@@ -160,7 +175,7 @@ impl OpenHumanVid {
     /// [`Error::NoRoot`], [`Error::Nothing`] when there is no CSV, [`Error::Settings`] for limits that exclude all.
     pub fn new(root: &Path, settings: Settings) -> Result<OpenHumanVid, Error> {
         super::check_root(root)?;
-        check_filters(&settings)?;
+        check_limits(ENTRY.name, &settings.filters)?;
         let tables = tables(root)?;
         if tables.is_empty() {
             let wanted = format!("{TABLE}*.csv (nor any other .csv, there or one folder below)");
@@ -309,6 +324,7 @@ impl OpenHumanVid {
             transcript: None,
             scores: judged.scores,
             licence: self.settings.licence.clone(),
+            ..Listing::default()
         };
         *pass.counts.states.entry("ok".into()).or_default() += 1;
         Ok(pass.sink.keep(row)?)
@@ -367,18 +383,10 @@ impl OpenHumanVid {
 
     fn failed_filter(&self, scores: &[NamedScore]) -> Option<String> {
         self.settings.filters.iter().find_map(|(name, limits)| {
-            let Ok(at) = scores.binary_search_by(|score| score.name.as_str().cmp(name)) else {
-                return Some(format!("{name}:absent"));
-            };
-            let value = scores[at].value;
-            if limits.min.is_some_and(|min| value < min) {
-                Some(format!("{name}.min"))
-            } else {
-                limits
-                    .max
-                    .is_some_and(|max| value > max)
-                    .then(|| format!("{name}.max"))
-            }
+            let at = scores
+                .binary_search_by(|score| score.name.as_str().cmp(name))
+                .ok();
+            limits.failed(name, at.map(|at| scores[at].value))
         })
     }
 }
@@ -407,7 +415,14 @@ impl Source for OpenHumanVid {
     }
 }
 
-fn check_filters(settings: &Settings) -> Result<(), Error> {
+/// Whether every filter can be met by some value.
+///
+/// # Errors
+/// [`Error::Settings`] for the first that cannot.
+pub(super) fn check_limits(
+    source_name: &'static str,
+    filters: &BTreeMap<String, Limits>,
+) -> Result<(), Error> {
     let bad = |limits: &Limits| {
         let (min, max) = (
             limits.min.unwrap_or(f64::NEG_INFINITY),
@@ -416,9 +431,9 @@ fn check_filters(settings: &Settings) -> Result<(), Error> {
         let ordered = min.partial_cmp(&max).is_some_and(|order| order.is_le());
         !ordered || (limits.min.is_none() && limits.max.is_none())
     };
-    match settings.filters.iter().find(|(_, limits)| bad(limits)) {
+    match filters.iter().find(|(_, limits)| bad(limits)) {
         Some((name, _)) => Err(Error::Settings {
-            source_name: ENTRY.name,
+            source_name,
             what: format!("filter `{name}` needs `min`, `max` or both, with min at most max"),
         }),
         None => Ok(()),

@@ -1,11 +1,19 @@
 //! Picks one reference picture per person: the frame with the largest detection confidence x box area (paper,
 //! section 3, in-pair data).
+//!
+//! Where the corpus gives pictures of people (masks on one annotated frame, OpenS2V), a person whose face on that frame
+//! lies in a mask gets what the mask shows instead, on black, marked `cross_pair` with the overlap of mask and face box
+//! (cross-pair data). People who are not on that frame, or in no mask, keep the picture picked above, marked `in_pair`.
 
 use super::Entry;
-use crate::kit::{media_fault, settings_json};
+use crate::{
+    given::{Given, cut_out},
+    kit::{media_fault, settings_json},
+    masks::Mask,
+};
 use omni_media::{Image, Limits, Span};
 use omni_pipeline::{Cx, Fault, Many, One, Stage};
-use omni_schemas::{Blob, Clip, FaceRef, Track, TrackFrame};
+use omni_schemas::{Blob, Clip, FaceRef, Listing, Track, TrackFrame};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, ops::ControlFlow};
 
@@ -15,11 +23,22 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 pub struct Settings {
     /// The crop reaches this share of the face's longer side beyond the box, on every side.
     pub margin: f64,
+    /// Given masks that overlap more than this (intersection over union) are one thing.
+    pub same_mask: f64,
+    /// A mask shows a face when at least this share of the face's box lies in it.
+    pub inside: f64,
 }
+
+/// A face this many pictures from the annotated one stands for it, where detection skipped that one.
+const NEAR: i64 = 2;
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { margin: 0.5 }
+        Self {
+            margin: 0.5,
+            same_mask: 0.8,
+            inside: 0.5,
+        }
     }
 }
 
@@ -46,11 +65,19 @@ struct Best<'a> {
     frame: &'a TrackFrame,
 }
 
+/// What is to be cut for one person: a crop around the face, or what a given mask shows.
+struct Wanted<'a> {
+    view: Best<'a>,
+    /// The frame of the clip the picture is taken from.
+    frame: i64,
+    given: Option<(&'a Mask, f64)>,
+}
+
 impl Stage for PickFace {
-    type In = (One<Clip>, Many<Track>);
+    type In = (One<Clip>, One<Listing>, Many<Track>);
     type Out = FaceRef;
     const NAME: &'static str = "face_ref";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn settings(&self) -> serde_json::Value {
         settings_json(&self.settings)
@@ -60,9 +87,15 @@ impl Stage for PickFace {
         true
     }
 
-    fn run(&self, (One(clip), Many(tracks)): Self::In, cx: &Cx<'_>) -> Result<Vec<FaceRef>, Fault> {
-        let best = best_views(&tracks);
-        let Some(last) = best.iter().map(|view| view.frame.frame).max() else {
+    fn run(
+        &self,
+        (One(clip), One(listing), Many(tracks)): Self::In,
+        cx: &Cx<'_>,
+    ) -> Result<Vec<FaceRef>, Fault> {
+        let given = self.given(&listing, cx)?;
+        let origin = origin(&listing);
+        let best = self.wanted(&tracks, &listing, given.as_ref());
+        let Some(last) = best.iter().map(|wanted| wanted.frame).max() else {
             return Err(Fault::Drop("no_face".into()));
         };
         let span = Span {
@@ -76,9 +109,9 @@ impl Stage for PickFace {
             &span,
             &Limits::default(),
             &mut |frame| {
-                for view in best.iter().filter(|view| view.frame.frame == frame.index as i64) {
-                    match self.cut(&clip.clip, frame.image, view, cx) {
-                        Ok(face) => drop(found.insert(view.subject, face)),
+                for wanted in best.iter().filter(|wanted| wanted.frame == frame.index as i64) {
+                    match self.picture(&clip.clip, frame.image, wanted, origin, cx) {
+                        Ok(face) => drop(found.insert(wanted.view.subject, face)),
                         Err(error) => failed = Some(error),
                     }
                 }
@@ -101,6 +134,86 @@ impl Stage for PickFace {
 }
 
 impl PickFace {
+    /// What the corpus gives with the clip; nothing when it gives nothing.
+    fn given(&self, listing: &Listing, cx: &Cx<'_>) -> Result<Option<Given>, Fault> {
+        let Some(path) = &listing.annotation else {
+            return Ok(None);
+        };
+        let given = Given::read(&cx.root.join(path), self.settings.same_mask);
+        let given = given.map_err(|_| Fault::drop("bad_annotation"))?;
+        cx.count("masks", given.masks.len() as u64);
+        cx.count("damaged_masks", given.damaged as u64);
+        Ok(Some(given))
+    }
+
+    /// For every person the picture that is to be cut.
+    fn wanted<'a>(
+        &self,
+        tracks: &'a [Track],
+        listing: &Listing,
+        given: Option<&'a Given>,
+    ) -> Vec<Wanted<'a>> {
+        let mut out: Vec<Wanted<'a>> = best_views(tracks)
+            .into_iter()
+            .map(|view| Wanted {
+                frame: view.frame.frame,
+                view,
+                given: None,
+            })
+            .collect();
+        let Some(given) = given else { return out };
+        let at = given.frame - listing.first_frame.unwrap_or(0);
+        let seen = views_at(tracks, at);
+        let (left, top) = origin(listing);
+        let box_of = |view: &Best<'_>| {
+            let [x0, y0, x1, y1] = view.frame.bbox;
+            [
+                x0 - left as f64,
+                y0 - top as f64,
+                x1 - left as f64,
+                y1 - top as f64,
+            ]
+        };
+        let boxes: Vec<[f64; 4]> = seen.iter().map(box_of).collect();
+        for found in given.matches(&boxes, self.settings.inside) {
+            let view = seen[found.face];
+            if let Some(wanted) = out.iter_mut().find(|wanted| wanted.view.subject == view.subject) {
+                let given = Some((&given.masks[found.mask], found.iou));
+                *wanted = Wanted {
+                    view,
+                    frame: at,
+                    given,
+                };
+            }
+        }
+        out
+    }
+
+    fn picture(
+        &self,
+        clip: &str,
+        image: &Image,
+        wanted: &Wanted<'_>,
+        origin: (usize, usize),
+        cx: &Cx<'_>,
+    ) -> Result<FaceRef, omni_media::Error> {
+        let shown = wanted
+            .given
+            .and_then(|(mask, iou)| Some((cut_out(image, mask, origin)?, iou)));
+        let Some(((picture, place), iou)) = shown else {
+            // A mask that reaches beyond the picture shows nothing: the frame itself does.
+            return self.cut(clip, image, &wanted.view, cx);
+        };
+        let name = format!("{clip}/sub{}.png", wanted.view.subject);
+        let bytes = omni_media::png(&picture)?;
+        Ok(FaceRef {
+            origin: "cross_pair".into(),
+            iou: Some(iou),
+            frame: wanted.frame,
+            ..face_ref(clip, &wanted.view, place, cx.pack.put(&name, "image/png", bytes))
+        })
+    }
+
     fn cut(
         &self,
         clip: &str,
@@ -130,6 +243,32 @@ fn face_ref(clip: &str, view: &Best<'_>, crop: [usize; 4], image: Blob) -> FaceR
         iou: None,
         image,
     }
+}
+
+/// Where the corpus' picture begins in the frame: left, top.
+fn origin(listing: &Listing) -> (usize, usize) {
+    let [x, y, ..] = listing.crop.unwrap_or_default();
+    (x.max(0.0) as usize, y.max(0.0) as usize)
+}
+
+/// Every person's face on a frame, or at most [`NEAR`] pictures from it: the nearest, then the surest.
+fn views_at(tracks: &[Track], at: i64) -> Vec<Best<'_>> {
+    let mut seen: BTreeMap<i64, Best<'_>> = BTreeMap::new();
+    let far = |frame: &TrackFrame| (frame.frame - at).abs();
+    for track in tracks {
+        for frame in track.frames.iter().filter(|frame| far(frame) <= NEAR) {
+            let view = Best {
+                subject: track.subject,
+                track: track.track,
+                frame,
+            };
+            match seen.get(&track.subject) {
+                Some(known) if (far(known.frame), -known.frame.score) <= (far(frame), -frame.score) => {}
+                _ => drop(seen.insert(track.subject, view)),
+            }
+        }
+    }
+    seen.into_values().collect()
 }
 
 /// Per person the frame with the largest confidence x area; the earliest of equals.
@@ -214,6 +353,49 @@ mod tests {
         let best = best_views(&tracks);
         assert_eq!(best.len(), 1);
         assert_eq!((best[0].frame.frame, best[0].track), (9, 1));
+    }
+
+    /// Two people; the annotated picture 42 is the clip's 12, and its picture begins at (10, 20).
+    #[test]
+    fn a_given_mask_replaces_the_picture_of_the_person_it_shows() {
+        let near = frame(11, [40.0, 50.0, 60.0, 70.0], 0.9);
+        let on = frame(12, [42.0, 50.0, 62.0, 70.0], 0.7);
+        let large = frame(30, [0.0, 0.0, 90.0, 90.0], 0.9);
+        let tracks = [
+            track(0, 1, vec![near, on, large.clone()]),
+            track(1, 2, vec![large, frame(20, [5.0, 5.0, 9.0, 9.0], 0.9)]),
+        ];
+        let listing = Listing {
+            crop: Some([10.0, 20.0, 110.0, 120.0]),
+            first_frame: Some(30),
+            ..Listing::default()
+        };
+        let given = Given {
+            frame: 42,
+            masks: vec![
+                Mask::of_box(100, 100, &[25.0, 20.0, 60.0, 90.0]),
+                Mask::of_box(100, 100, &[70.0, 0.0, 99.0, 99.0]),
+            ],
+            damaged: 0,
+        };
+        let stage = PickFace {
+            settings: Settings::default(),
+        };
+        let wanted = stage.wanted(&tracks, &listing, Some(&given));
+        assert_eq!(wanted.len(), 2);
+        let (mask, iou) = wanted[0].given.unwrap();
+        assert_eq!(
+            (mask, wanted[0].frame, wanted[0].view.frame.frame),
+            (&given.masks[0], 12, 12)
+        );
+        assert!((iou - 400.0 / 2450.0).abs() < 1e-12, "{iou}");
+        assert!(wanted[1].given.is_none() && wanted[1].frame == 30);
+        assert!(
+            stage
+                .wanted(&tracks, &listing, None)
+                .iter()
+                .all(|one| one.given.is_none())
+        );
     }
 
     proptest! {

@@ -9,9 +9,11 @@
 
 mod csv;
 mod lines;
+mod object;
 mod parquet;
 mod row;
 
+pub use object::{ObjectFault, ObjectMember, ObjectStream};
 pub use row::TableRow;
 
 use crate::Error;

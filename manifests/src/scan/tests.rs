@@ -97,6 +97,7 @@ fn parquet_is_read_in_order_with_filters_before_the_rest() {
             value: 1.0,
         }],
         licence: None,
+        ..Listing::default()
     };
     let listings: Vec<_> = (0..20_000).map(listing).collect();
     write_part(&path, &listings, &Receipt::default()).unwrap();

@@ -1,12 +1,11 @@
 //! Opening a hostile file: one regular file, known containers only, bounded probing, and a clock that runs out.
 
 use crate::identity::identity;
-use crate::{Error, Limits, Span};
+use crate::{Error, Limits, Span, Window};
 use ff::ffi;
 use ff::format::context::{Input, StreamIo};
 use ff::format::stream::Disposition;
 use ffmpeg_next as ff;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,7 +53,7 @@ impl Clock {
 
 /// The file as FFmpeg sees it: every read looks at the clock.
 struct Guarded {
-    file: File,
+    file: Window,
     clock: Clock,
 }
 
@@ -101,11 +100,7 @@ impl Media {
     /// Opens one regular file. Anything longer than the limit (by its own word) is refused here.
     pub(super) fn open(path: &Path, span: &Span, limits: &Limits) -> Result<Self, Error> {
         ff::log::set_level(ff::log::Level::Quiet);
-        let meta = std::fs::metadata(path).map_err(|error| Error::not_found(path, &error))?;
-        if !meta.is_file() {
-            return Err(Error::unreadable(path, "is not a file"));
-        }
-        let mut file = File::open(path).map_err(|error| Error::not_found(path, &error))?;
+        let mut file = Window::open(path)?;
         let (bytes, identity) =
             identity(&mut file).map_err(|error| Error::unreadable(path, error.to_string()))?;
         if bytes == 0 {

@@ -202,6 +202,7 @@ impl Source for Toy {
                 transcript,
                 scores: vec![],
                 licence,
+                ..Listing::default()
             })?;
         }
         Ok(())
