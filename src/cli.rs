@@ -33,6 +33,14 @@ The same command again resumes: what is on disk and sound is not made again."
     /// Tell everything every stage knows of one clip, or why it was dropped.
     #[command(after_help = "Example:\n  omni explain out talk.mp4")]
     Explain(ExplainArgs),
+    /// Make a page that shows every clip, what was found in it, or why it was dropped.
+    #[command(
+        after_help = "Example:\n  omni report out --serve\n\n\
+The page lies in out/report/index.html and opens without a server. The same command again writes only what changed.\n\
+Exit codes: 0 done (with --serve: ended by Ctrl-C), 1 the run or the report's folder cannot be read or written,\n\
+2 wrong usage, 130 Ctrl-C before the page was done."
+    )]
+    Report(ReportArgs),
     /// Take the clips a training stage wants.
     #[command(after_help = "Example:\n  omni select stage1 --from out --to stage1 --set minimum.aesthetic=5")]
     Select(SelectArgs),
@@ -148,6 +156,25 @@ pub struct ExplainArgs {
     /// JSON instead of text.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `omni report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The output folder of a run [default: omni.toml's `out`].
+    pub out: Option<PathBuf>,
+    /// Then serve the page on this machine until Ctrl-C.
+    #[arg(long)]
+    pub serve: bool,
+    /// With --serve: the port; 0 takes a free one.
+    #[arg(long, default_value_t = 0, requires = "serve")]
+    pub port: u16,
+    /// The folder the clips lie in [default: where they lay in the run].
+    #[arg(long)]
+    pub root: Option<PathBuf>,
+    /// Media files opened side by side [default: the number of cores].
+    #[arg(long)]
+    pub threads: Option<usize>,
 }
 
 /// `omni select`.

@@ -6,12 +6,15 @@
 
 mod clean;
 pub mod evidence;
+pub mod export;
+pub mod finished;
 pub mod ingest;
 pub mod kit;
 pub mod plan;
 pub mod pool;
 pub mod prompt;
 pub mod recipe;
+pub mod report;
 pub mod select;
 pub mod sources;
 pub mod stages;

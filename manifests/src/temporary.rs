@@ -154,6 +154,18 @@ impl Drop for Temporary {
     }
 }
 
+/// Writes a file whole or not at all: under a temporary name in the same folder, flushed, renamed. One that is there
+/// is replaced.
+///
+/// # Errors
+/// When the folder cannot be written; nothing is left behind then.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut temp = Temporary::create(path)?;
+    temp.write_all(bytes)
+        .map_err(|e| temp.take_failure().unwrap_or(Error::io("write", path, e)))?;
+    temp.publish()
+}
+
 /// Removes the temporary files in `dir` whose writer is gone: on this host by its process id, on any host
 /// when they are older than a day. Returns how many; a folder that does not exist has none.
 pub fn sweep_temporaries(dir: &Path) -> Result<usize, Error> {

@@ -6,6 +6,7 @@ mod explain;
 mod init;
 mod models;
 mod people;
+mod report;
 mod show;
 
 use crate::{
@@ -30,6 +31,7 @@ pub fn run(command: Command) -> anyhow::Result<Code> {
         Command::Curate(args) => curate::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Select(args) => people::select(&args),
         Command::Pool(args) => people::pool(&args),
         Command::Models(command) => models::run(command),

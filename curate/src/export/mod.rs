@@ -1,0 +1,1 @@
+//! Exports of kept clips (`omni export`).
