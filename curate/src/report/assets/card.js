@@ -4,10 +4,9 @@
 function section(title, ...children) { return make("section", {}, make("h3", { text: title }), ...children); }
 
 function table(heads, rows) {
-  const cell = (tag, value) => make(tag, { class: typeof value === "number" ? "number" : null, text: number(value) });
-  return make("table", {}, make("thead", {}, make("tr", {}, heads.map((head, at) =>
-      make("th", { scope: "col", text: head, class: typeof rows[0]?.[at] === "number" ? "number" : null })))),
-    make("tbody", {}, rows.map((row) => make("tr", {}, row.map((value) => cell("td", value))))));
+  const kind = heads.map((head, at) => (rows.every((row) => row[at] === null || typeof row[at] === "number") ? "number" : null));
+  return make("table", {}, make("thead", {}, make("tr", {}, heads.map((head, at) => make("th", { scope: "col", text: head, class: kind[at] })))),
+    make("tbody", {}, rows.map((row) => make("tr", {}, row.map((value, at) => make("td", { class: kind[at], text: number(value) }))))));
 }
 
 function pairs(entries) {
@@ -100,17 +99,17 @@ function provenance(clip, card) {
     const after = clip.state !== "kept" && (clip.stage === "source" || (stop >= 0 && at > stop));
     const here = clip.state === "dropped" && at === stop ? `dropped: ${clip.reason}` : clip.state === "pending" && at >= stop ? "pending" : after ? "not reached" : "done";
     const made = [...networks(one.about?.settings)].join(", ");
-    return [one.stage, here, [made, origins[one.stage]].filter(Boolean).join("; "), one.dir];
+    return [one.stage, here, [made, origins[one.stage]].filter(Boolean).join("; ")];
   });
   const settings = omni.index.stages.filter((one) => one.about).map((one) =>
-    make("details", {}, make("summary", { text: `${one.stage} ${one.about.version}: settings and fingerprint` }), make("pre", { text: `${one.fingerprint}\n${JSON.stringify(one.about.settings, null, 2)}` })));
-  return section("Provenance", table(["stage", "this clip", "made by", "folder"], rows), make("p", { class: "note", text: `omni ${omni.index.version}, source ${omni.index.source}${omni.index.recipe ? `, recipe ${omni.index.recipe}` : ""}` }), ...settings);
+    make("details", {}, make("summary", { text: `${one.stage} ${one.about.version}: settings and fingerprint` }), make("pre", { text: `${one.dir}\n${one.fingerprint}\n${JSON.stringify(one.about.settings, null, 2)}` })));
+  return section("Provenance", make("div", { class: "stages" }, table(["stage", "this clip", "made by"], rows)), make("p", { class: "note", text: `omni ${omni.index.version}, source ${omni.index.source}${omni.index.recipe ? `, recipe ${omni.index.recipe}` : ""}` }), ...settings);
 }
 
 function given(card) {
   const given = card.given, rows = [["licence", given.licence], ["source video", given.source_video], ["path", card.path],
     ...(card.start === null && card.end === null ? [] : [["stretch", `${card.start ?? 0}–${card.end ?? "end"} s`]])].filter(([, value]) => value);
-  return section("From the corpus", pairs(rows),
+  return section("From the corpus", make("table", {}, rows.map(([name, value]) => make("tr", {}, make("th", { scope: "row", text: name }), make("td", { text: value })))),
     given.caption ? make("p", { class: "prompt", dir: "auto", text: given.caption }) : null,
     given.transcript ? make("p", { class: "prompt", dir: "auto", text: given.transcript }) : null);
 }

@@ -96,8 +96,11 @@ function step(by) {
   if (to) location.hash = "#clip=" + encodeURIComponent(to.key);
 }
 
-/** Opens what the address names. */
+let turn = 0;
+
+/** Opens what the address names; of two calls that wait for data the later one counts. */
 async function follow() {
+  const mine = ++turn;
   const key = address(), panel = byId("card"), before = list.current;
   const clip = key === null ? null : omni.byKey.get(key);
   const opened = key !== null;
@@ -131,9 +134,9 @@ async function follow() {
   }
   try {
     const card = clip.shard ? await entry("cards", clip) : null;
-    if (address() === key) panel.append(cardOf(clip, card));
+    if (mine === turn) panel.append(cardOf(clip, card));
   } catch (error) {
-    panel.append(make("p", { class: "empty", text: `${error.message}: run omni report again.` }));
+    if (mine === turn) panel.append(make("p", { class: "empty", text: `${error.message}: run omni report again.` }));
   }
   if (before === null || matchMedia("(max-width: 760px)").matches) bar.querySelector("h2").focus({ preventScroll: true });
 }
@@ -183,7 +186,6 @@ byId("list").addEventListener("scroll", () => {
 byId("list").addEventListener("keydown", walk);
 new ResizeObserver(() => { if (omni.index) layOut(); }).observe(byId("list"));
 window.addEventListener("hashchange", follow);
-window.addEventListener("popstate", follow);
 document.addEventListener("keydown", (event) => {
   const typed = event.target.closest("input, select, textarea, video, audio");
   if (event.key === "Escape" && address() !== null) close();

@@ -2,7 +2,7 @@
 "use strict";
 
 const list = { shown: [], columns: 1, wide: 0, high: 0, tiles: new Map(), current: null };
-const GAP = 12, EDGE = 14, LEAST = 196, ABOUT = 54;
+const GAP = 12, EDGE = 14, LEAST = 152, ABOUT = 54;
 
 function layOut() {
   const room = document.getElementById("list").clientWidth - 2 * EDGE;
