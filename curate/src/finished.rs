@@ -126,7 +126,12 @@ pub fn receipts(run: &Run, number: usize) -> Result<Receipts, Error> {
 ///
 /// # Errors
 /// When the listing or a part that is there cannot be read.
-pub fn shard(run: &Run, listing: &mut ListingReader, number: usize, receipts: &Receipts) -> Result<Shard, Error> {
+pub fn shard(
+    run: &Run,
+    listing: &mut ListingReader,
+    number: usize,
+    receipts: &Receipts,
+) -> Result<Shard, Error> {
     let listed: Vec<Listing> = listing.group(number)?;
     let mut rows: BTreeMap<String, BTreeMap<String, Vec<Row>>> = BTreeMap::new();
     let mut tars = BTreeMap::new();

@@ -8,6 +8,7 @@ mod clean;
 pub mod evidence;
 pub mod export;
 pub mod finished;
+pub mod forget;
 pub mod ingest;
 pub mod kit;
 pub mod plan;

@@ -28,4 +28,4 @@ pub use part::{for_each_row, for_each_row_where, read_part, read_receipt, verify
 pub use receipt::{Receipt, TarSeal};
 pub use rewrite::{Removed, rewrite_part};
 pub use scan::{Comparison, RowReader, TableRow, TableScan};
-pub use temporary::{sweep_temporaries, write_file};
+pub use temporary::{orphans, sweep_temporaries, write_file};

@@ -48,7 +48,12 @@ pub(crate) fn write_rows<T: Serialize>(
     fill(Temporary::create(path)?, columns, rows, receipt)
 }
 
-fn fill<T: Serialize>(temp: Temporary, columns: &[Column], rows: &[T], receipt: &Receipt) -> Result<(), Error> {
+fn fill<T: Serialize>(
+    temp: Temporary,
+    columns: &[Column],
+    rows: &[T],
+    receipt: &Receipt,
+) -> Result<(), Error> {
     let path = temp.target().to_path_buf();
     let receipt = Receipt {
         rows: rows.len() as u64,

@@ -74,7 +74,12 @@ pub fn rewrite_part(
     }
     if write {
         amend(&mut receipt);
-        write_rows(path, columns, &rows.iter().map(|row| Typed { columns, row }).collect::<Vec<_>>(), &receipt)?;
+        write_rows(
+            path,
+            columns,
+            &rows.iter().map(|row| Typed { columns, row }).collect::<Vec<_>>(),
+            &receipt,
+        )?;
     }
     Ok(removed)
 }
@@ -93,7 +98,11 @@ fn as_blob(value: &mut Value) -> Option<Blob> {
 }
 
 fn named_after<'a>(member: &str, keys: &'a [String]) -> Option<&'a String> {
-    let fits = |key: &&String| member.strip_prefix(key.as_str()).is_some_and(|rest| rest.starts_with('/'));
+    let fits = |key: &&String| {
+        member
+            .strip_prefix(key.as_str())
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
     keys.iter().filter(fits).max_by_key(|key| key.len())
 }
 
@@ -177,7 +186,9 @@ impl Serialize for TypedValue<'_> {
                 None => Err(S::Error::custom("is no float")),
             },
             (Kind::Text, Value::String(value)) => serializer.serialize_str(value),
-            (_, other) => Err(S::Error::custom(format!("holds {other}, which its column's type does not"))),
+            (_, other) => Err(S::Error::custom(format!(
+                "holds {other}, which its column's type does not"
+            ))),
         }
     }
 }

@@ -3,6 +3,9 @@
 mod curate;
 mod doctor;
 mod explain;
+mod export;
+mod forget;
+mod gc;
 mod init;
 mod models;
 mod people;
@@ -32,8 +35,11 @@ pub fn run(command: Command) -> anyhow::Result<Code> {
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Select(args) => people::select(&args),
         Command::Pool(args) => people::pool(&args),
+        Command::Forget(args) => forget::run(&args),
+        Command::Gc(args) => gc::run(&args),
         Command::Models(command) => models::run(command),
         Command::Init(args) => init::run(&args),
         Command::Recipe(args) => recipe(args.name.as_deref()),

@@ -17,8 +17,7 @@ use omni_pipeline::{Cancel, readers::Run};
 /// Runs the command.
 pub fn run(args: &ReportArgs) -> anyhow::Result<Code> {
     let out = out_dir(args.out.as_deref(), &Config::load()?, "OUT")?;
-    let run =
-        Run::open(&out).with_context(|| format!("{} is no output folder of a run", out.display()))?;
+    let run = Run::open(&out).with_context(|| format!("{} is no output folder of a run", out.display()))?;
     let threads = match args.threads {
         Some(0) => return Err(usage("--threads must be at least 1")),
         Some(threads) => threads,

@@ -16,11 +16,24 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The browser: `OMNI_CHROMIUM`, or one on the PATH.
 pub fn found() -> Option<PathBuf> {
-    let named = std::env::var_os("OMNI_CHROMIUM").map(PathBuf::from).filter(|path| path.is_file());
-    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
-    let folders: Vec<PathBuf> = std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
+    let named = std::env::var_os("OMNI_CHROMIUM")
+        .map(PathBuf::from)
+        .filter(|path| path.is_file());
+    let names = [
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+        "chrome",
+    ];
+    let folders: Vec<PathBuf> = std::env::var_os("PATH")
+        .iter()
+        .flat_map(std::env::split_paths)
+        .collect();
     let on_path = || {
-        let places = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+        let places = names
+            .iter()
+            .flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
         places.into_iter().find(|path| path.is_file())
     };
     let browser = named.or_else(on_path);
@@ -52,11 +65,32 @@ impl Page {
         // A shell puts the pipes at the two descriptors that the browser expects.
         let script = r#"to=$1; from=$2; shift 2; exec "$@" 3<"$to" 4>"$from""#;
         let mut command = Command::new("sh");
-        command.args(["-c", script, "sh"]).arg(&to).arg(&from).arg(browser);
-        command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
-        command.args(["--autoplay-policy=no-user-gesture-required", "--remote-debugging-pipe", "--mute-audio"]);
-        command.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
-        command.env("HOME", folder.path()).arg("about:blank").stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(["-c", script, "sh"])
+            .arg(&to)
+            .arg(&from)
+            .arg(browser);
+        command.args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+        ]);
+        command.args([
+            "--autoplay-policy=no-user-gesture-required",
+            "--remote-debugging-pipe",
+            "--mute-audio",
+        ]);
+        command.arg(format!(
+            "--user-data-dir={}",
+            folder.path().join("profile").display()
+        ));
+        command
+            .env("HOME", folder.path())
+            .arg("about:blank")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let child = command.stderr(Stdio::null()).spawn().unwrap();
         let to = File::options().write(true).open(to).unwrap();
         let mut lines = BufReader::new(File::open(from).unwrap());
@@ -73,9 +107,20 @@ impl Page {
         });
         let (next, session) = (0, String::new());
         let trouble = Vec::new();
-        let mut page = Page { child, to, from, next, session, trouble, folder };
+        let mut page = Page {
+            child,
+            to,
+            from,
+            next,
+            session,
+            trouble,
+            folder,
+        };
         let target = page.call("Target.createTarget", json!({ "url": "about:blank" }));
-        let attached = page.call("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
+        let attached = page.call(
+            "Target.attachToTarget",
+            json!({ "targetId": target["targetId"], "flatten": true }),
+        );
         page.session = attached["sessionId"].as_str().unwrap().to_owned();
         for domain in ["Page", "Runtime", "Log", "Network"] {
             page.call(&format!("{domain}.enable"), json!({}));
@@ -93,7 +138,10 @@ impl Page {
         bytes.push(0);
         self.to.write_all(&bytes).unwrap();
         loop {
-            let reply = self.from.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{method}: {error}"));
+            let reply = self
+                .from
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|error| panic!("{method}: {error}"));
             if reply["id"] == self.next {
                 assert!(reply.get("error").is_none(), "{method}: {reply}");
                 return reply["result"].clone();
@@ -107,12 +155,16 @@ impl Page {
         let params = &event["params"];
         let bad = match event["method"].as_str().unwrap_or_default() {
             "Runtime.exceptionThrown" => true,
-            "Runtime.consoleAPICalled" => matches!(params["type"].as_str(), Some("error" | "warning" | "assert")),
+            "Runtime.consoleAPICalled" => {
+                matches!(params["type"].as_str(), Some("error" | "warning" | "assert"))
+            }
             "Log.entryAdded" => matches!(params["entry"]["level"].as_str(), Some("error" | "warning")),
             "Page.javascriptDialogOpening" => true,
             "Network.requestWillBeSent" => {
                 let url = params["request"]["url"].as_str().unwrap_or_default();
-                !["file:", "data:", "about:", "blob:", "http://127.0.0.1:"].iter().any(|start| url.starts_with(start))
+                !["file:", "data:", "about:", "blob:", "http://127.0.0.1:"]
+                    .iter()
+                    .any(|start| url.starts_with(start))
             }
             _ => false,
         };
@@ -132,7 +184,11 @@ impl Page {
     pub fn until(&mut self, expression: &str) {
         let began = Instant::now();
         while self.eval(&format!("Boolean({expression})")) != true {
-            assert!(began.elapsed() < PATIENCE, "never true: {expression}; {:?}", self.trouble);
+            assert!(
+                began.elapsed() < PATIENCE,
+                "never true: {expression}; {:?}",
+                self.trouble
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -178,7 +234,11 @@ impl Drop for Page {
 }
 
 fn decode(base64: &str) -> Vec<u8> {
-    let digit = |byte: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|d| *d == byte);
+    let digit = |byte: u8| {
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+            .iter()
+            .position(|d| *d == byte)
+    };
     let digits: Vec<u32> = base64.bytes().filter_map(digit).map(|n| n as u32).collect();
     let four = |digits: &[u32]| {
         let word = digits.iter().fold(0, |word, digit| word << 6 | digit) << (6 * (4 - digits.len()));

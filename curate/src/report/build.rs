@@ -66,7 +66,12 @@ pub struct Made {
 /// # Errors
 /// When the run cannot be read or the report cannot be written. A media file that cannot be read is no error; its card
 /// says so.
-pub fn make(run: &Run, options: &Options, cancel: &Cancel, on: &dyn Fn(usize, usize)) -> Result<Option<Made>, Error> {
+pub fn make(
+    run: &Run,
+    options: &Options,
+    cancel: &Cancel,
+    on: &dyn Fn(usize, usize),
+) -> Result<Option<Made>, Error> {
     let folder = names::folder(&canonical(run.out())?);
     let data = folder.join("data");
     fs::create_dir_all(&data).map_err(Error::io(&data))?;
@@ -80,7 +85,10 @@ pub fn make(run: &Run, options: &Options, cancel: &Cancel, on: &dyn Fn(usize, us
         on(number, shards.len());
         let receipts = finished::receipts(run, number)?;
         let listed: Vec<Listing> = listing.group(number)?;
-        absent += listed.iter().filter(|row| !options.root.join(&row.path).is_file()).count() as u64;
+        absent += listed
+            .iter()
+            .filter(|row| !options.root.join(&row.path).is_file())
+            .count() as u64;
         let names = Names::new(run, id, &listed, &receipts, &options.root);
         if !names.done(&data) {
             let shard = finished::shard(run, &mut listing, number, &receipts)?;
@@ -139,7 +147,10 @@ fn looks(shard: &Shard, options: &Options, cancel: &Cancel) -> Option<Vec<Look>>
                 return;
             };
             let look = look(known, &options.root);
-            looks.lock().unwrap_or_else(PoisonError::into_inner).insert(number, look);
+            looks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(number, look);
         }
     };
     std::thread::scope(|scope| {
@@ -164,7 +175,13 @@ fn look(known: &Known, root: &Path) -> Look {
     media::look(&path, &span)
 }
 
-fn write_shard(data: &Path, names: &Names, shard: &Shard, looks: &[Look], options: &Options) -> Result<(), Error> {
+fn write_shard(
+    data: &Path,
+    names: &Names,
+    shard: &Shard,
+    looks: &[Look],
+    options: &Options,
+) -> Result<(), Error> {
     let both: Vec<(&Known, &Look)> = shard.clips.iter().zip(looks).collect();
     for (chunk, clips) in both.chunks(CLIPS).enumerate() {
         let mut cards = Vec::new();
@@ -180,12 +197,21 @@ fn write_shard(data: &Path, names: &Names, shard: &Shard, looks: &[Look], option
         }
         let posters: Vec<_> = clips.iter().map(|(_, look)| &look.poster).collect();
         let chunk_of = |value: Value| json!({ "shard": names.shard, "chunk": chunk, "clips": value });
-        write_file(&data.join(names.cards(chunk)), script("omniCards", &chunk_of(json!(cards))).as_bytes())?;
-        write_file(&data.join(names.thumbs(chunk)), script("omniThumbs", &chunk_of(json!(posters))).as_bytes())?;
+        write_file(
+            &data.join(names.cards(chunk)),
+            script("omniCards", &chunk_of(json!(cards))).as_bytes(),
+        )?;
+        write_file(
+            &data.join(names.thumbs(chunk)),
+            script("omniThumbs", &chunk_of(json!(posters))).as_bytes(),
+        )?;
     }
     let rows: Vec<Value> = both.iter().map(|(known, look)| card::row(known, look)).collect();
     let rows = json!({ "shard": names.shard, "clips": rows });
-    Ok(write_file(&data.join(names.rows()), script("omniRows", &rows).as_bytes())?)
+    Ok(write_file(
+        &data.join(names.rows()),
+        script("omniRows", &rows).as_bytes(),
+    )?)
 }
 
 /// Versions and settings of each stage, from the first part of it.

@@ -12,7 +12,15 @@ const SEARCHED: usize = 1200;
 const RAW: u64 = 64 << 10;
 /// Records the card shows in its own way; all others are listed as they are.
 const SHOWN: &[&str] = &[
-    "clip", "track", "face_ref", "transcript", "caption", "voice_ref", "av_evidence", "binding", "omni_caption",
+    "clip",
+    "track",
+    "face_ref",
+    "transcript",
+    "caption",
+    "voice_ref",
+    "av_evidence",
+    "binding",
+    "omni_caption",
 ];
 
 /// A voice that has to become a file of the report.
@@ -28,7 +36,11 @@ pub(super) fn row(known: &Known, look: &Look) -> Value {
         Fate::Dropped { stage, reason } => ("dropped", stage.as_str(), reason.as_str()),
         Fate::Pending { stage } => ("pending", stage.as_str(), ""),
     };
-    let people: BTreeSet<i64> = known.all("track").iter().filter_map(|row| row["subject"].as_i64()).collect();
+    let people: BTreeSet<i64> = known
+        .all("track")
+        .iter()
+        .filter_map(|row| row["subject"].as_i64())
+        .collect();
     let tracked = known.rows.contains_key("track");
     json!({
         "k": known.listing.clip,
@@ -45,11 +57,16 @@ pub(super) fn row(known: &Known, look: &Look) -> Value {
 
 fn segments(known: &Known) -> &[Value] {
     let transcript = known.one("transcript");
-    transcript.and_then(|row| row["segments"].as_array()).map_or(&[], Vec::as_slice)
+    transcript
+        .and_then(|row| row["segments"].as_array())
+        .map_or(&[], Vec::as_slice)
 }
 
 fn languages(known: &Known) -> Vec<&str> {
-    let languages: BTreeSet<&str> = segments(known).iter().filter_map(|row| row["language"].as_str()).collect();
+    let languages: BTreeSet<&str> = segments(known)
+        .iter()
+        .filter_map(|row| row["language"].as_str())
+        .collect();
     languages.into_iter().collect()
 }
 
@@ -60,7 +77,9 @@ fn searched(known: &Known) -> String {
         Some(prompt) => prompt.to_owned(),
         None => {
             let said = segments(known).iter().filter_map(|row| row["text"].as_str());
-            said.chain(known.listing.caption.as_deref()).collect::<Vec<_>>().join(" ")
+            said.chain(known.listing.caption.as_deref())
+                .collect::<Vec<_>>()
+                .join(" ")
         }
     };
     text.chars().take(SEARCHED).collect()
@@ -83,13 +102,24 @@ fn scores(known: &Known) -> Map<String, Value> {
             put(name, clip[name].as_f64());
         }
     }
-    put("face_confidence", least(known.all("face_ref").iter().map(|row| row["score"].as_f64())));
-    let spans = known.all("voice_ref").iter().map(|row| Some(row["end"].as_f64()? - row["start"].as_f64()?));
+    put(
+        "face_confidence",
+        least(known.all("face_ref").iter().map(|row| row["score"].as_f64())),
+    );
+    let spans = known
+        .all("voice_ref")
+        .iter()
+        .map(|row| Some(row["end"].as_f64()? - row["start"].as_f64()?));
     put("voice_seconds", least(spans));
     let bound = known.one("binding").and_then(|row| row["subjects"].as_array());
-    put("binding_margin", least(bound.into_iter().flatten().map(|row| row["margin"].as_f64())));
+    put(
+        "binding_margin",
+        least(bound.into_iter().flatten().map(|row| row["margin"].as_f64())),
+    );
     if let Some(check) = known.one("cross_check") {
-        let agrees = check.get("agreement").and_then(|value| value.as_f64().or(value.as_bool().map(f64::from)));
+        let agrees = check
+            .get("agreement")
+            .and_then(|value| value.as_f64().or(value.as_bool().map(f64::from)));
         put("agreement", agrees);
     }
     scores
@@ -103,7 +133,10 @@ fn least(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 pub(super) fn card(known: &Known, shard: &Shard, look: &Look, present: bool) -> (Value, Vec<Voice>) {
     let listing = &known.listing;
     let mut voices = Vec::new();
-    let other = known.rows.iter().filter(|(record, _)| !SHOWN.contains(&record.as_str()));
+    let other = known
+        .rows
+        .iter()
+        .filter(|(record, _)| !SHOWN.contains(&record.as_str()));
     let card = json!({
         "k": listing.clip,
         "src": place::below(&listing.path),
@@ -144,7 +177,11 @@ fn track(row: &Row) -> Value {
     for frame in frames {
         flat.push(frame["frame"].as_i64().unwrap_or_default());
         let corners = frame["box"].as_array().map_or(&[][..], Vec::as_slice);
-        flat.extend(corners.iter().map(|value| value.as_f64().unwrap_or_default().round() as i64));
+        flat.extend(
+            corners
+                .iter()
+                .map(|value| value.as_f64().unwrap_or_default().round() as i64),
+        );
     }
     json!({
         "track": row["track"], "subject": row["subject"], "shot": row["shot"], "embedder": row["embedder"], "f": flat,
@@ -165,7 +202,9 @@ fn voice(row: &Row, shard: &Shard) -> (Value, Option<Vec<u8>>) {
     shown.shift_remove("vector");
     shown.shift_remove("audio");
     let own = row["origin"] != "source_segment";
-    let place = as_blob(&row["audio"]).zip(shard.tars.get("voice_ref")).filter(|_| own);
+    let place = as_blob(&row["audio"])
+        .zip(shard.tars.get("voice_ref"))
+        .filter(|_| own);
     let bytes = place.and_then(|(blob, tar)| read_blob(tar, &blob).ok());
     shown.insert("own".into(), json!(bytes.is_some()));
     (Value::Object(shown), bytes)

@@ -57,15 +57,22 @@ pub(super) fn face(bytes: &[u8]) -> Option<String> {
 /// The largest absolute sample of each of [`COLUMNS`] equal stretches.
 fn outline(samples: &[f32]) -> Vec<u8> {
     let loudest = |column: usize| {
-        let (from, to) = (column * samples.len() / COLUMNS, (column + 1) * samples.len() / COLUMNS);
+        let (from, to) = (
+            column * samples.len() / COLUMNS,
+            (column + 1) * samples.len() / COLUMNS,
+        );
         let stretch = &samples[from..to.max(from + 1).min(samples.len())];
-        let peak = stretch.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+        let peak = stretch
+            .iter()
+            .fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
         (peak.min(1.0) * 255.0).round() as u8
     };
     if samples.is_empty() {
         return vec![0; COLUMNS];
     }
-    (0..COLUMNS).map(|column| loudest(column.min(COLUMNS - 1))).collect()
+    (0..COLUMNS)
+        .map(|column| loudest(column.min(COLUMNS - 1)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -79,7 +86,11 @@ mod tests {
             let mut samples = vec![0.0; length];
             samples[length / 2] = -0.5;
             let columns = outline(&samples);
-            assert_eq!((columns.len(), columns.iter().max()), (COLUMNS, Some(&128)), "{length}");
+            assert_eq!(
+                (columns.len(), columns.iter().max()),
+                (COLUMNS, Some(&128)),
+                "{length}"
+            );
         }
     }
 }

@@ -14,4 +14,4 @@ mod place;
 pub mod serve;
 
 pub use build::{Made, Options, make};
-pub use names::orphans;
+pub use names::{files_of, orphans};

@@ -29,7 +29,10 @@ pub(super) struct Names {
 impl Names {
     /// The names of what a shard will become. Media are known by size and time of change.
     pub(super) fn new(run: &Run, shard: &str, listed: &[Listing], receipts: &Receipts, root: &Path) -> Names {
-        let checks: Vec<_> = receipts.iter().map(|(stage, receipt)| (stage, &receipt.check)).collect();
+        let checks: Vec<_> = receipts
+            .iter()
+            .map(|(stage, receipt)| (stage, &receipt.check))
+            .collect();
         let mut hasher = blake3::Hasher::new();
         let about = json!({ "version": VERSION, "shard": shard, "checks": checks, "from": place(run, root) });
         hasher.update(about.to_string().as_bytes());
@@ -68,7 +71,8 @@ impl Names {
     /// Whether a file belongs to these.
     fn owns(&self, name: &str) -> bool {
         let middle = format!("-{}-{}", self.shard, self.key);
-        name.split_once(&middle).is_some_and(|(_, rest)| rest.starts_with(['-', '.']))
+        name.split_once(&middle)
+            .is_some_and(|(_, rest)| rest.starts_with(['-', '.']))
     }
 
     /// The rows are written last.
@@ -85,7 +89,10 @@ fn place(run: &Run, root: &Path) -> String {
 
 fn stamp(path: &Path) -> Vec<u8> {
     let seen = fs::metadata(path).ok().map(|data| {
-        let time = data.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let time = data
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         (data.len(), time.map_or(0, |time| time.as_nanos()))
     });
     format!("{seen:?}").into_bytes()
@@ -99,7 +106,9 @@ pub(super) fn folder(out: &Path) -> PathBuf {
 /// The data files of a report that none of `shards` owns.
 pub(super) fn strangers(data: &Path, shards: &[Names]) -> Result<Vec<PathBuf>, Error> {
     let ours = |name: &str| {
-        ["rows-", "thumbs-", "cards-", "voice-"].iter().any(|prefix| name.starts_with(prefix))
+        ["rows-", "thumbs-", "cards-", "voice-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
     };
     let mut strangers = Vec::new();
     for entry in fs::read_dir(data).map_err(Error::io(data))? {
@@ -113,6 +122,28 @@ pub(super) fn strangers(data: &Path, shards: &[Names]) -> Result<Vec<PathBuf>, E
     Ok(strangers)
 }
 
+/// The data files of some shards, and the index with them: without it the page says that it wants to be made again.
+/// None without a report.
+///
+/// # Errors
+/// When the report's folder cannot be read.
+pub fn files_of(out: &Path, shards: &BTreeSet<String>) -> Result<Vec<PathBuf>, Error> {
+    let data = folder(out).join("data");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&data).into_iter().flatten() {
+        let entry = entry.map_err(Error::io(&data))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if shards.iter().any(|shard| name.contains(&format!("-{shard}-"))) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    if !found.is_empty() {
+        found.push(data.join(INDEX));
+    }
+    Ok(found)
+}
+
 /// The data files that the report's own index does not name: left by a report that was killed. None without a report.
 ///
 /// # Errors
@@ -123,7 +154,10 @@ pub fn orphans(out: &Path) -> Result<Vec<PathBuf>, Error> {
         return Ok(Vec::new());
     };
     // The index names each shard's rows; what they are made from is in that name.
-    let named: BTreeSet<&str> = index.split('"').filter(|word| word.starts_with("rows-")).collect();
+    let named: BTreeSet<&str> = index
+        .split('"')
+        .filter(|word| word.starts_with("rows-"))
+        .collect();
     let owners = named.iter().filter_map(|name| {
         let (shard, key) = name.strip_prefix("rows-")?.strip_suffix(".js")?.split_once('-')?;
         Some(Names {
@@ -164,11 +198,24 @@ mod tests {
         assert!(orphans(out.path()).unwrap().is_empty());
         fs::create_dir_all(&data).unwrap();
         let (new, old) = (names("aaaaaaaaaaaa"), names("bbbbbbbbbbbb"));
-        for name in [new.rows(), new.cards(0), old.rows(), old.thumbs(1), "notes.js".into()] {
+        for name in [
+            new.rows(),
+            new.cards(0),
+            old.rows(),
+            old.thumbs(1),
+            "notes.js".into(),
+        ] {
             fs::write(data.join(name), "x").unwrap();
         }
-        assert!(orphans(out.path()).unwrap().is_empty(), "no index, nothing is known");
-        fs::write(data.join(INDEX), format!("omniIndex({{\"shards\":[\"{}\"]}})", new.rows())).unwrap();
+        assert!(
+            orphans(out.path()).unwrap().is_empty(),
+            "no index, nothing is known"
+        );
+        fs::write(
+            data.join(INDEX),
+            format!("omniIndex({{\"shards\":[\"{}\"]}})", new.rows()),
+        )
+        .unwrap();
         let found: Vec<_> = orphans(out.path()).unwrap();
         assert_eq!(found, [data.join(old.rows()), data.join(old.thumbs(1))]);
     }

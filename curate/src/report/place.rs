@@ -12,7 +12,11 @@ pub(super) fn relative(from: &Path, to: &Path) -> String {
         Component::Normal(name) => Some(encode(&name.to_string_lossy())),
         _ => None,
     }));
-    if words.is_empty() { ".".to_owned() } else { words.join("/") }
+    if words.is_empty() {
+        ".".to_owned()
+    } else {
+        words.join("/")
+    }
 }
 
 /// A path below a folder, each step percent-encoded; steps that lead out of it are left out.
@@ -24,7 +28,9 @@ pub(super) fn below(path: &str) -> String {
 fn encode(word: &str) -> String {
     word.bytes().fold(String::new(), |mut text, byte| {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                text.push(char::from(byte))
+            }
             other => text.push_str(&format!("%{other:02X}")),
         }
         text
@@ -51,7 +57,10 @@ mod tests {
 
     #[test]
     fn ways_and_names_survive() {
-        assert_eq!(relative(Path::new("/a/out/report"), Path::new("/a/clips")), "../../clips");
+        assert_eq!(
+            relative(Path::new("/a/out/report"), Path::new("/a/clips")),
+            "../../clips"
+        );
         assert_eq!(relative(Path::new("/a"), Path::new("/a/b c")), "b%20c");
         assert_eq!(relative(Path::new("/a"), Path::new("/a")), ".");
         let odd = "x/../#1? é%.mp4";

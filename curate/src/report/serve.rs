@@ -120,7 +120,11 @@ fn talk(stream: &TcpStream, folders: &Folders) -> std::io::Result<()> {
             head.push(line.trim_end().to_owned());
         }
         let reply = answer(&head, folders);
-        send(stream, reply, head.first().is_some_and(|line| line.starts_with("HEAD ")))?;
+        send(
+            stream,
+            reply,
+            head.first().is_some_and(|line| line.starts_with("HEAD ")),
+        )?;
     }
 }
 
@@ -142,7 +146,9 @@ fn refuse(status: &'static str) -> Answer {
 fn answer(head: &[String], folders: &Folders) -> Answer {
     let header = |name: &str| {
         let mut fields = head.iter().skip(1).filter_map(|line| line.split_once(':'));
-        fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        fields
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     };
     let port = folders.port;
     let host = header("host").unwrap_or_default();
@@ -173,7 +179,8 @@ fn find(path: &str, folders: &Folders) -> Option<PathBuf> {
 }
 
 fn file(path: &Path, range: Option<&str>) -> Answer {
-    let Ok((file, size)) = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)).map(|(n, f)| (f, n)))
+    let Ok((file, size)) =
+        File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)).map(|(n, f)| (f, n)))
     else {
         return refuse("404 Not Found");
     };
@@ -216,7 +223,9 @@ fn bytes(text: &str, size: u64) -> Option<(u64, u64)> {
 }
 
 fn media_type(path: &Path) -> &'static str {
-    let kind = path.extension().map(|kind| kind.to_string_lossy().to_ascii_lowercase());
+    let kind = path
+        .extension()
+        .map(|kind| kind.to_string_lossy().to_ascii_lowercase());
     match kind.as_deref() {
         Some("html") => "text/html; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
@@ -257,13 +266,24 @@ mod tests {
         assert_eq!(bytes("bytes=-4", 10), Some((6, 10)));
         assert_eq!(bytes("bytes=8-99999999999999999999", 10), None);
         assert_eq!(bytes("bytes=8-18446744073709551615", 10), Some((8, 10)));
-        for wrong in ["bytes=10-", "bytes=5-4", "bytes=x-", "lines=0-1", "bytes=-", "bytes=0-1,4-5"] {
+        for wrong in [
+            "bytes=10-",
+            "bytes=5-4",
+            "bytes=x-",
+            "lines=0-1",
+            "bytes=-",
+            "bytes=0-1,4-5",
+        ] {
             assert_eq!(bytes(wrong, 10), None, "{wrong}");
         }
     }
 
     fn folders(base: &Path) -> Folders {
-        for (name, text) in [("out/report/index.html", "page"), ("clips/a b.mp4", "film"), ("secret", "x")] {
+        for (name, text) in [
+            ("out/report/index.html", "page"),
+            ("clips/a b.mp4", "film"),
+            ("secret", "x"),
+        ] {
             let path = base.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
@@ -286,8 +306,19 @@ mod tests {
         };
         assert_eq!(ask("GET / HTTP/1.1", "127.0.0.1:80"), "200");
         assert_eq!(ask("GET /media/a%20b.mp4 HTTP/1.1", "localhost:80"), "200");
-        for path in ["/media/../secret", "/media/%2e%2e/secret", "/../../secret", "/media/link", "/media/", "/x"] {
-            assert_eq!(ask(&format!("GET {path} HTTP/1.1"), "localhost:80"), "404", "{path}");
+        for path in [
+            "/media/../secret",
+            "/media/%2e%2e/secret",
+            "/../../secret",
+            "/media/link",
+            "/media/",
+            "/x",
+        ] {
+            assert_eq!(
+                ask(&format!("GET {path} HTTP/1.1"), "localhost:80"),
+                "404",
+                "{path}"
+            );
         }
         assert_eq!(ask("POST / HTTP/1.1", "localhost:80"), "405");
         for host in ["evil.example", "localhost", "localhost:81", ""] {

@@ -1,6 +1,9 @@
 // A clip's video with the tracks drawn over it, and the time line below.
 "use strict";
 
+// Over a picture the bright palette is read best, whatever the page's colours.
+const BRIGHT = ["#ff9a5c", "#7fb2ff", "#63cf9a", "#cf9bf0", "#ff8fc4", "#62cbe0", "#d6cb5a"];
+
 function hue(subject) { return "hue" + (((subject - 1) % 7) + 1); }
 
 /** Colour of a voice: its face's, or grey when it has none. */
@@ -104,11 +107,10 @@ function paint(view, time) {
   view.frame = Math.max(0, Math.round((time - view.begin) * about.fps - 0.25));
   view.drawn = 0;
   if (!view.boxes.checked) return;
-  const style = getComputedStyle(document.documentElement);
   for (const track of card.tracks) {
     const box = boxAt(track.f, view.frame, Math.max(3, about.fps / 4));
     if (!box) continue;
-    const colour = style.getPropertyValue("--p" + hue(track.subject).slice(3)).trim(), k = at.scale * dots;
+    const colour = BRIGHT[(track.subject - 1) % BRIGHT.length], k = at.scale * dots;
     const [x, y, w, h] = [box[0] * k, box[1] * k, (box[2] - box[0]) * k, (box[3] - box[1]) * k];
     pen.lineWidth = 4 * dots; pen.strokeStyle = "rgb(0 0 0 / 55%)"; pen.strokeRect(x, y, w, h);
     pen.lineWidth = 2 * dots; pen.strokeStyle = colour; pen.strokeRect(x, y, w, h);
