@@ -419,7 +419,7 @@ fn it_is_served_on_this_machine() {
     assert!(child.wait().unwrap().success(), "Ctrl-C is how it ends");
 }
 
-/// The figures of docs/gallery.md: `cargo test --release --test report ten_thousand -- --ignored --nocapture`.
+/// The figures of docs/gallery.md: `cargo test --workspace --test report ten_thousand -- --ignored --nocapture`.
 #[test]
 #[ignore = "makes ten thousand clips; its figures are in docs/gallery.md"]
 fn ten_thousand_clips_open_and_scroll() {

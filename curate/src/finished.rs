@@ -5,7 +5,7 @@
 use omni_manifests::{ListingReader, Receipt};
 use omni_pipeline::readers::{Run, StageEntry};
 use omni_schemas::{Blob, Listing};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs,
@@ -13,8 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A row of any record.
-pub type Row = Map<String, Value>;
+/// A row of any record: an object. A column that an older version of the record lacks reads as null.
+pub type Row = Value;
 
 /// Why the files of a run cannot be shown or exported.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +146,10 @@ pub fn shard(
         let of_record = rows.entry(entry.record.clone()).or_default();
         omni_manifests::for_each_row(&path, &mut |row| {
             let key = row.get("clip").and_then(Value::as_str).unwrap_or_default();
-            of_record.entry(key.to_owned()).or_default().push(row);
+            of_record
+                .entry(key.to_owned())
+                .or_default()
+                .push(Value::Object(row));
             ControlFlow::Continue(())
         })?;
     }

@@ -59,7 +59,7 @@ pub fn forget(out: &Path, clips: &BTreeSet<String>, write: bool) -> Result<Forgo
     for folder in &listings {
         find(folder, clips, &mut held)?;
     }
-    held.iter().flat_map(|(_, keys)| keys).for_each(|key| {
+    held.values().flatten().for_each(|key| {
         forgot.unknown.remove(key);
     });
     if !forgot.unknown.is_empty() {
@@ -392,8 +392,36 @@ fn log(out: &Path, clips: &BTreeSet<String>, write: bool, forgot: &mut Forgot) -
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test code")]
 mod tests {
-    use super::is_step;
+    use super::*;
+
+    #[test]
+    fn a_living_run_is_waited_for_and_a_dead_one_is_not() {
+        let out = tempfile::tempdir().unwrap();
+        let log = out.path().join("log");
+        fs::create_dir_all(&log).unwrap();
+        assert!(at_rest(out.path()).is_ok());
+        let (me, dead) = (Worker::me().to_string(), "00000000-1-1");
+        let gone = format!("{}0", me); // the same process id, started at another time
+        for name in [format!("crash-{gone}"), format!("inflight-{gone}.log")] {
+            fs::write(log.join(name), "").unwrap();
+        }
+        assert!(at_rest(out.path()).is_ok());
+        for name in [
+            format!("crash-{me}"),
+            format!("inflight-{me}.log"),
+            format!("crash-{dead}"),
+        ] {
+            fs::write(log.join(&name), "").unwrap();
+            let error = at_rest(out.path()).unwrap_err().to_string();
+            assert!(
+                error.contains("a run is at work") && error.contains(&name),
+                "{error}"
+            );
+            fs::remove_file(log.join(&name)).unwrap();
+        }
+    }
 
     #[test]
     fn only_names_of_steps_are_steps() {

@@ -77,6 +77,7 @@ fn print(clips: &BTreeSet<String>, run: &Forgot, beside: &Beside, write: bool) -
         .iter()
         .for_each(|(path, number)| put(format!("rows of {}", path.display()), *number));
     put("files of the report".into(), beside.report.len() as u64);
+    rows.retain(|row| row[1] != "0");
     output::line(&table::layout(
         &[if write { "taken out" } else { "to be taken out" }, "number"],
         &rows,

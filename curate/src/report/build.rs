@@ -87,7 +87,7 @@ pub fn make(
         let listed: Vec<Listing> = listing.group(number)?;
         absent += listed
             .iter()
-            .filter(|row| !options.root.join(&row.path).is_file())
+            .filter(|row| !row.path.is_empty() && !options.root.join(&row.path).is_file())
             .count() as u64;
         let names = Names::new(run, id, &listed, &receipts, &options.root);
         if !names.done(&data) {

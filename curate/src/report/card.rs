@@ -192,29 +192,34 @@ fn face(row: &Row, shard: &Shard) -> Value {
     let mut shown = row.clone();
     let picture = as_blob(&row["image"]).zip(shard.tars.get("face_ref"));
     let bytes = picture.and_then(|(blob, tar)| read_blob(tar, &blob).ok());
-    shown.insert("image".into(), json!(bytes.and_then(|bytes| media::face(&bytes))));
-    Value::Object(shown)
+    shown["image"] = json!(bytes.and_then(|bytes| media::face(&bytes)));
+    shown
 }
 
 /// A voice cut from the clip is played from the clip; any other needs its sound.
 fn voice(row: &Row, shard: &Shard) -> (Value, Option<Vec<u8>>) {
     let mut shown = row.clone();
-    shown.shift_remove("vector");
-    shown.shift_remove("audio");
+    if let Some(fields) = shown.as_object_mut() {
+        fields.shift_remove("vector");
+        fields.shift_remove("audio");
+    }
     let own = row["origin"] != "source_segment";
     let place = as_blob(&row["audio"])
         .zip(shard.tars.get("voice_ref"))
         .filter(|_| own);
     let bytes = place.and_then(|(blob, tar)| read_blob(tar, &blob).ok());
-    shown.insert("own".into(), json!(bytes.is_some()));
-    (Value::Object(shown), bytes)
+    shown["own"] = json!(bytes.is_some());
+    (shown, bytes)
 }
 
 /// Texts that rows point at: a service's raw answers.
 fn raw(known: &Known, shard: &Shard) -> Vec<Value> {
     let mut found = Vec::new();
     for (record, rows) in &known.rows {
-        let blobs = rows.iter().flat_map(|row| row.values().filter_map(as_blob));
+        let blobs = rows
+            .iter()
+            .filter_map(Value::as_object)
+            .flat_map(|row| row.values().filter_map(as_blob));
         let texts = blobs.filter(|blob| {
             let kind = blob.media_type.as_str();
             (kind.starts_with("text/") || kind == "application/json") && blob.length <= RAW

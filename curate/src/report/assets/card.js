@@ -135,7 +135,9 @@ function banner(clip) {
 function cardOf(clip, card) {
   const body = make("div", { class: "body" });
   const parts = [banner(clip)];
-  if (card) {
+  if (card && !card.path) {
+    parts.push(make("p", { class: "note", text: "Everything of this clip but its key was taken out with omni forget." }));
+  } else if (card) {
     const view = player(card, clip);
     omni.view = view;
     parts.push(view.node, timeLine(card, view), captions(card), people(card, view));
