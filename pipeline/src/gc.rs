@@ -1,6 +1,6 @@
 //! What an output folder holds that its last run does not use (`omni gc`).
 
-use crate::{Error, files, forget, readers::Run};
+use crate::{Error, files, forget, readers::Run, run, worker::Worker};
 use std::{
     collections::BTreeSet,
     fs,
@@ -106,23 +106,34 @@ fn step(
     temporaries(folder, put)
 }
 
+/// Files and folders under temporary names whose process is gone.
 fn temporaries(folder: &Path, put: &mut dyn FnMut(PathBuf, &'static str)) -> Result<(), Error> {
-    if folder.is_dir() {
-        omni_manifests::orphans(folder)?
-            .into_iter()
-            .for_each(|path| put(path, "left by a dead process"));
+    const WHY: &str = "left by a dead process";
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    omni_manifests::orphans(folder)?
+        .into_iter()
+        .for_each(|path| put(path, WHY));
+    for name in files::names(folder)? {
+        let staging = || Worker::parse(name.strip_prefix("staging.")?.split_once('.')?.1);
+        let scratch = || name.strip_prefix("scratch-").and_then(Worker::parse);
+        let writer = run::writer_of(&name).or_else(staging).or_else(scratch);
+        if writer.is_some_and(|writer| writer.is_dead()) {
+            put(folder.join(&name), WHY);
+        }
     }
     Ok(())
 }
 
-/// Removes what was found. A folder is renamed first, so that no half of it is ever taken for a step.
+/// Removes what was found. A step's folder is renamed first, so that no half of it is ever taken for a step.
 ///
 /// # Errors
 /// When something cannot be removed; what is gone stays gone.
 pub fn sweep(garbage: &[Garbage]) -> Result<(), Error> {
     for one in garbage {
         let name = one.path.file_name().unwrap_or_default().to_string_lossy();
-        if one.path.is_dir() && !name.starts_with(LEAVING) {
+        if one.path.is_dir() && forget::is_step(&name) {
             let leaving = one.path.with_file_name(format!("{LEAVING}{name}"));
             files::remove(&leaving)?;
             fs::rename(&one.path, &leaving).map_err(Error::io(&one.path))?;
@@ -143,4 +154,28 @@ fn size(path: &Path) -> u64 {
     }
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.map(|entry| size(&entry.path())).sum()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test code")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporaries_of_dead_processes_are_found_and_those_of_living_ones_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let me = Worker::me().to_string();
+        let dead = format!("{me}0"); // the same process id, started at another time
+        for worker in [&me, &dead] {
+            fs::write(folder.path().join(format!(".run.json.{worker}-3.part")), "x").unwrap();
+            fs::create_dir(folder.path().join(format!("staging.0.{worker}"))).unwrap();
+            fs::create_dir(folder.path().join(format!("scratch-{worker}"))).unwrap();
+        }
+        let mut found = Vec::new();
+        temporaries(folder.path(), &mut |path, _| found.push(path)).unwrap();
+        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        let names: Vec<String> = found.iter().map(name).collect();
+        assert_eq!(names.len(), 3, "{names:?}");
+        assert!(names.iter().all(|name| name.contains(&dead)), "{names:?}");
+    }
 }

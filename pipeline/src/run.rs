@@ -141,7 +141,7 @@ fn sweep(plan: &Plan, options: &RunOptions) -> Result<(), Error> {
 }
 
 /// Who wrote `.<name>.<worker>-<number>.part`.
-fn writer_of(name: &str) -> Option<Worker> {
+pub(crate) fn writer_of(name: &str) -> Option<Worker> {
     let (_, tag) = name.strip_prefix('.')?.strip_suffix(".part")?.rsplit_once('.')?;
     Worker::parse(tag.rsplit_once('-')?.0)
 }
