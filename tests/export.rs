@@ -28,7 +28,7 @@ fn make(scratch: &Scratch) {
         (clip.fps, clip.fate) = (fps, fate);
         clip
     };
-    let mut clips = vec![
+    let mut clips = [
         clip("a.1/x", 25.0, Fate::Kept),
         clip("b", 25.0, Fate::Kept),
         clip("c", 30000.0 / 1001.0, Fate::Kept),

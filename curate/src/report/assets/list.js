@@ -11,9 +11,12 @@ function layOut() {
   list.high = Math.round(list.wide * 9 / 16) + ABOUT;
   const rows = Math.ceil(list.shown.length / list.columns);
   document.getElementById("canvas").style.height = `${rows ? 2 * EDGE + rows * (list.high + GAP) - GAP : 0}px`;
+  const held = document.activeElement?.classList.contains("tile") ? document.activeElement.title : null;
   for (const tile of list.tiles.values()) tile.remove();
   list.tiles.clear();
   draw();
+  // New tiles, the same clip: whoever walks by keys stays where they are.
+  if (held !== null) [...list.tiles.values()].find((tile) => tile.title === held)?.focus({ preventScroll: true });
 }
 
 /** Shows other clips. */
