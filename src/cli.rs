@@ -39,12 +39,36 @@ Needs no networks. Exit code 0: everything matches; 1: something does not."
     /// Tell everything every stage knows of one clip, or why it was dropped.
     #[command(after_help = "Example:\n  omni explain out talk.mp4")]
     Explain(ExplainArgs),
+    /// Make a page that shows every clip, what was found in it, or why it was dropped.
+    #[command(after_help = "Example:\n  omni report out --serve\n\n\
+The page lies in out/report/index.html and opens without a server. The same command again writes only what changed.\n\
+Exit codes: 0 done (with --serve: ended by Ctrl-C), 1 the run or the report's folder cannot be read or written,\n\
+2 wrong usage, 130 Ctrl-C before the page was done.")]
+    Report(ReportArgs),
+    /// Write the kept clips in another program's format.
+    #[command(
+        after_help = "Example:\n  omni export out --format webdataset --out shards\n\n\
+Nothing appears under the folder's name before all of it is there; the same command again finds it and writes nothing.\n\
+Exit codes: 0 done, 1 clips were left out (each reason is said) or something cannot be read or written, 2 wrong usage,\n\
+130 Ctrl-C."
+    )]
+    Export(ExportArgs),
     /// Take the clips a training stage wants.
     #[command(after_help = "Example:\n  omni select stage1 --from out --to stage1 --set minimum.aesthetic=5")]
     Select(SelectArgs),
     /// Find who is the same person across clips.
     #[command(after_help = "Example:\n  omni pool --from out --to people --set threshold=0.45")]
     Pool(PoolArgs),
+    /// Take clips, or everything of a person, out of all that was derived from a corpus.
+    #[command(after_help = "Example:\n  omni forget out --clip talk.mp4 --dry-run\n\n\
+Rows, faces and voices go; receipts stay valid, and no later run brings them back (OUT/forgotten.json). A command that\n\
+was killed is given again.\n\
+Exit codes: 0 done, 1 a run is at work or something cannot be read or written, 2 no such clip or identity.")]
+    Forget(ForgetArgs),
+    /// Remove what an output folder holds that its last run does not use.
+    #[command(after_help = "Example:\n  omni gc out --dry-run\n\n\
+Exit codes: 0 done, 1 a run is at work, there is no sound run, or something cannot be removed.")]
+    Gc(GcArgs),
     /// List, fetch and check networks.
     #[command(subcommand, after_help = "Example:\n  omni models list")]
     Models(ModelsCommand),
@@ -183,6 +207,73 @@ pub struct ExplainArgs {
     pub json: bool,
 }
 
+/// `omni report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The output folder of a run [default: omni.toml's `out`].
+    pub out: Option<PathBuf>,
+    /// Then serve the page on this machine until Ctrl-C.
+    #[arg(long)]
+    pub serve: bool,
+    /// With --serve: the port; 0 takes a free one.
+    #[arg(long, default_value_t = 0, requires = "serve")]
+    pub port: u16,
+    /// The folder the clips lie in [default: where they lay in the run].
+    #[arg(long)]
+    pub root: Option<PathBuf>,
+    /// Media files opened side by side [default: the number of cores].
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// `omni export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The output folder of a run [default: omni.toml's `out`].
+    pub from: Option<PathBuf>,
+    /// The format.
+    #[arg(long)]
+    pub format: ExportFormat,
+    /// The folder to write; a new one, or one that holds an older export.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// What happens to media files.
+    #[arg(long, default_value = "link")]
+    pub media: ExportMedia,
+    /// Only the clips of a selection: the folder that `omni select` wrote.
+    #[arg(long)]
+    pub selection: Option<PathBuf>,
+    /// The folder the clips lie in [default: where they lay in the run].
+    #[arg(long)]
+    pub root: Option<PathBuf>,
+}
+
+/// A format of `omni export`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Tars with a clip's files side by side, for the webdataset package.
+    Webdataset,
+    /// dataset.json of the LTX trainer.
+    Ltx,
+    /// dataset.toml and metadata lines of musubi-tuner.
+    Musubi,
+    /// data.jsonl: everything, one clip a line.
+    Jsonl,
+    /// The same with a Croissant 1.0 description.
+    Croissant,
+}
+
+/// What `omni export` does with media files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportMedia {
+    /// Hard links; copies where the file system has none to give.
+    Link,
+    /// Copies.
+    Copy,
+    /// Leave them; rows name them by their full path.
+    None,
+}
+
 /// `omni select`.
 #[derive(Debug, Args)]
 pub struct SelectArgs {
@@ -214,6 +305,35 @@ pub struct PoolArgs {
     /// Change one setting: threshold (cosine, -1 to 1; default: the face network's own), exact, rounds or most.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// `omni forget`.
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    /// The output folder of a run [default: omni.toml's `out`].
+    pub out: Option<PathBuf>,
+    /// A clip; may be given several times.
+    #[arg(long, value_name = "KEY")]
+    pub clip: Vec<String>,
+    /// A person of the pool: every clip they appear in; may be given several times.
+    #[arg(long, value_name = "ID")]
+    pub identity: Vec<String>,
+    /// The folder that `omni pool` wrote [default: pool in the output folder].
+    #[arg(long)]
+    pub pool: Option<PathBuf>,
+    /// Print what would be taken out; write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `omni gc`.
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// The output folder of a run [default: omni.toml's `out`].
+    pub out: Option<PathBuf>,
+    /// Print what would be removed; remove nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `omni models`.

@@ -7,6 +7,9 @@
 pub mod audit;
 mod clean;
 pub mod evidence;
+pub mod export;
+pub mod finished;
+pub mod forget;
 pub mod given;
 pub mod ingest;
 pub mod kit;
@@ -15,6 +18,7 @@ pub mod plan;
 pub mod pool;
 pub mod prompt;
 pub mod recipe;
+pub mod report;
 pub mod select;
 pub mod services;
 pub mod sources;

@@ -10,7 +10,8 @@ use crate::{
     temporary::Temporary,
     to_rows::row,
 };
-use omni_schemas::Record;
+use omni_schemas::{Column, Record};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{fs::File, ops::ControlFlow, path::Path};
 
@@ -29,10 +30,32 @@ pub fn write_part<R: Record>(path: &Path, rows: &[R], receipt: &Receipt) -> Resu
 }
 
 fn write_into<R: Record>(temp: Temporary, rows: &[R], receipt: &Receipt) -> Result<(), Error> {
-    let path = temp.target().to_path_buf();
     let receipt = Receipt {
         record: R::NAME.to_owned(),
         record_version: R::VERSION,
+        ..receipt.clone()
+    };
+    fill(temp, &R::columns(), rows, &receipt)
+}
+
+/// As [`write_part`], for rows whose record is known by its columns only; `record` of the receipt stays as it is.
+pub(crate) fn write_rows<T: Serialize>(
+    path: &Path,
+    columns: &[Column],
+    rows: &[T],
+    receipt: &Receipt,
+) -> Result<(), Error> {
+    fill(Temporary::create(path)?, columns, rows, receipt)
+}
+
+fn fill<T: Serialize>(
+    temp: Temporary,
+    columns: &[Column],
+    rows: &[T],
+    receipt: &Receipt,
+) -> Result<(), Error> {
+    let path = temp.target().to_path_buf();
+    let receipt = Receipt {
         rows: rows.len() as u64,
         check: String::new(),
         ..receipt.clone()
@@ -45,12 +68,12 @@ fn write_into<R: Record>(temp: Temporary, rows: &[R], receipt: &Receipt) -> Resu
         (RECEIPT.to_owned(), text),
         (CHECK.to_owned(), NO_CHECK.to_owned()),
     ];
-    let mut writer = TableWriter::new(temp, &R::columns(), footer)?;
-    let mut group = Node::of_columns(&R::columns());
+    let mut writer = TableWriter::new(temp, columns, footer)?;
+    let mut group = Node::of_columns(columns);
     for (i, row) in rows.iter().enumerate() {
-        push(&mut group, row, i as u64)?;
+        push(&mut group, &receipt.record, row, i as u64)?;
         if group.len() >= GROUP || group.size().1 >= GROUP_BYTES {
-            writer.push(std::mem::replace(&mut group, Node::of_columns(&R::columns())))?;
+            writer.push(std::mem::replace(&mut group, Node::of_columns(columns)))?;
         }
     }
     writer.push(group)?;
@@ -63,14 +86,14 @@ fn write_into<R: Record>(temp: Temporary, rows: &[R], receipt: &Receipt) -> Resu
 pub(crate) fn columns_of<R: Record>(rows: &[R], first: u64) -> Result<Node, Error> {
     let mut table = Node::of_columns(&R::columns());
     for (i, row) in rows.iter().enumerate() {
-        push(&mut table, row, first + i as u64)?;
+        push(&mut table, R::NAME, row, first + i as u64)?;
     }
     Ok(table)
 }
 
-fn push<R: Record>(table: &mut Node, row: &R, number: u64) -> Result<(), Error> {
+fn push<T: Serialize>(table: &mut Node, record: &str, row: &T, number: u64) -> Result<(), Error> {
     push_row(table, row).map_err(|e| Error::Row {
-        record: R::NAME.to_owned(),
+        record: record.to_owned(),
         row: number,
         what: e.to_string(),
     })

@@ -154,25 +154,46 @@ impl Drop for Temporary {
     }
 }
 
+/// Writes a file whole or not at all: under a temporary name in the same folder, flushed, renamed. One that is there
+/// is replaced.
+///
+/// # Errors
+/// When the folder cannot be written; nothing is left behind then.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut temp = Temporary::create(path)?;
+    temp.write_all(bytes)
+        .map_err(|e| temp.take_failure().unwrap_or(Error::io("write", path, e)))?;
+    temp.publish()
+}
+
 /// Removes the temporary files in `dir` whose writer is gone: on this host by its process id, on any host
 /// when they are older than a day. Returns how many; a folder that does not exist has none.
 pub fn sweep_temporaries(dir: &Path) -> Result<usize, Error> {
+    let gone = orphans(dir)?
+        .into_iter()
+        .filter(|path| fs::remove_file(path).is_ok());
+    Ok(gone.count())
+}
+
+/// The files that [`sweep_temporaries`] would remove, by name.
+///
+/// # Errors
+/// When the folder is there and cannot be listed.
+pub fn orphans(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = match fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(|e| Error::io("list", dir, e))?,
     };
-    let mut removed = 0;
+    let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|e| Error::io("list", dir, e))?;
-        let name = entry.file_name();
-        let Some(writer) = name.to_str().and_then(writer_of) else {
-            continue;
-        };
-        if (writer_is_gone(&writer) || is_stale(&entry)) && fs::remove_file(entry.path()).is_ok() {
-            removed += 1;
+        let writer = entry.file_name().to_str().and_then(writer_of);
+        if writer.is_some_and(|writer| writer_is_gone(&writer) || is_stale(&entry)) {
+            found.push(entry.path());
         }
     }
-    Ok(removed)
+    found.sort();
+    Ok(found)
 }
 
 struct Writer {

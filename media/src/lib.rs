@@ -25,7 +25,7 @@ pub use cut::cut;
 pub use error::Error;
 #[cfg(feature = "ffmpeg")]
 pub use libav::{ffmpeg_version, probe, read_audio, read_audio_16k, read_frames};
-pub use picture::{decode_picture, png};
+pub use picture::{decode_picture, png, thumbnail};
 pub use rates::{fps_map, linspace_frames};
 pub use resample::resample;
 pub use sinc::resample_sinc;

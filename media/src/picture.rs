@@ -1,6 +1,7 @@
-//! Still pictures: PNG out; PNG, JPEG and WebP in.
+//! Still pictures: PNG and small JPEG out; PNG, JPEG and WebP in.
 
 use crate::{Error, Image};
+use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader};
 use std::io::Cursor;
@@ -37,6 +38,30 @@ pub fn png(image: &Image) -> Result<Vec<u8>, Error> {
             ExtendedColorType::Rgb8,
         )
         .map_err(|error| Error::invalid("png", error))?;
+    Ok(bytes)
+}
+
+/// A small JPEG for looking at: the longest side becomes `side` pixels, and a smaller picture keeps its size.
+///
+/// Fails when `data` is not `width * height * 3` bytes long, or a side is zero or beyond `u32`.
+pub fn thumbnail(image: &Image, side: u32) -> Result<Vec<u8>, Error> {
+    let fault = || Error::invalid("thumbnail", "its size and its bytes do not agree");
+    let number = |n: usize| u32::try_from(n).map_err(|error| Error::invalid("thumbnail", error));
+    let (width, height) = (number(image.width)?, number(image.height)?);
+    let whole = image::RgbImage::from_raw(width, height, image.data.clone()).ok_or_else(fault)?;
+    let longest = width.max(height);
+    if longest == 0 {
+        return Err(fault());
+    }
+    let scaled = |n: u32| {
+        let n = u64::from(n) * u64::from(side.min(longest)) / u64::from(longest);
+        u32::try_from(n).unwrap_or(u32::MAX).max(1)
+    };
+    let small = image::imageops::thumbnail(&whole, scaled(width), scaled(height));
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, 82)
+        .encode_image(&small)
+        .map_err(|error| Error::invalid("thumbnail", error))?;
     Ok(bytes)
 }
 
@@ -121,6 +146,22 @@ mod tests {
         .unwrap();
         bomb[16..24].copy_from_slice(&[0, 0, 0x7f, 0xff, 0, 0, 0x7f, 0xff]);
         assert!(decode_picture(&bomb).is_err());
+    }
+
+    #[test]
+    fn a_thumbnail_is_small_keeps_its_shape_and_refuses_lies() {
+        let image = Image {
+            width: 400,
+            height: 100,
+            data: vec![90; 400 * 100 * 3],
+        };
+        let small = decode_picture(&thumbnail(&image, 80).unwrap()).unwrap();
+        assert_eq!((small.width, small.height), (80, 20));
+        let whole = decode_picture(&thumbnail(&image, 4000).unwrap()).unwrap();
+        assert_eq!((whole.width, whole.height), (400, 100));
+        let lies = Image { width: 401, ..image };
+        assert_eq!(thumbnail(&lies, 80).unwrap_err().reason(), "invalid");
+        assert!(thumbnail(&Image::default(), 80).is_err());
     }
 
     proptest! {

@@ -1,8 +1,9 @@
 //! One step of one shard: clips side by side, results in the order of the listing, one part at the end.
 
 use crate::{
-    Cancel, Cx, Error, Event, Fault, Inputs, Pack, Progress, RunOptions, Stage, Tables,
+    Cancel, Cx, Error, Event, Fault, Forgotten, Inputs, Pack, Progress, RunOptions, Stage, Tables,
     budget::{Budget, Place},
+    forgotten,
     journal::{self, Faults, Journal},
     shard::ClipLog,
     stage::locked,
@@ -43,6 +44,7 @@ pub struct Work<'a> {
     pub(crate) scratch: PathBuf,
     pub(crate) log: &'a ClipLog,
     pub(crate) budget: &'a Budget,
+    pub(crate) forgotten: &'a Forgotten,
     /// Numbers of the shard and the step: who comes first when clips wait for a slot.
     pub(crate) order: (usize, usize),
     /// Takes the seconds of all clips together.
@@ -129,7 +131,8 @@ fn run_suspects<S: Stage>(
     let mut alone = BTreeMap::new();
     let over = || work.cancel.is_cancelled();
     for (number, key) in work.keys.iter().enumerate() {
-        let Some(faults) = work.suspects.get(key) else {
+        let suspect = work.suspects.get(key).filter(|_| !work.forgotten.has(key));
+        let Some(faults) = suspect else {
             continue;
         };
         work.progress.on(&Event::Suspect {
@@ -172,6 +175,13 @@ fn run_clip<S: Stage>(
     key: &str,
     pulses: &Pulses,
 ) -> Result<Made<S::Out>, Stopped> {
+    if work.forgotten.has(key) {
+        return Ok(Made {
+            rows: Vec::new(),
+            dropped: Some(forgotten::REASON.to_owned()),
+            blobs: Vec::new(),
+        });
+    }
     work.progress.on(&Event::ClipStarted {
         stage: S::NAME,
         key: key.to_owned(),
@@ -418,7 +428,11 @@ fn made_by_another(work: &Work<'_>) -> Option<StepEnd> {
 
 /// A dead service or a broken decoder must not look like bad data.
 fn check_drops(drops: &BTreeMap<String, String>, work: &Work<'_>) -> Result<(), Error> {
-    let (dropped, clips) = (drops.len() as u64, work.keys.len() as u64);
+    let forgotten = drops
+        .values()
+        .filter(|reason| *reason == forgotten::REASON)
+        .count() as u64;
+    let (dropped, clips) = (drops.len() as u64 - forgotten, work.keys.len() as u64);
     let limit = work.options.max_drop_rate;
     if dropped < work.options.min_drops || dropped as f64 <= limit * clips as f64 {
         return Ok(());

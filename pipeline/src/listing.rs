@@ -4,7 +4,8 @@
 //! `listing.json`, written last, the shards, the counts and the hashes of the other two.
 
 use crate::{
-    Cancel, Error, Event, ListingSink, Plan, Progress, RunOptions, SourceError, Verify, files, worker::Worker,
+    Cancel, Error, Event, Forgotten, ListingSink, Plan, Progress, RunOptions, SourceError, Verify, files,
+    forget::bare, worker::Worker,
 };
 use omni_manifests::ListingWriter;
 use omni_schemas::{Listing, Record};
@@ -36,6 +37,16 @@ pub(crate) struct Index {
     pub(crate) shards: Vec<ShardEntry>,
     /// File name to size and hash.
     files: BTreeMap<String, Seal>,
+}
+
+impl Index {
+    /// Takes size and hash of the files as they are now.
+    pub(crate) fn seal(&mut self, folder: &Path) -> Result<(), Error> {
+        for name in [ROWS, DROPPED] {
+            self.files.insert(name.to_owned(), Seal::of(&folder.join(name))?);
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -229,6 +240,7 @@ struct Sink<'a> {
     picked: BinaryHeap<Picked>,
     seen: u64,
     index: Index,
+    forgotten: Forgotten,
     failure: Option<Error>,
 }
 
@@ -264,6 +276,7 @@ impl<'a> Sink<'a> {
             picked: BinaryHeap::new(),
             seen: 0,
             index,
+            forgotten: Forgotten::read(&options.out)?,
             failure: None,
         })
     }
@@ -297,6 +310,10 @@ impl<'a> Sink<'a> {
             id: hasher.finalize().to_hex()[..16].to_owned(),
             rows,
         });
+        // The id is a hash of the full rows, so that a forgotten clip changes no other clip's shard.
+        for row in self.group.iter_mut().filter(|row| self.forgotten.has(row.key())) {
+            *row = bare(row);
+        }
         self.rows.push_group(&self.group)?;
         self.group.clear();
         Ok(())
@@ -334,11 +351,7 @@ impl<'a> Sink<'a> {
             .and_then(|()| self.dropped.get_ref().sync_all())
             .map_err(Error::io(&dropped))?;
         self.rows.finish()?;
-        for name in [ROWS, DROPPED] {
-            self.index
-                .files
-                .insert(name.to_owned(), Seal::of(&self.folder.join(name))?);
-        }
+        self.index.seal(self.folder)?;
         Ok(self.index)
     }
 

@@ -6,6 +6,7 @@ use omni_schemas::{Listing, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufRead, BufReader},
     ops::ControlFlow,
@@ -93,6 +94,44 @@ impl Run {
     /// What the run was.
     pub fn file(&self) -> &RunFile {
         &self.file
+    }
+
+    /// The output folder.
+    pub fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// Id and number of clips of every shard, in the order of the listing.
+    pub fn shards(&self) -> impl Iterator<Item = (&str, u64)> {
+        let shards = self.index.shards.iter();
+        shards.map(|shard| (shard.id.as_str(), shard.rows))
+    }
+
+    /// How many clips the source dropped, by reason.
+    pub fn source_drops(&self) -> &BTreeMap<String, u64> {
+        &self.index.dropped
+    }
+
+    /// The first clips the source dropped, each with its reason, at most `most` of them.
+    ///
+    /// # Errors
+    /// When the file of dropped clips cannot be read.
+    pub fn dropped_by_source(&self, most: usize) -> Result<Vec<(String, String)>, Error> {
+        let path = self.out.join(&self.file.listing).join(listing::DROPPED);
+        let file = File::open(&path).map_err(Error::io(&path))?;
+        let mut drops = Vec::new();
+        for line in BufReader::new(file).lines().take(most) {
+            let row: Value = serde_json::from_str(&line.map_err(Error::io(&path))?).unwrap_or_default();
+            let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+            drops.push((text("clip"), text("reason")));
+        }
+        Ok(drops)
+    }
+
+    /// Where the part of a stage and a shard (by number, below the number of [`Run::shards`]) lies, whether it is
+    /// there or not.
+    pub fn shard_part(&self, stage: &StageEntry, shard: usize) -> PathBuf {
+        self.part(stage, shard)
     }
 
     /// The Parquet file of the listing.

@@ -1,7 +1,7 @@
 //! A whole run: list, take the shards of this worker through every step, count.
 
 use crate::{
-    Cancel, Error, Event, Outcome, Plan, Progress, RunOptions, Summary, Verify,
+    Cancel, Error, Event, Forgotten, Outcome, Plan, Progress, RunOptions, Summary, Verify,
     budget::Budget,
     files,
     journal::{self, Journal},
@@ -44,7 +44,9 @@ pub fn run(
     let journal = Journal::new(&options.out);
     let log = ClipLog::new(&options.out);
     let stop = cancel.below();
+    let forgotten = Forgotten::read(&options.out)?;
     let shared = Shared {
+        forgotten: &forgotten,
         plan,
         options,
         cancel: &stop,
@@ -70,9 +72,10 @@ fn finish(
     mut tally: Tally,
     ended: Result<(), Error>,
 ) -> Result<Summary, Error> {
+    let forgotten = Forgotten::read(&options.out)?;
     for (number, shard) in index.shards.iter().enumerate() {
         if !tally.seen.contains(&number) {
-            let receipts = shard::glance(plan, &options.out, &shard.id, Verify::Size)?;
+            let receipts = shard::glance(plan, &options.out, &shard.id, Verify::Size, &forgotten)?;
             tally.add(shard.rows, &receipts, is_mine(options, number));
         }
     }
@@ -138,7 +141,7 @@ fn sweep(plan: &Plan, options: &RunOptions) -> Result<(), Error> {
 }
 
 /// Who wrote `.<name>.<worker>-<number>.part`.
-fn writer_of(name: &str) -> Option<Worker> {
+pub(crate) fn writer_of(name: &str) -> Option<Worker> {
     let (_, tag) = name.strip_prefix('.')?.strip_suffix(".part")?.rsplit_once('.')?;
     Worker::parse(tag.rsplit_once('-')?.0)
 }
@@ -201,10 +204,11 @@ pub struct StepStatus {
 /// When the output folder cannot be read.
 pub fn status(plan: &Plan, options: &RunOptions) -> Result<Vec<StepStatus>, Error> {
     let index = listing::load(&options.out.join(listing::dir(plan, options)), Verify::Size).ok();
+    let forgotten = Forgotten::read(&options.out)?;
     let mut done = vec![0; plan.steps().len()];
     let mut clips = vec![0; plan.steps().len()];
     for shard in index.iter().flat_map(|index| &index.shards) {
-        let receipts = shard::glance(plan, &options.out, &shard.id, Verify::Size)?;
+        let receipts = shard::glance(plan, &options.out, &shard.id, Verify::Size, &forgotten)?;
         done.iter_mut()
             .zip(&receipts)
             .for_each(|(done, receipt)| *done += usize::from(receipt.is_some()));

@@ -1,7 +1,7 @@
 //! One shard through every step of a plan.
 
 use crate::{
-    Cancel, Error, Event, Plan, Progress, RunOptions, Step, Tables, Verify,
+    Cancel, Error, Event, Forgotten, Plan, Progress, RunOptions, Step, Tables, Verify,
     budget::Budget,
     files,
     journal::{Journal, Suspects},
@@ -83,6 +83,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) suspects: &'a Suspects,
     pub(crate) log: &'a ClipLog,
     pub(crate) budget: &'a Budget,
+    pub(crate) forgotten: &'a Forgotten,
     /// Opened when the first shard needs its rows.
     pub(crate) listing: Mutex<Option<ListingReader>>,
 }
@@ -171,6 +172,7 @@ fn check(
     path: &Path,
     receipts: &Receipts,
     verify: Verify,
+    forgotten: &Forgotten,
 ) -> Result<Result<Receipt, String>, Error> {
     let step = &plan.steps()[number];
     let receipt = match look(path, verify)? {
@@ -183,6 +185,8 @@ fn check(
         "it holds another record"
     } else if inputs(plan, step, receipts).as_ref() != Some(&receipt.inputs) {
         "what it was made from has changed"
+    } else if step.ancestors.is_empty() && !forgotten.kept_out(shard, &receipt.drops) {
+        "it holds a clip that was forgotten"
     } else {
         return Ok(Ok(receipt));
     };
@@ -190,7 +194,13 @@ fn check(
 }
 
 /// What is done of a shard, without repairing anything.
-pub(crate) fn glance(plan: &Plan, out: &Path, shard: &str, verify: Verify) -> Result<Receipts, Error> {
+pub(crate) fn glance(
+    plan: &Plan,
+    out: &Path,
+    shard: &str,
+    verify: Verify,
+    forgotten: &Forgotten,
+) -> Result<Receipts, Error> {
     let mut receipts: Receipts = Vec::new();
     for (number, step) in plan.steps().iter().enumerate() {
         let seen = check(
@@ -200,6 +210,7 @@ pub(crate) fn glance(plan: &Plan, out: &Path, shard: &str, verify: Verify) -> Re
             &part_path(out, step, shard),
             &receipts,
             verify,
+            forgotten,
         )?;
         receipts.push(seen.ok());
     }
@@ -283,7 +294,8 @@ impl<'a> Shard<'a> {
             return Ok(None); // nothing to compare it with yet; it may be sound
         }
         let path = part_path(&options.out, step, self.id);
-        match check(plan, number, self.id, &path, receipts, options.verify)? {
+        let forgotten = self.shared.forgotten;
+        match check(plan, number, self.id, &path, receipts, options.verify, forgotten)? {
             Ok(receipt) => return Ok(Some(receipt)),
             Err(why) if !why.is_empty() && self.is_wanted(step) => {
                 files::remove(&path)?;
@@ -370,6 +382,7 @@ impl<'a> Shard<'a> {
             scratch,
             log: shared.log,
             budget: shared.budget,
+            forgotten: shared.forgotten,
             order: (self.number, number),
             spent,
         })

@@ -4,9 +4,13 @@ mod audit;
 mod curate;
 mod doctor;
 mod explain;
+mod export;
+mod forget;
+mod gc;
 mod init;
 mod models;
 mod people;
+mod report;
 mod services;
 mod show;
 
@@ -33,8 +37,12 @@ pub fn run(command: Command) -> anyhow::Result<Code> {
         Command::Curate(args) => curate::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Select(args) => people::select(&args),
         Command::Pool(args) => people::pool(&args),
+        Command::Forget(args) => forget::run(&args),
+        Command::Gc(args) => gc::run(&args),
         Command::Models(command) => models::run(command),
         Command::Init(args) => init::run(&args),
         Command::Recipe(args) => recipe(args.name.as_deref()),
