@@ -504,7 +504,7 @@ fn many(scratch: &Scratch) {
             1 => Fate::NoFace,
             _ => Fate::Kept,
         };
-        clip.people = 1 + (number % 3 == 0) as i64;
+        clip.people = 1 + i64::from(number.is_multiple_of(3));
         clip.score = 4.0 + (number % 101) as f64 / 40.0;
         clip.language = ["en", "fr", "zh"][number % 3];
         clip
