@@ -54,7 +54,7 @@ pub struct Seen {
     pub body_bytes: usize,
     /// Names of a form's parts.
     pub parts: Vec<String>,
-    /// Requests in flight, this one included.
+    /// Requests being worked on, this one included: come, and not yet answered.
     pub in_flight: usize,
     /// The status that was decided on; 0 before.
     pub status: u16,
@@ -156,7 +156,6 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> Result<()> {
     while let Some(request) = Request::read(&mut reader)? {
         let in_flight = shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         let sent = shared.exchange(&mut stream, &request, in_flight);
-        shared.in_flight.fetch_sub(1, Ordering::SeqCst);
         if !matches!(sent, Ok(Sent::Whole)) {
             wire::hang_up(&mut stream);
             return sent.map(|_| ());
@@ -171,6 +170,8 @@ impl Shared {
         let (answer, fault) = self.decide(request, nth);
         self.change(nth, |seen| seen.status = answer.status);
         std::thread::sleep(self.options.work);
+        // Before the answer, so that a client who has it never finds itself counted twice.
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
         let sent = wire::send(stream, answer, fault.as_ref());
         let whole = matches!(sent, Ok(Sent::Whole | Sent::WholeAndClosed));
         self.change(nth, |seen| seen.answered = whole);

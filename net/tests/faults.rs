@@ -534,11 +534,12 @@ fn a_closed_endpoint_is_asked_once_by_all() {
 
 #[test]
 fn one_request_that_always_fails_is_told_from_a_dead_endpoint() {
-    let server = Server::start(
-        Personality::Vllm,
-        vec![Rule::status(500, "boom").containing("poison")],
-    )
-    .unwrap();
+    // Each failure takes its time, so that others are answered between two of them.
+    let poison = Rule {
+        fault: Some(Fault::DelayHead(150)),
+        ..Rule::status(500, "boom").containing("poison")
+    };
+    let server = Server::start(Personality::Vllm, vec![poison]).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let bench = bench(dir.path(), &server.url(), Wants::default());
     std::thread::scope(|scope| {

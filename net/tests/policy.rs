@@ -85,7 +85,7 @@ fn never_more_calls_in_flight_than_allowed() {
 
 #[test]
 fn ten_failures_open_the_circuit_for_thirty_seconds_and_one_call_tries_it() {
-    let server = server(vec![Rule::status(503, "down").times(10)], 20);
+    let server = server(vec![Rule::status(503, "down").times(12)], 20);
     let dir = tempfile::tempdir().unwrap();
     let bench = bench(dir.path(), &server.url(), Wants::default());
     let one = bench.stack.send(&chat("one")).unwrap_err();
@@ -93,6 +93,13 @@ fn ten_failures_open_the_circuit_for_thirty_seconds_and_one_call_tries_it() {
         matches!(one, ServiceError::Exhausted { alive: false, .. }),
         "{one:?}"
     );
+    // The tenth failure opens the circuit; the two tries that are left find it half-open, and fail.
+    let two = bench.stack.send(&chat("two")).unwrap_err();
+    assert!(
+        matches!(two, ServiceError::Exhausted { alive: false, .. }),
+        "{two:?}"
+    );
+    assert!(bench.clock.passed() >= Duration::from_secs(60));
     let before = bench.clock.passed();
     std::thread::scope(|scope| {
         for thread in 0..4 {

@@ -175,14 +175,7 @@ fn note(out: &Path, clips: &BTreeSet<String>, held: &BTreeMap<String, Vec<String
 pub(crate) fn bare(row: &Listing) -> Listing {
     Listing {
         clip: row.clip.clone(),
-        path: String::new(),
-        start: None,
-        end: None,
-        source_video: None,
-        caption: None,
-        transcript: None,
-        scores: Vec::new(),
-        licence: None,
+        ..Listing::default()
     }
 }
 

@@ -66,6 +66,7 @@ fn listing(clip: &MadeClip) -> Listing {
             value: clip.score,
         }],
         licence: clip.licence.clone(),
+        ..Listing::default()
     }
 }
 
@@ -406,6 +407,8 @@ fn voice(clip: &MadeClip) -> VoiceRef {
             media_type: "audio/wav".into(),
             ..Blob::default()
         },
+        similarity: None,
+        word_errors: None,
     }
 }
 
@@ -483,6 +486,8 @@ pub fn select_and_pool(out: &Path, clips: &[&str], person: (&str, &[&str])) {
         languages: vec!["en".into()],
         origin: "in_pair".into(),
         prompt: "x".into(),
+        licence: None,
+        references: Vec::new(),
     };
     write_part(
         &out.join("select-stage1/selection.parquet"),

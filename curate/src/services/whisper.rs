@@ -95,3 +95,36 @@ pub fn read(reply: &Reply, seconds: f64) -> Result<Answer, Unusable> {
         .retain(|said| !said.text.trim().is_empty() && said.start < seconds);
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_bad_answer_for_each_rule() {
+        let read = |body: &str| {
+            let reply = Reply {
+                status: 200,
+                content_type: None,
+                encoding: None,
+                framed: true,
+                body: body.as_bytes().to_vec(),
+            };
+            read(&reply, 2.0).map_or_else(|error| error.reason, |_| "good")
+        };
+        let one = |start: f64, end: f64| {
+            format!(
+                r#"{{"text": "a", "language": "en", "duration": 2.0, "words": null, "segments": [
+                    {{"id": 0, "start": {start}, "end": {end}, "text": " a", "no_speech_prob": null}}]}}"#
+            )
+        };
+        assert_eq!(read(&one(0.4, 1.1)), "good");
+        assert_eq!(read(&one(1.1, 0.4)), "times_reversed");
+        assert_eq!(read(&one(9.0, 9.5)), "beyond_clip");
+        assert_eq!(
+            read(r#"{"text": "a", "usage": {"type": "duration", "seconds": 1}}"#),
+            "schema"
+        );
+        assert_eq!(read("a"), "schema");
+    }
+}
