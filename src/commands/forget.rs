@@ -29,7 +29,7 @@ pub fn run(args: &ForgetArgs) -> anyhow::Result<Code> {
         )));
     }
     let beside = forget_beside(&out, &clips, &run, write)?;
-    print(&clips, &run, &beside, write)?;
+    print(&out, &clips, &run, &beside, write)?;
     Ok(Code::Done)
 }
 
@@ -56,7 +56,13 @@ fn clips(args: &ForgetArgs, out: &Path) -> anyhow::Result<BTreeSet<String>> {
     Ok(clips)
 }
 
-fn print(clips: &BTreeSet<String>, run: &Forgot, beside: &Beside, write: bool) -> anyhow::Result<()> {
+fn print(
+    out: &Path,
+    clips: &BTreeSet<String>,
+    run: &Forgot,
+    beside: &Beside,
+    write: bool,
+) -> anyhow::Result<()> {
     for clip in clips {
         output::line(&format!(
             "{} {clip}",
@@ -89,6 +95,15 @@ fn print(clips: &BTreeSet<String>, run: &Forgot, beside: &Beside, write: bool) -
         output::note(
             "identities that appear in these clips are gone whole; `omni pool` makes them anew from the clips that stay",
         );
+    }
+    for folder in ["replies", "replies-loopback"].map(|name| out.join(name)) {
+        if folder.exists() {
+            output::note(&format!(
+                "not touched: {}, the answers of services, which may hold words and voices of these clips; \
+                 delete it to be rid of them (what is asked again is paid again)",
+                folder.display()
+            ));
+        }
     }
     output::note("not touched: the corpus itself, and exports, selections and pools outside this folder");
     Ok(())
