@@ -26,26 +26,7 @@ fn six(scratch: &Scratch) {
         change(&mut clip);
         clip
     };
-    let film = scratch.join("clips/film one.mp4");
-    fs::create_dir_all(film.parent().unwrap()).unwrap();
-    let _ = ffmpeg(&[
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc2=s=320x180:r=25:d=2",
-        "-f",
-        "lavfi",
-        "-i",
-        "sine=f=220:d=2",
-        "-pix_fmt",
-        "yuv420p",
-        "-c:v",
-        "libx264",
-        "-c:a",
-        "aac",
-        "-shortest",
-        film.to_str().unwrap(),
-    ]);
+    film(&scratch.join("clips/film one.mp4"));
     fs::write(scratch.join("clips/no film.mpg"), "text").unwrap();
     let first = vec![
         clip("a<b>&\"1", &|clip| {
@@ -70,6 +51,29 @@ fn six(scratch: &Scratch) {
         clip("waits", &|clip| clip.people = 2),
     ];
     made::run(&scratch.join("out"), &scratch.join("clips"), &[first, second], 6);
+}
+
+/// Two seconds of a test picture with a tone; nothing without ffmpeg, and then the page says so.
+fn film(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let _ = ffmpeg(&[
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=s=320x180:r=25:d=2",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=f=220:d=2",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:v",
+        "libx264",
+        "-c:a",
+        "aac",
+        "-shortest",
+        path.to_str().unwrap(),
+    ]);
 }
 
 fn report(scratch: &Scratch) -> String {
@@ -473,26 +477,7 @@ fn ten_thousand_clips_open_and_scroll() {
 }
 
 fn many(scratch: &Scratch) {
-    fs::create_dir_all(scratch.join("clips")).unwrap();
-    let film = scratch.join("clips/film.mp4");
-    let _ = ffmpeg(&[
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc2=s=320x180:r=25:d=2",
-        "-f",
-        "lavfi",
-        "-i",
-        "sine=f=220:d=2",
-        "-pix_fmt",
-        "yuv420p",
-        "-c:v",
-        "libx264",
-        "-c:a",
-        "aac",
-        "-shortest",
-        film.to_str().unwrap(),
-    ]);
+    film(&scratch.join("clips/film.mp4"));
     let clip = |number: usize| {
         let mut clip = MadeClip::new(&format!("clip {number}"));
         clip.path = "film.mp4".into();

@@ -50,6 +50,20 @@ impl Bench {
         self.command(args).output().unwrap()
     }
 
+    /// One clip, always the same, asked live.
+    fn one(&self) -> Output {
+        self.run(&[
+            "--services",
+            "live",
+            "--out",
+            "out",
+            "--limit",
+            "1",
+            "--seed",
+            "1",
+        ])
+    }
+
     fn command(&self, args: &[&str]) -> std::process::Command {
         let url = format!("settings.transcribe_service.endpoint.url={}", self.server.url());
         let recipe = [
@@ -188,16 +202,7 @@ fn one_bad_answer_for_each_rule_is_asked_again_once_and_then_dropped_by_its_name
         let Some(bench) = Bench::chat(vec![Rule::canned(canned)]) else {
             return;
         };
-        let dropped = bench.run(&[
-            "--services",
-            "live",
-            "--out",
-            "out",
-            "--limit",
-            "1",
-            "--seed",
-            "1",
-        ]);
+        let dropped = bench.one();
         let table = stdout(&dropped);
         assert!(
             table.contains(&format!("dropped: rejected:{reason}")),
@@ -207,16 +212,7 @@ fn one_bad_answer_for_each_rule_is_asked_again_once_and_then_dropped_by_its_name
         assert_eq!(bench.server.log().len(), 2, "{canned}: one re-ask");
         // The second question holds the reason, so it is another request; a sound answer to it is taken.
         let mended = Bench::chat(vec![Rule::canned(canned).times(1)]).unwrap();
-        let kept = mended.run(&[
-            "--services",
-            "live",
-            "--out",
-            "out",
-            "--limit",
-            "1",
-            "--seed",
-            "1",
-        ]);
+        let kept = mended.one();
         assert!(!stdout(&kept).contains("rejected"), "{canned}: {}", stdout(&kept));
         assert_eq!(mended.server.log().len(), 2);
     }
@@ -233,16 +229,7 @@ fn fenced_and_talkative_answers_are_read_and_silence_is_believed_the_second_time
         let Some(bench) = Bench::chat(vec![Rule::canned(canned)]) else {
             return;
         };
-        let output = bench.run(&[
-            "--services",
-            "live",
-            "--out",
-            "out",
-            "--limit",
-            "1",
-            "--seed",
-            "1",
-        ]);
+        let output = bench.one();
         assert!(
             code(&output) == 0 && !stdout(&output).contains("rejected"),
             "{canned}: {}",

@@ -78,6 +78,7 @@ fn opens2v_from_a_split_tar_to_a_cross_pair_selection() {
         let iou = face["iou"].as_f64().unwrap();
         assert!(iou > 0.1 && iou < 1.0, "{face}");
     }
+    shown_and_exported(&scratch);
     let early = scratch.omni(&["select", "stage3", "--from", "out"]);
     assert_eq!(code(&early), 3);
     assert!(stderr(&early).contains("omni pool --from"), "{}", stderr(&early));
@@ -120,6 +121,26 @@ fn opens2v_from_a_split_tar_to_a_cross_pair_selection() {
         .contains("left: licence")
     );
     audited(&scratch, "opens2v", &["duplicate", "index", "missing", "orphan"]);
+}
+
+/// Clips that lie inside a split tar are there for the gallery and for exports too.
+fn shown_and_exported(scratch: &Scratch) {
+    ok(scratch, &["report", "out"]);
+    let cards: String = kit::walk(&scratch.join("out/report/data"))
+        .iter()
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("cards-"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    assert!(cards.matches("\"archived\":true").count() >= 5, "{cards:.300}");
+    assert_eq!(cards.matches("\"present\":false,\"archived\":true").count(), 0);
+    assert!(cards.matches("\"outline\":\"").count() >= 5, "sound was read");
+    for format in ["webdataset", "jsonl"] {
+        ok(scratch, &["export", "out", "--format", format, "--out", format]);
+    }
+    let films: Vec<_> = kit::walk(&scratch.join("jsonl/videos"));
+    assert_eq!(films.len(), 5);
+    let played = |path: &std::path::PathBuf| std::fs::read(path).unwrap()[4..8] == *b"ftyp";
+    assert!(films.iter().all(played), "{films:?}");
 }
 
 #[test]

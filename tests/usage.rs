@@ -8,6 +8,15 @@
 mod common;
 use common::{Scratch, code, stderr, stdout};
 
+/// Wrong usage: exit code 2 and every one of the words.
+fn refused(output: &std::process::Output, args: &[&str], words: &[&str]) {
+    let text = stderr(output);
+    assert_eq!(code(output), 2, "{args:?}: {text}");
+    for word in words {
+        assert!(text.contains(word), "{args:?} should say {word}: {text}");
+    }
+}
+
 #[test]
 fn without_a_root_the_error_names_key_and_flag() {
     let scratch = Scratch::new();
@@ -68,11 +77,7 @@ fn typos_in_source_recipe_set_profile_stage_and_record_suggest_the_right_word() 
     ];
     for (more, words) in cases {
         let output = scratch.omni(&[&base, more].concat());
-        let text = stderr(&output);
-        assert_eq!(code(&output), 2, "{more:?}: {text}");
-        for word in words {
-            assert!(text.contains(word), "{more:?} should say {word}: {text}");
-        }
+        refused(&output, more, words);
     }
     assert!(!scratch.join("out").exists());
 }
@@ -130,11 +135,7 @@ fn numbers_and_folders_that_make_no_run_name_flag_and_remedy() {
             "curate", "--source", "folder", "--root", "clips", "--only", "probe",
         ];
         let output = scratch.omni(&[&base, out, more].concat());
-        let text = stderr(&output);
-        assert_eq!(code(&output), 2, "{more:?}: {text}");
-        for word in words {
-            assert!(text.contains(word), "{more:?} should say {word}: {text}");
-        }
+        refused(&output, more, words);
     }
     assert!(!scratch.join("out").exists());
 }

@@ -11,6 +11,7 @@ use std::{
     fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
 /// A row of any record: an object. A column that an older version of the record lacks reads as null.
@@ -25,6 +26,9 @@ pub enum Error {
     /// A part, pack or listing cannot be read or written.
     #[error(transparent)]
     Manifest(#[from] omni_manifests::Error),
+    /// A clip's media cannot be read.
+    #[error(transparent)]
+    Media(#[from] omni_media::Error),
     /// A file or folder cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -51,6 +55,20 @@ impl Error {
             source,
         }
     }
+}
+
+/// Whether a clip's media can be opened: a file, or a stretch of an archive (`omni_media::Window`).
+pub(crate) fn is_there(media: &Path) -> bool {
+    omni_media::Window::open(media).is_ok()
+}
+
+/// Size and time of change (nanoseconds since 1970) of the file, or of the archive, that a clip's media lie in; by
+/// these a report or an export sees that they changed.
+pub(crate) fn media_stamp(media: &Path) -> Option<(u64, u64)> {
+    let file = omni_media::split_window(media).map(|(archive, ..)| archive);
+    let data = fs::metadata(file.as_deref().unwrap_or(media)).ok()?;
+    let time = data.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some((data.len(), u64::try_from(time.as_nanos()).ok()?))
 }
 
 /// What became of a clip.

@@ -6,6 +6,7 @@
 
 pub mod audit;
 mod clean;
+mod clip_media;
 pub mod evidence;
 pub mod export;
 pub mod finished;

@@ -91,7 +91,8 @@ impl ListingReader {
         self.meta.clone()
     }
 
-    /// The rows of shard `i` (below [`ListingReader::groups`]); other columns than the record's are an error.
+    /// The rows of shard `i` (below [`ListingReader::groups`]); [`Error::WrongRecord`] when they have other columns than
+    /// the record.
     pub fn group<R: Record>(&mut self, i: usize) -> Result<Vec<R>, Error> {
         if i >= self.groups() {
             return Err(Error::table(
@@ -99,6 +100,15 @@ impl ListingReader {
                 format!("it has {} shards, no number {i}", self.groups()),
             ));
         }
-        rows_of(&self.path, &self.reader.group(i, None)?)
+        let rows = rows_of(&self.path, &self.reader.group(i, None)?);
+        // The seal held when the file was opened, so rows that do not fit are no damage but another version's.
+        rows.map_err(|error| match error {
+            Error::Damaged { path, what } => Error::WrongRecord {
+                path,
+                expected: format!("{} version {}", R::NAME, R::VERSION),
+                found: format!("rows of another version ({what}); `omni curate` lists the corpus anew"),
+            },
+            other => other,
+        })
     }
 }

@@ -169,6 +169,21 @@ fn not_a_number_is_never_written() {
 }
 
 #[test]
+fn a_listing_of_another_version_is_not_called_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("l.parquet");
+    let mut list = ListingWriter::<Listing>::create(&path, &serde_json::json!({})).unwrap();
+    list.push_group(&[listing(1)]).unwrap();
+    list.finish().unwrap();
+    let error = ListingReader::open(&path)
+        .unwrap()
+        .group::<Selection>(0)
+        .unwrap_err();
+    assert!(matches!(error, Error::WrongRecord { .. }), "{error}");
+    assert!(error.to_string().contains("lists the corpus anew"), "{error}");
+}
+
+#[test]
 fn parts_of_another_record_and_other_files_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.parquet");

@@ -2,6 +2,7 @@
 
 use super::{Done, Item, Media, Options};
 use crate::finished::Error;
+use omni_media::Window;
 use serde_json::{Map, Value, json};
 use std::{
     fs, io,
@@ -109,8 +110,13 @@ impl Staging {
         }
         let name = format!("videos/{}", item.file());
         let path = self.path(&name)?;
-        let linked = self.media == Media::Link && fs::hard_link(&item.media, &path).is_ok();
-        if !linked {
+        let archived = omni_media::split_window(&item.media).is_some();
+        let linked = self.media == Media::Link && !archived && fs::hard_link(&item.media, &path).is_ok();
+        if archived {
+            let mut media = Window::open(&item.media)?;
+            let mut file = fs::File::create(&path).map_err(Error::io(&path))?;
+            std::io::copy(&mut media, &mut file).map_err(Error::io(&path))?;
+        } else if !linked {
             fs::copy(&item.media, &path).map_err(Error::io(&item.media))?;
         }
         Ok(Some(name))

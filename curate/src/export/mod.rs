@@ -22,7 +22,6 @@ use omni_schemas::Selection;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -185,7 +184,7 @@ fn leave(known: &finished::Known, options: &Options, writer: &dyn Writer) -> Opt
         Some("no_prompt")
     } else if stretch && !writer.tells_stretches() {
         Some("stretch_of_a_longer_file")
-    } else if !options.root.join(&known.listing.path).is_file() {
+    } else if !finished::is_there(&options.root.join(&known.listing.path)) {
         Some("no_media")
     } else {
         None
@@ -215,7 +214,7 @@ fn fingerprint(run: &Run, options: &Options) -> Result<String, Error> {
         let stamps: Vec<Value> = listing
             .group::<omni_schemas::Listing>(number)?
             .iter()
-            .map(|row| stamp(&options.root.join(&row.path)))
+            .map(|row| json!(finished::media_stamp(&options.root.join(&row.path))))
             .collect();
         parts.push(json!({ "shard": id, "checks": checks, "media": stamps }));
     }
@@ -227,12 +226,4 @@ fn fingerprint(run: &Run, options: &Options) -> Result<String, Error> {
         "version": VERSION, "format": options.format.name(), "media": options.media.name(), "selection": selection,
         "root": options.root, "to": options.to, "parts": parts, "source": run.file().source,
     })))
-}
-
-fn stamp(path: &Path) -> Value {
-    let seen = fs::metadata(path).ok().and_then(|data| {
-        let time = data.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some((data.len(), u64::try_from(time.as_nanos()).ok()?))
-    });
-    json!(seen)
 }

@@ -9,7 +9,6 @@ use crate::finished::Error;
 use omni_manifests::PackWriter;
 use omni_schemas::Blob;
 use serde_json::{Value, json};
-use std::fs;
 
 /// Clips of one tar at most.
 const CLIPS: u64 = 1000;
@@ -70,7 +69,7 @@ impl Writer for Webdataset {
             self.put(staging, name, &extra.bytes)?;
         }
         if staging.media_kind() != Media::None {
-            let bytes = fs::read(&item.media).map_err(Error::io(&item.media))?;
+            let bytes = omni_media::read_window(&item.media, u64::MAX)?;
             self.put(staging, item.file(), &bytes)?;
         }
         self.clips += 1;

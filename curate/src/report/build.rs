@@ -87,7 +87,7 @@ pub fn make(
         let listed: Vec<Listing> = listing.group(number)?;
         absent += listed
             .iter()
-            .filter(|row| !row.path.is_empty() && !options.root.join(&row.path).is_file())
+            .filter(|row| !row.path.is_empty() && !finished::is_there(&options.root.join(&row.path)))
             .count() as u64;
         let names = Names::new(run, id, &listed, &receipts, &options.root);
         if !names.done(&data) {
@@ -165,7 +165,7 @@ fn looks(shard: &Shard, options: &Options, cancel: &Cancel) -> Option<Vec<Look>>
 /// A clip that `probe` refused is not opened: it may be what takes a decoder down.
 fn look(known: &Known, root: &Path) -> Look {
     let path = root.join(&known.listing.path);
-    if !known.rows.contains_key("clip") || !path.is_file() {
+    if !known.rows.contains_key("clip") || !finished::is_there(&path) {
         return Look::default();
     }
     let span = Span {
@@ -186,7 +186,7 @@ fn write_shard(
     for (chunk, clips) in both.chunks(CLIPS).enumerate() {
         let mut cards = Vec::new();
         for (place, (known, look)) in clips.iter().enumerate() {
-            let present = options.root.join(&known.listing.path).is_file();
+            let present = finished::is_there(&options.root.join(&known.listing.path));
             let (mut card, voices) = card::card(known, shard, look, present);
             for voice in voices {
                 let name = names.voice(chunk * CLIPS + place, voice.number);

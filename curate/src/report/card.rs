@@ -142,6 +142,7 @@ pub(super) fn card(known: &Known, shard: &Shard, look: &Look, present: bool) -> 
         "src": place::below(&listing.path),
         "path": listing.path,
         "present": present,
+        "archived": omni_media::split_window(listing.path.as_ref()).is_some(),
         "start": listing.start,
         "end": listing.end,
         "trouble": look.trouble,

@@ -1,6 +1,6 @@
 //! Names of the report's data files: what a file holds, of which shard, made from what.
 
-use crate::finished::{Error, Receipts};
+use crate::finished::{Error, Receipts, media_stamp};
 use omni_pipeline::readers::Run;
 use omni_schemas::Listing;
 use serde_json::json;
@@ -8,7 +8,6 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
 };
 
 /// Raised when the page wants other data.
@@ -38,7 +37,7 @@ impl Names {
         hasher.update(about.to_string().as_bytes());
         for row in listed {
             hasher.update(row.clip.as_bytes()).update(&[0]);
-            hasher.update(&stamp(&root.join(&row.path)));
+            hasher.update(format!("{:?}", media_stamp(&root.join(&row.path))).as_bytes());
         }
         Names {
             shard: shard.to_owned(),
@@ -85,17 +84,6 @@ impl Names {
 /// Where the clips lie as seen from the report: part of the data, since cards name their video.
 fn place(run: &Run, root: &Path) -> String {
     super::place::relative(&folder(run.out()), root)
-}
-
-fn stamp(path: &Path) -> Vec<u8> {
-    let seen = fs::metadata(path).ok().map(|data| {
-        let time = data
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        (data.len(), time.map_or(0, |time| time.as_nanos()))
-    });
-    format!("{seen:?}").into_bytes()
 }
 
 /// `OUT/report`.

@@ -6,9 +6,10 @@
 
 use super::{names, place};
 use crate::finished::Error;
+use omni_media::{Window, split_window, window_path};
 use omni_pipeline::Cancel;
 use std::{
-    fs::{self, File},
+    fs,
     io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -132,7 +133,7 @@ fn talk(stream: &TcpStream, folders: &Folders) -> std::io::Result<()> {
 struct Answer {
     status: &'static str,
     headers: Vec<(&'static str, String)>,
-    body: Option<(File, u64, u64)>,
+    body: Option<(Window, u64, u64)>,
 }
 
 fn refuse(status: &'static str) -> Answer {
@@ -174,16 +175,23 @@ fn find(path: &str, folders: &Folders) -> Option<PathBuf> {
         None if path == "/" => (&folders.report, "index.html"),
         None => (&folders.report, path.strip_prefix('/')?),
     };
-    let file = fs::canonicalize(folder.join(below)).ok()?;
-    (file.starts_with(folder) && file.is_file()).then_some(file)
+    let named = folder.join(below);
+    let Some((archive, offset, length)) = split_window(&named) else {
+        let file = fs::canonicalize(named).ok()?;
+        return (file.starts_with(folder) && file.is_file()).then_some(file);
+    };
+    // A stretch of an archive: it is the archive that has to lie below the folder.
+    let archive = fs::canonicalize(archive).ok()?;
+    let name = named.file_name()?.to_str()?;
+    let path = window_path(archive.to_str()?, offset, length, name);
+    archive.starts_with(folder).then(|| path.into())
 }
 
 fn file(path: &Path, range: Option<&str>) -> Answer {
-    let Ok((file, size)) =
-        File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)).map(|(n, f)| (f, n)))
-    else {
+    let Ok(file) = Window::open(path) else {
         return refuse("404 Not Found");
     };
+    let size = file.length();
     let mut headers = vec![
         ("Content-Type", media_type(path).to_owned()),
         ("Accept-Ranges", "bytes".to_owned()),
@@ -313,6 +321,21 @@ mod tests {
             "/media/link",
             "/media/",
             "/x",
+        ] {
+            assert_eq!(
+                ask(&format!("GET {path} HTTP/1.1"), "localhost:80"),
+                "404",
+                "{path}"
+            );
+        }
+        assert_eq!(
+            ask("GET /media/a%20b.mp4%21/1%2B2/c.mp4 HTTP/1.1", "localhost:80"),
+            "200"
+        );
+        for path in [
+            "/media/a%20b.mp4!/1+4/c.mp4",
+            "/media/../secret!/0+1/x",
+            "/media/link!/0+1/x",
         ] {
             assert_eq!(
                 ask(&format!("GET {path} HTTP/1.1"), "localhost:80"),

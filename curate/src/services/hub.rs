@@ -173,7 +173,7 @@ impl Hub {
     }
 
     /// Notes what a stage may ask, for the estimate of a dry run.
-    pub fn expect(&self, line: Line) {
+    pub fn announce(&self, line: Line) {
         self.state().estimate.push(line);
     }
 

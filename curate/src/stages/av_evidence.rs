@@ -2,10 +2,10 @@
 
 use super::Entry;
 use crate::{
+    clip_media,
     evidence::{Envelope, measure},
-    kit::{media_fault, settings_json},
+    kit::settings_json,
 };
-use omni_media::{Limits, Span};
 use omni_pipeline::{Cx, Fault, Many, One, Stage};
 use omni_schemas::{AvEvidence, Clip, Track, Transcript};
 use serde::{Deserialize, Serialize};
@@ -58,12 +58,7 @@ impl Stage for Evidence {
         (One(clip), Many(tracks), One(transcript)): Self::In,
         cx: &Cx<'_>,
     ) -> Result<Vec<AvEvidence>, Fault> {
-        let span = Span {
-            start: clip.start,
-            end: clip.end,
-        };
-        let wave = omni_media::read_audio_16k(&cx.root.join(&clip.path), &span, &Limits::default())
-            .map_err(media_fault)?;
+        let wave = clip_media::speech(&clip, cx)?;
         let sound = Envelope::of(&wave.samples, wave.rate, self.settings.step);
         Ok(measure(
             &clip.clip,

@@ -7,11 +7,12 @@
 
 use super::Entry;
 use crate::{
+    clip_media,
     given::{Given, cut_out},
     kit::{media_fault, settings_json},
     masks::Mask,
 };
-use omni_media::{Image, Limits, Span};
+use omni_media::{Image, Limits};
 use omni_pipeline::{Cx, Fault, Many, One, Stage};
 use omni_schemas::{Blob, Clip, FaceRef, Listing, Track, TrackFrame};
 use serde::{Deserialize, Serialize};
@@ -98,15 +99,11 @@ impl Stage for PickFace {
         let Some(last) = best.iter().map(|wanted| wanted.frame).max() else {
             return Err(Fault::Drop("no_face".into()));
         };
-        let span = Span {
-            start: clip.start,
-            end: clip.end,
-        };
         let mut found: BTreeMap<i64, FaceRef> = BTreeMap::new();
         let mut failed = None;
         let read = omni_media::read_frames(
             &cx.root.join(&clip.path),
-            &span,
+            &clip_media::span(&clip),
             &Limits::default(),
             &mut |frame| {
                 for wanted in best.iter().filter(|wanted| wanted.frame == frame.index as i64) {

@@ -2,8 +2,11 @@
 //! measures the motion of each mouth on the way, so that no later stage has to decode for it.
 
 use super::Entry;
-use crate::kit::{Loaded, media_fault, network_fault, settings_json};
-use omni_media::{Frame, Image, Limits, Span};
+use crate::{
+    clip_media,
+    kit::{Loaded, media_fault, network_fault, settings_json},
+};
+use omni_media::{Frame, Image, Limits};
 use omni_perception::vision::{
     DetectSettings, Face, FaceDetector, FaceEmbedder, iou,
     motion::MotionMeter,
@@ -96,14 +99,10 @@ impl Stage for TrackFaces {
     fn run(&self, One(clip): Self::In, cx: &Cx<'_>) -> Result<Vec<Track>, Fault> {
         let (detector, embedder) = (self.detector.get()?, self.embedder.get()?);
         let mut pass = Pass::new(self, &clip, detector, embedder);
-        let span = Span {
-            start: clip.start,
-            end: clip.end,
-        };
         let mut failed = None;
         let result = omni_media::read_frames(
             &cx.root.join(&clip.path),
-            &span,
+            &clip_media::span(&clip),
             &Limits::default(),
             &mut |frame| match pass.push(&frame) {
                 Ok(()) if !cx.cancel.is_cancelled() => ControlFlow::Continue(()),

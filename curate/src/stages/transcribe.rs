@@ -2,8 +2,10 @@
 //! Whisper over each speaker's joined pieces. The paper asks Qwen3-Omni for the same record (section 3).
 
 use super::Entry;
-use crate::kit::{Loaded, media_fault, network_fault, settings_json};
-use omni_media::{Limits, Span};
+use crate::{
+    clip_media,
+    kit::{Loaded, network_fault, settings_json},
+};
 use omni_perception::audio::{diarize::Diarizer, pieces::transcribe_turns, whisper::Recognizer};
 use omni_pipeline::{Cx, Fault, One, Stage};
 use omni_schemas::{Clip, Segment, Transcript};
@@ -57,13 +59,7 @@ impl Stage for Transcribe {
     }
 
     fn run(&self, One(clip): Self::In, cx: &Cx<'_>) -> Result<Vec<Transcript>, Fault> {
-        let span = Span {
-            start: clip.start,
-            end: clip.end,
-        };
-        let wave = omni_media::read_audio_16k(&cx.root.join(&clip.path), &span, &Limits::default())
-            .map_err(media_fault)?;
-        cx.alive();
+        let wave = clip_media::speech(&clip, cx)?;
         let turns = self.diarizer.get()?.turns(&wave.samples).map_err(network_fault)?;
         let spoken = if turns.is_empty() {
             Vec::new()

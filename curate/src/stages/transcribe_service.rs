@@ -4,14 +4,15 @@
 
 use super::{Entry, hub};
 use crate::{
-    kit::{Loaded, media_fault, network_fault, settings_json},
+    clip_media,
+    kit::{Loaded, network_fault, settings_json},
     services::{
         Endpoint, Hub, Line,
         ask::{self, Route},
         qwen, transcript, whisper,
     },
 };
-use omni_media::{Limits, Span, Waveform};
+use omni_media::Waveform;
 use omni_net::service::Transport;
 use omni_perception::audio::diarize::{Diarizer, Turn};
 use omni_pipeline::{Cx, Fault, One, Stage};
@@ -83,7 +84,7 @@ pub const ENTRY: Entry = Entry {
             hub,
             transport: OnceLock::new(),
         };
-        stage.expect();
+        stage.announce();
         Ok(Box::new(stage))
     },
 };
@@ -129,13 +130,7 @@ impl Stage for TranscribeService {
     }
 
     fn run(&self, One(clip): Self::In, cx: &Cx<'_>) -> Result<Vec<Transcript>, Fault> {
-        let span = Span {
-            start: clip.start,
-            end: clip.end,
-        };
-        let wave = omni_media::read_audio_16k(&cx.root.join(&clip.path), &span, &Limits::default())
-            .map_err(media_fault)?;
-        cx.alive();
+        let wave = clip_media::speech(&clip, cx)?;
         let transcript = match &self.speakers {
             None => self.by_chat(&clip, &wave, cx)?,
             Some((diarizer, _)) => self.by_transcription(&clip, &wave, diarizer, cx)?,
@@ -146,7 +141,7 @@ impl Stage for TranscribeService {
 
 impl TranscribeService {
     /// For the estimate of a dry run.
-    fn expect(&self) {
+    fn announce(&self) {
         let (service, most, price) = match self.speakers {
             None => {
                 let question = self.question(&[], EXPECTED_SECONDS);
@@ -158,7 +153,7 @@ impl TranscribeService {
                 (whisper::SERVICE, call.price.most, call.price.largest())
             }
         };
-        self.hub.expect(Line {
+        self.hub.announce(Line {
             stage: Self::NAME,
             service,
             calls: 1.0,

@@ -2,8 +2,11 @@
 //! a synthesis service the stretch itself is the reference, marked `source_segment`.
 
 use super::Entry;
-use crate::kit::{Loaded, media_fault, network_fault, settings_json, unit};
-use omni_media::{Limits, Pcm, Span, Waveform};
+use crate::{
+    clip_media,
+    kit::{Loaded, media_fault, network_fault, settings_json, unit},
+};
+use omni_media::{Pcm, Waveform};
 use omni_perception::{
     Error,
     audio::{embedding::SpeakerEmbedder, pitch::median_pitch},
@@ -88,13 +91,8 @@ impl Stage for PickVoice {
         if speakers.is_empty() {
             return Ok(Vec::new());
         }
-        let path = cx.root.join(&clip.path);
-        let span = Span {
-            start: clip.start,
-            end: clip.end,
-        };
-        let full = mono(&omni_media::read_audio(&path, &span, &Limits::default()).map_err(media_fault)?);
-        let narrow = omni_media::read_audio_16k(&path, &span, &Limits::default()).map_err(media_fault)?;
+        let full = mono(&clip_media::sound(&clip, cx)?);
+        let narrow = clip_media::speech(&clip, cx)?;
         let mut refs = Vec::new();
         for speaker in speakers {
             let Settings {

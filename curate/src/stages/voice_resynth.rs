@@ -8,6 +8,7 @@ use super::{
     voice_ref::{Stretch, longest, mono, speakers, speaking_rate, speech_of},
 };
 use crate::{
+    clip_media,
     kit::{Loaded, media_fault, network_fault, settings_json, unit},
     services::{
         Endpoint, Hub, Line,
@@ -15,7 +16,7 @@ use crate::{
         cosyvoice, sentences,
     },
 };
-use omni_media::{Limits, Span, Waveform};
+use omni_media::Waveform;
 use omni_net::service::Transport;
 use omni_perception::{
     Error,
@@ -98,7 +99,7 @@ pub const ENTRY: Entry = Entry {
             hub: hub(VoiceResynth::NAME, kit)?,
             transport: OnceLock::new(),
         };
-        stage.expect();
+        stage.announce();
         Ok(Box::new(stage))
     },
 };
@@ -158,13 +159,8 @@ impl Stage for VoiceResynth {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let path = cx.root.join(&clip.path);
-        let span = Span {
-            start: clip.start,
-            end: clip.end,
-        };
-        let full = mono(&omni_media::read_audio(&path, &span, &Limits::default()).map_err(media_fault)?);
-        let narrow = omni_media::read_audio_16k(&path, &span, &Limits::default()).map_err(media_fault)?;
+        let full = mono(&clip_media::sound(&clip, cx)?);
+        let narrow = clip_media::speech(&clip, cx)?;
         let heard = Heard {
             clip: &clip,
             segments: &transcript.segments,
@@ -188,12 +184,12 @@ impl Stage for VoiceResynth {
 
 impl VoiceResynth {
     /// For the estimate of a dry run: one speaker, the first sentence taken.
-    fn expect(&self) {
+    fn announce(&self) {
         let most = omni_net::service::Usage {
             seconds: 10.0,
             ..Default::default()
         };
-        self.hub.expect(Line {
+        self.hub.announce(Line {
             stage: Self::NAME,
             service: cosyvoice::SERVICE,
             calls: 1.0,

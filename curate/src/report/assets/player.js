@@ -46,6 +46,8 @@ function player(card, clip) {
   };
   if (!card.present) {
     trouble("The media file is not where the run found it.");
+  } else if (card.archived && location.protocol === "file:") {
+    trouble("The clip lies inside an archive, which a browser cannot open: omni report --serve plays it.");
   } else {
     video.addEventListener("error", () => {
       const codecs = [about.video_codec, about.audio_codec].filter(Boolean).join(" with ");
