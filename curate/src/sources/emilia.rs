@@ -13,7 +13,7 @@
 //! that `probe` can compare it with what is decoded.
 
 use super::{
-    Error, SourceEntry,
+    Counts, Error, SourceEntry,
     media_index::hash128,
     openhumanvid::{Limits, check_limits},
     rows::{is_below, is_key},
@@ -67,17 +67,6 @@ impl Default for Settings {
             licence_yodas: "CC-BY-4.0".into(),
         }
     }
-}
-
-/// What a listing found; `states` adds up to `rows + others`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Counts {
-    /// Rows of all utterances, damaged ones included.
-    pub rows: u64,
-    /// Sounds without a row, and events of cut or damaged tars.
-    pub others: u64,
-    /// All of them by state.
-    pub states: BTreeMap<String, u64>,
 }
 
 /// The source.
@@ -323,7 +312,7 @@ impl Emilia {
             } else if let Some(rule) = self.failed(&row) {
                 pass.state(&row.clip, &format!("filtered:{rule}"))?;
             } else if let Some(path) = path {
-                pass.counts.count("ok");
+                pass.counts.kept();
                 pass.sink.keep(Listing { path, ..row.listing })?;
             } else {
                 pass.state(&row.clip, "missing_media")?;
@@ -357,19 +346,11 @@ impl Emilia {
 
 impl Pass<'_> {
     fn state(&mut self, key: &str, state: &str) -> Result<(), Error> {
-        self.counts.count(state);
-        Ok(self.sink.drop(key, state)?)
+        self.counts.dropped(self.sink, key, state)
     }
 
     fn event(&mut self, key: &str, state: &str) -> Result<(), Error> {
-        self.counts.others += 1;
-        self.state(key, state)
-    }
-}
-
-impl Counts {
-    fn count(&mut self, state: &str) {
-        *self.states.entry(state.to_owned()).or_default() += 1;
+        self.counts.other(self.sink, key, state)
     }
 }
 

@@ -16,7 +16,7 @@ mod index;
 mod record;
 
 use super::{
-    Error, SourceEntry,
+    Counts, Error, SourceEntry,
     media_index::hash128,
     openhumanvid::Limits,
     tar::{End, Tar},
@@ -86,17 +86,6 @@ impl Default for Settings {
             licence: Some("CC-BY-4.0".into()),
         }
     }
-}
-
-/// What a listing found; `states` adds up to `rows + others`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Counts {
-    /// Records of all parts, damaged ones included.
-    pub rows: u64,
-    /// Videos without a record, and events of cut or damaged files.
-    pub others: u64,
-    /// All of them by state.
-    pub states: BTreeMap<String, u64>,
 }
 
 /// The source.
@@ -230,7 +219,7 @@ impl OpenS2V {
         });
         partners.truncate(self.settings.most_partners);
         let listing = self.listing(row, json, video, cut, partners);
-        pass.counts.count("ok");
+        pass.counts.kept();
         Ok(pass.sink.keep(listing)?)
     }
 
@@ -415,19 +404,11 @@ impl Videos {
 
 impl Pass<'_> {
     fn state(&mut self, key: &str, state: &str) -> Result<(), Error> {
-        self.counts.count(state);
-        Ok(self.sink.drop(key, state)?)
+        self.counts.dropped(self.sink, key, state)
     }
 
     fn event(&mut self, key: &str, state: &str) -> Result<(), Error> {
-        self.counts.others += 1;
-        self.state(key, state)
-    }
-}
-
-impl Counts {
-    fn count(&mut self, state: &str) {
-        *self.states.entry(state.to_owned()).or_default() += 1;
+        self.counts.other(self.sink, key, state)
     }
 }
 
