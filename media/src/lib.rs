@@ -24,12 +24,13 @@ mod window;
 pub use cut::cut;
 pub use error::Error;
 #[cfg(feature = "ffmpeg")]
-pub use libav::{ffmpeg_version, probe, read_audio, read_audio_16k, read_frames};
+pub use libav::{ffmpeg_version, probe, read_audio, read_audio_16k, read_frames, read_frames_twice};
 pub use picture::{decode_picture, png, thumbnail};
 pub use rates::{fps_map, linspace_frames};
 pub use resample::resample;
 pub use sinc::resample_sinc;
 pub use sound_file::read_audio_file;
+pub(crate) use types::Colours;
 pub use types::{AudioInfo, Frame, Image, Limits, MediaInfo, Pcm, Span, VideoInfo, Waveform};
 pub use wav::wav_s16;
 pub use window::{Window, read_window, split_window, window_path};

@@ -18,10 +18,26 @@ pub struct Image {
 pub struct Frame<'a> {
     /// The picture as shown (rotation applied, sample aspect ratio not).
     pub image: &'a Image,
+    /// The same picture as OpenCV decodes it: BT.601, limited range, whatever the file's tags say. Only with
+    /// [`read_frames_twice`](crate::read_frames_twice).
+    pub bt601: Option<&'a Image>,
     /// Position in presentation order, from 0 at the first frame handed out.
     pub index: u64,
     /// Seconds from the start of the clip: the first picture of the file plus `Span::start`.
     pub seconds: f64,
+}
+
+/// By which rule YUV becomes RGB.
+#[cfg_attr(
+    not(feature = "ffmpeg"),
+    expect(dead_code, reason = "only pictures have colours")
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Colours {
+    /// The file's own matrix and range; BT.601 limited when it names none.
+    Tagged,
+    /// BT.601 limited whatever it names.
+    Bt601,
 }
 
 /// Mono sound.

@@ -2,8 +2,10 @@
 
 pub mod audio;
 mod error;
+pub mod imagebind;
 pub mod registry;
 pub mod runtime;
+pub mod syncnet;
 pub mod text;
 pub mod vision;
 

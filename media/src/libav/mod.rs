@@ -11,4 +11,4 @@ mod video;
 pub use probe::probe;
 pub use sound::{read_audio, read_audio_16k};
 pub use version::ffmpeg_version;
-pub use video::read_frames;
+pub use video::{read_frames, read_frames_twice};

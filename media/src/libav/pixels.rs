@@ -1,6 +1,6 @@
-//! Decoded pictures to RGB: the tagged colour matrix, one size, turned as shown, one buffer.
+//! Decoded pictures to RGB: one colour matrix, one size, turned as shown, one buffer.
 
-use crate::Image;
+use crate::{Colours, Image};
 use ff::ffi;
 use ff::format::Pixel;
 use ff::software::scaling;
@@ -22,6 +22,7 @@ struct Form {
 /// mean the same place in the next.
 pub(super) struct Painter {
     rotation: u32,
+    colours: Colours,
     size: Option<(u32, u32)>,
     scaler: Option<(Form, scaling::Context)>,
     rgb: ff::frame::Video,
@@ -30,10 +31,11 @@ pub(super) struct Painter {
 
 impl Painter {
     /// `rotation`: clockwise, 0, 90, 180 or 270.
-    pub(super) fn new(rotation: u32) -> Self {
+    pub(super) fn new(rotation: u32, colours: Colours) -> Self {
         let rgb = ff::frame::Video::empty();
         Self {
             rotation,
+            colours,
             size: None,
             scaler: None,
             rgb,
@@ -43,7 +45,7 @@ impl Painter {
 
     /// Converts one frame; the picture stays valid until the next call.
     pub(super) fn paint(&mut self, frame: &ff::frame::Video) -> Result<&Image, ff::Error> {
-        let form = form(frame);
+        let form = form(frame, self.colours);
         if form.width == 0 || form.height == 0 || form.format == Pixel::None {
             return Err(ff::Error::InvalidData);
         }
@@ -88,14 +90,32 @@ impl Painter {
     }
 }
 
-fn form(frame: &ff::frame::Video) -> Form {
+/// Whether both colour rules give the same bytes for this frame: its tags say nothing, or BT.601 limited.
+pub(super) fn plain(frame: &ff::frame::Video) -> bool {
+    let (tagged, bt601) = (form(frame, Colours::Tagged), form(frame, Colours::Bt601));
+    tagged.full == bt601.full && coefficients(tagged.matrix) == coefficients(bt601.matrix)
+}
+
+/// The coefficients that swscale takes for a matrix; unknown ones get BT.601's.
+#[expect(unsafe_code, reason = "the wrapper does not give them out")]
+fn coefficients(matrix: i32) -> [i32; 4] {
+    // SAFETY: the call returns a pointer to four integers of a static table, whatever the number.
+    unsafe { *ffi::sws_getCoefficients(matrix).cast::<[i32; 4]>() }
+}
+
+fn form(frame: &ff::frame::Video, colours: Colours) -> Form {
     let format = frame.format();
     let jpeg = matches!(
         format,
         Pixel::YUVJ411P | Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ440P | Pixel::YUVJ444P
     );
-    let matrix = ffi::AVColorSpace::from(frame.color_space()) as i32;
-    let full = jpeg || frame.color_range() == ff::color::Range::JPEG;
+    let (matrix, full) = match colours {
+        Colours::Tagged => {
+            let full = jpeg || frame.color_range() == ff::color::Range::JPEG;
+            (ffi::AVColorSpace::from(frame.color_space()) as i32, full)
+        }
+        Colours::Bt601 => (ffi::SWS_CS_DEFAULT, jpeg),
+    };
     Form {
         format,
         width: frame.width(),

@@ -195,7 +195,7 @@ impl Count {
         pictures.send(packet);
         let size = pictures
             .next(media)?
-            .map(|(image, _)| (image.width as u32, image.height as u32));
+            .map(|picture| (picture.image.width as u32, picture.image.height as u32));
         pictures.check_losses(media, packet.is_none() && size.is_none())?;
         if size.is_some() {
             self.size = size;

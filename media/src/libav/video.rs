@@ -1,8 +1,8 @@
 //! Pictures in presentation order, with their times.
 
 use super::open::{Media, Track, coded_pixels, too_large};
-use super::pixels::Painter;
-use crate::{Error, Frame, Image, Limits, Span};
+use super::pixels::{Painter, plain};
+use crate::{Colours, Error, Frame, Image, Limits, Span};
 use ff::ffi;
 use ffmpeg_next as ff;
 use std::ops::ControlFlow;
@@ -27,19 +27,40 @@ pub fn read_frames(
     limits: &Limits,
     on: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
 ) -> Result<u64, Error> {
-    match pass(path, span, limits, true, on)? {
+    read(path, span, limits, false, on)
+}
+
+/// As [`read_frames`], with each frame's [`Frame::bt601`] beside it from the same decode.
+pub fn read_frames_twice(
+    path: &Path,
+    span: &Span,
+    limits: &Limits,
+    on: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
+) -> Result<u64, Error> {
+    read(path, span, limits, true, on)
+}
+
+fn read(
+    path: &Path,
+    span: &Span,
+    limits: &Limits,
+    twice: bool,
+    on: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
+) -> Result<u64, Error> {
+    match pass(path, span, limits, (true, twice), on)? {
         Some(frames) => Ok(frames),
         // The index led to a key frame after the start: read from the beginning instead.
-        None => Ok(pass(path, span, limits, false, on)?.unwrap_or(0)),
+        None => Ok(pass(path, span, limits, (false, twice), on)?.unwrap_or(0)),
     }
 }
 
-/// One pass over the file. None: seeking landed too late, nothing was handed out.
+/// One pass over the file, by seeking or not, in one set of colours or two. None: seeking landed too late, nothing
+/// was handed out.
 fn pass(
     path: &Path,
     span: &Span,
     limits: &Limits,
-    seek: bool,
+    (seek, twice): (bool, bool),
     on: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
 ) -> Result<Option<u64>, Error> {
     let mut media = Media::open(path, span, limits)?;
@@ -47,6 +68,7 @@ fn pass(
         .video()
         .ok_or_else(|| Error::NoVideo { path: path.into() })?;
     let mut pictures = Pictures::open(&media, track)?;
+    pictures.twice = twice;
     let start = span.start.unwrap_or(0.0).max(0.0);
     let mut clip = Clip {
         zero: media.origin() + start,
@@ -70,11 +92,11 @@ fn pass(
         } else {
             pictures.send(None);
         }
-        while let Some((image, seconds)) = pictures.next(&media)? {
-            if sought && clip.late(seconds, track.fps) {
+        while let Some(picture) = pictures.next(&media)? {
+            if sought && clip.late(picture.seconds, track.fps) {
                 return Ok(None);
             }
-            if clip.hand(&media, image, seconds, on)?.is_break() {
+            if clip.hand(&media, &picture, on)?.is_break() {
                 return Ok(Some(clip.index));
             }
         }
@@ -116,10 +138,10 @@ impl Clip {
     fn hand(
         &mut self,
         media: &Media,
-        image: &Image,
-        seconds: f64,
+        picture: &Picture<'_>,
         on: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Error> {
+        let seconds = picture.seconds;
         let first = self.last.is_none();
         self.last = Some(seconds);
         // Leading pictures may lie before the time that the container names as its start.
@@ -133,7 +155,8 @@ impl Clip {
         media.check_seconds(seconds)?;
         media.check_seconds(self.index as f64 / MAX_RATE)?;
         let flow = on(Frame {
-            image,
+            image: picture.image,
+            bt601: picture.bt601,
             index: self.index,
             seconds: seconds.max(0.0),
         });
@@ -172,11 +195,21 @@ pub(super) fn check_truncated(media: &Media, packets_end: f64) -> Result<(), Err
     Ok(())
 }
 
+/// One decoded picture, with its time on the file's own clock.
+pub(super) struct Picture<'a> {
+    pub(super) image: &'a Image,
+    bt601: Option<&'a Image>,
+    pub(super) seconds: f64,
+}
+
 /// The decoder of pictures and its account of what was lost.
 pub(super) struct Pictures {
     decoder: ff::decoder::Video,
     frame: ff::frame::Video,
     painter: Painter,
+    /// The painter of the second set of colours, used where `twice` asks for it.
+    second: Painter,
+    twice: bool,
     track: Track,
     sent: u64,
     lost: u64,
@@ -193,11 +226,12 @@ impl Pictures {
         let decoder = decoder(media, &stream)?.video();
         let decoder =
             decoder.map_err(|error| Error::unreadable(&media.path, format!("pictures: {error}")))?;
-        let (frame, painter) = (ff::frame::Video::empty(), Painter::new(rotation));
         Ok(Self {
             decoder,
-            frame,
-            painter,
+            frame: ff::frame::Video::empty(),
+            painter: Painter::new(rotation, Colours::Tagged),
+            second: Painter::new(rotation, Colours::Bt601),
+            twice: false,
             track,
             sent: 0,
             lost: 0,
@@ -219,8 +253,8 @@ impl Pictures {
         }
     }
 
-    /// The next picture that is ready, with its time on the file's own clock.
-    pub(super) fn next(&mut self, media: &Media) -> Result<Option<(&Image, f64)>, Error> {
+    /// The next picture that is ready.
+    pub(super) fn next(&mut self, media: &Media) -> Result<Option<Picture<'_>>, Error> {
         if self.drained {
             return Ok(None);
         }
@@ -241,9 +275,18 @@ impl Pictures {
             return Err(too_large(&media.path, pixels));
         }
         let seconds = self.time();
-        let image = self.painter.paint(&self.frame);
-        let image = image.map_err(|error| Error::unreadable(&media.path, format!("pictures: {error}")))?;
-        Ok(Some((image, seconds)))
+        let failed = |error| Error::unreadable(&media.path, format!("pictures: {error}"));
+        let image = self.painter.paint(&self.frame).map_err(failed)?;
+        let bt601 = match self.twice {
+            true if plain(&self.frame) => Some(image),
+            true => Some(self.second.paint(&self.frame).map_err(failed)?),
+            false => None,
+        };
+        Ok(Some(Picture {
+            image,
+            bt601,
+            seconds,
+        }))
     }
 
     /// The frame's own time; else the one before plus a frame. Never falls.

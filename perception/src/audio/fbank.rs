@@ -21,6 +21,8 @@ pub enum Window {
     Hamming,
     /// Kaldi's default: a Hann window to the power of 0.85.
     Povey,
+    /// 0.5 - 0.5 cos.
+    Hann,
 }
 
 /// 80-bin style front end for 16 kHz sound.
@@ -40,6 +42,7 @@ impl Fbank {
         let shape = |n: usize| match window {
             Window::Hamming => 0.54 - 0.46 * cosine(n),
             Window::Povey => (0.5 - 0.5 * cosine(n)).powf(0.85),
+            Window::Hann => 0.5 - 0.5 * cosine(n),
         };
         let bank = Bank::new(bins, SIZE / 2, |m, k| triangle(bins, m, k));
         let window = (0..FRAME).map(|n| shape(n) as f32).collect();

@@ -1,10 +1,11 @@
 //! Sound: who speaks when, and what is said. 16 kHz mono waves in, stretches, turns and text out.
 //!
 //! Signal arithmetic ([`mel`], [`fbank`], [`pitch`], [`envelope`]) needs no network. [`vad`],
-//! [`segmentation`], [`embedding`] and [`whisper`] run one network each; [`diarize`] and [`pieces`] join them.
+//! [`segmentation`], [`embedding`], [`wavlm`], [`audiobox`] and [`whisper`] run one network each; [`diarize`] and [`pieces`] join them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::print_stdout))]
 
+pub mod audiobox;
 pub mod diarize;
 pub mod embedding;
 pub mod envelope;
@@ -20,6 +21,7 @@ mod spectrum;
 pub(crate) mod testing;
 pub mod tokenizer;
 pub mod vad;
+pub mod wavlm;
 pub mod whisper;
 
 /// Sample rate of every network here, in Hz.

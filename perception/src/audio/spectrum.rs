@@ -83,7 +83,7 @@ impl Bank {
         weights.iter().zip(&power[*start..]).map(|(w, p)| w * p).sum()
     }
 
-    #[cfg(test)]
+    /// Row-major weights of every filter at every bin.
     pub(super) fn dense(&self, bins: usize) -> Vec<f32> {
         let mut out = vec![0.0; self.filters.len() * bins];
         for (m, (start, weights)) in self.filters.iter().enumerate() {

@@ -288,8 +288,8 @@ fn pieces(text: &str) -> Vec<&str> {
     out
 }
 
-/// GPT-2's printable stand-ins for bytes.
-fn unicode_bytes() -> HashMap<char, u8> {
+/// GPT-2's printable stand-ins for bytes; CLIP has the same.
+pub(crate) fn unicode_bytes() -> HashMap<char, u8> {
     let plain = |b: u8| matches!(b, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     let moved = (0..=255_u8).filter(|b| !plain(*b)).enumerate();
     let moved = moved.filter_map(|(i, b)| char::from_u32(256 + i as u32).map(|c| (c, b)));

@@ -9,8 +9,10 @@ mod basic;
 mod english;
 mod numbers;
 mod python;
+mod seedtts;
 mod wer;
 
 pub use basic::{BasicNormalizer, graphemes};
 pub use english::EnglishNormalizer;
+pub use seedtts::{ASCII_PUNCTUATION, HANZI_PUNCTUATION, score_seedtts};
 pub use wer::{Errors, Scored, counts_characters, edits, has_words, jiwer_chars, jiwer_words, score};

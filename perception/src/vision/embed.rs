@@ -80,6 +80,11 @@ pub fn face_embedder(
     }))
 }
 
+/// ArcFace's input `[1, 3, 112, 112]` from an aligned face: red first, (x - 127.5) / 127.5.
+pub fn arcface_blob(crop: &Image) -> Vec<f32> {
+    planes(crop, ARCFACE.mean, ARCFACE.scale, false)
+}
+
 impl FaceEmbedder for Embedder {
     fn network(&self) -> &Network {
         self.session.network()

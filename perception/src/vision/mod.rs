@@ -3,13 +3,17 @@
 //! Everything works on pictures that are already decoded; files and clips are somebody else's. The pixel
 //! arithmetic restates OpenCV 4.10 bit by bit where a network was trained behind it.
 
+pub mod aesthetic;
 pub mod assign;
 mod canvas;
 mod detect;
 mod embed;
 pub mod hungarian;
+pub mod interpolate;
 mod lanes;
 pub mod motion;
+pub mod musiq;
+pub mod pillow;
 pub mod resize;
 pub mod s3fd;
 pub mod scrfd;
@@ -19,7 +23,7 @@ pub mod warp;
 pub mod yunet;
 
 pub use detect::{DetectSettings, face_detector};
-pub use embed::face_embedder;
+pub use embed::{arcface_blob, face_embedder};
 
 use omni_media::Image;
 

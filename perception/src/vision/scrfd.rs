@@ -2,7 +2,7 @@
 
 use omni_media::Image;
 
-use super::canvas::Pixels;
+use super::canvas::{Canvases, Pixels};
 use super::detect::Graph;
 use super::{DetectSettings, Face, FaceDetector};
 use crate::runtime::{Calls, Output, Session};
@@ -106,6 +106,14 @@ pub fn best(mut faces: Vec<Face>, count: usize, rank: Rank, width: usize, height
     faces.sort_by(|a, b| value(b).total_cmp(&value(a)));
     faces.truncate(count);
     faces
+}
+
+/// The input `[1, 3, size, size]` for a picture, which stands at the top left of black, and the scale it was given.
+///
+/// # Errors
+/// [`Error::Input`] for a picture without pixels.
+pub fn blob(image: &Image, size: usize) -> Result<(Vec<f32>, f32), Error> {
+    Canvases::new((size, size), PIXELS).with(image, |tensor, scale| Ok((tensor.to_vec(), scale)))
 }
 
 /// SCRFD behind [`FaceDetector`].
