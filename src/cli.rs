@@ -69,6 +69,12 @@ Exit codes: 0 done, 1 a run is at work or something cannot be read or written, 2
     #[command(after_help = "Example:\n  omni gc out --dry-run\n\n\
 Exit codes: 0 done, 1 a run is at work, there is no sound run, or something cannot be removed.")]
     Gc(GcArgs),
+    /// Hold this build against golden files, the numbers of the reference implementations.
+    #[command(after_help = "Example:\n  omni verify golden/metrics\n\n\
+Walks the folder, feeds the inputs it finds to this build and compares what comes out. A file is known by its folder\n\
+and name; what it holds, and how much of it, is read from it.\n\
+Exit codes: 0 everything agrees, 1 something does not, or nothing was checked, or a file is there that nothing reads.")]
+    Verify(VerifyArgs),
     /// List, fetch and check networks.
     #[command(subcommand, after_help = "Example:\n  omni models list")]
     Models(ModelsCommand),
@@ -98,6 +104,16 @@ pub struct NetworkArgs {
     /// What they run on: cpu or cuda:0 [default: cpu, or omni.toml's].
     #[arg(long)]
     pub device: Option<String>,
+}
+
+/// `omni verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The folder of golden files.
+    pub dir: PathBuf,
+    /// Print the whole report as JSON: {checks: [{file, quantity, error, tolerance, verdict, note}], unread: [...]}.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `omni curate`.

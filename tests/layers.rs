@@ -21,6 +21,10 @@ const EDGES: &[(&str, &[&str])] = &[
         &["schemas", "manifests", "media", "net", "pipeline", "perception"],
     ),
     (
+        "bench",
+        &["schemas", "manifests", "media", "pipeline", "perception"],
+    ),
+    (
         ".",
         &[
             "schemas",
@@ -31,6 +35,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "pipeline",
             "perception",
             "curate",
+            "bench",
         ],
     ),
 ];

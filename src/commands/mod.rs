@@ -13,6 +13,7 @@ mod people;
 mod report;
 mod services;
 mod show;
+mod verify;
 
 use crate::{
     cli::{Arguments, Command, NetworkArgs},
@@ -46,6 +47,7 @@ pub fn run(command: Command) -> anyhow::Result<Code> {
         Command::Models(command) => models::run(command),
         Command::Init(args) => init::run(&args),
         Command::Recipe(args) => recipe(args.name.as_deref()),
+        Command::Verify(args) => verify::run(&args),
         Command::Doctor => doctor::run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();

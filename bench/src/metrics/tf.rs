@@ -1,0 +1,91 @@
+//! TF, temporal flickering: how little successive frames differ.
+//!
+//! `tf = (255 - m) / 255`, where `m` is the mean over all pairs of successive frames of the mean absolute difference
+//! over all pixels and channels. Reference: Vchitect/VBench `temporal_flickering.py`. It decodes with OpenCV, which
+//! takes BT.601 whatever the file's tags say, so this metric does, too. 0 to 1, higher is better; the still videos that
+//! VBench filters out beforehand are kept.
+
+use omni_media::Image;
+
+/// Sums the differences of the frames that pass by; keeps one frame.
+#[derive(Clone, Debug, Default)]
+pub struct Flicker {
+    last: Image,
+    pairs: u64,
+    sum: f64,
+}
+
+impl Flicker {
+    /// Takes the next frame. Returns the mean absolute difference from the one before, in levels of 0..255; `None` for
+    /// the first frame, and when the size changes (there is no pair then).
+    pub fn push(&mut self, image: &Image) -> Option<f64> {
+        let same = (self.last.width, self.last.height) == (image.width, image.height);
+        let difference = (same && !image.data.is_empty())
+            .then(|| total(&self.last.data, &image.data) as f64 / image.data.len() as f64);
+        if let Some(difference) = difference {
+            self.sum += difference;
+            self.pairs += 1;
+        }
+        self.last.clone_from(image);
+        difference
+    }
+
+    /// TF of what has passed; `None` for fewer than two frames.
+    pub fn score(&self) -> Option<f64> {
+        (self.pairs > 0).then(|| (255.0 - self.sum / self.pairs as f64) / 255.0)
+    }
+}
+
+/// Sum of absolute differences. In blocks whose sums fit 32 bits, so that it becomes one instruction per 16 bytes.
+fn total(a: &[u8], b: &[u8]) -> u64 {
+    const BLOCK: usize = 1 << 14;
+    let block = |(a, b): (&[u8], &[u8])| {
+        let sum: u32 = a.iter().zip(b).map(|(x, y)| u32::from(x.abs_diff(*y))).sum();
+        u64::from(sum)
+    };
+    a.chunks(BLOCK).zip(b.chunks(BLOCK)).map(block).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grey(level: u8) -> Image {
+        Image {
+            width: 4,
+            height: 2,
+            data: vec![level; 24],
+        }
+    }
+
+    #[test]
+    fn the_formula_by_hand() {
+        let mut flicker = Flicker::default();
+        assert_eq!(flicker.push(&grey(10)), None);
+        assert_eq!(flicker.score(), None);
+        assert_eq!(flicker.push(&grey(40)), Some(30.0));
+        assert_eq!(flicker.push(&grey(40)), Some(0.0));
+        assert_eq!(flicker.score(), Some((255.0 - 15.0) / 255.0));
+    }
+
+    #[test]
+    fn long_rows_do_not_overflow() {
+        let size = 3 << 20;
+        assert_eq!(total(&vec![0; size], &vec![255; size]), 255 * size as u64);
+    }
+
+    #[test]
+    fn frames_of_another_size_make_no_pair() {
+        let mut flicker = Flicker::default();
+        flicker.push(&grey(0));
+        let other = Image {
+            width: 1,
+            height: 1,
+            data: vec![255; 3],
+        };
+        assert_eq!(flicker.push(&other), None);
+        assert_eq!(flicker.push(&Image::default()), None);
+        assert_eq!(flicker.push(&Image::default()), None);
+        assert_eq!(flicker.score(), None);
+    }
+}

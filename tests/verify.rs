@@ -1,0 +1,142 @@
+//! `omni verify`: golden files that agree, that do not, and that nothing knows.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod common;
+use common::{Scratch, code, shared, stderr, stdout, store};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+fn fixtures(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
+
+fn report(output: &std::process::Output) -> Value {
+    serde_json::from_str(&stdout(output)).unwrap()
+}
+
+#[test]
+fn the_goldens_of_this_repository_agree() {
+    let scratch = Scratch::new();
+    for folder in ["tests/fixtures/golden", "perception/tests/fixtures/text"] {
+        let output = scratch.omni(&["verify", fixtures(folder).to_str().unwrap()]);
+        assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+        assert!(
+            stderr(&output).contains(" 0 failed, 0 not read"),
+            "{}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn all_shared_goldens_agree() {
+    let (Some(golden), Some(_)) = (shared("golden/metrics"), store()) else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let output = scratch.omni(&["verify", golden.to_str().unwrap(), "--json"]);
+    let report = report(&output);
+    let failed: Vec<&Value> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["verdict"] == "fail")
+        .collect();
+    assert_eq!(code(&output), 0, "{failed:?} {:?}", report["unread"]);
+}
+
+#[test]
+fn a_changed_number_an_unknown_file_and_an_unknown_tensor_fail() {
+    let scratch = Scratch::new();
+    let golden = scratch.join("golden");
+    copy(&fixtures("tests/fixtures/golden"), &golden);
+    let path = golden.join("syncnet/syncnet_expected.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut facts: Value = serde_json::from_str(&text).unwrap();
+    facts["offset_search_cases"][0]["confidence"] = serde_json::json!(5.2);
+    std::fs::write(&path, facts.to_string()).unwrap();
+    std::fs::write(golden.join("face/more.json"), "{}").unwrap();
+    let tensors = golden.join("vbench/tf_synthetic.safetensors");
+    let bytes = std::fs::read(&tensors).unwrap();
+    let at = bytes.windows(5).position(|w| w == b"score").unwrap();
+    let mut renamed = bytes.clone();
+    renamed[at..at + 5].copy_from_slice(b"scora");
+    std::fs::write(&tensors, renamed).unwrap();
+    let output = scratch.omni(&["verify", "golden", "--json"]);
+    assert_eq!(code(&output), 1);
+    let report = report(&output);
+    let failed: Vec<String> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["verdict"] == "fail")
+        .map(|check| format!("{} {} {}", check["file"], check["quantity"], check["note"]))
+        .collect();
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert!(
+        failed[0].contains("Sync-C") && failed[1].contains("`score` is missing"),
+        "{failed:?}"
+    );
+    let unread = report["unread"].to_string();
+    assert!(
+        unread.contains("face/more.json") && unread.contains("tensor `scora`"),
+        "{unread}"
+    );
+}
+
+#[test]
+fn nothing_to_check_is_a_failure_and_no_folder_is_named() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.join("empty")).unwrap();
+    let output = scratch.omni(&["verify", "empty"]);
+    assert_eq!(code(&output), 1);
+    assert!(
+        stderr(&output).contains("nothing was checked"),
+        "{}",
+        stderr(&output)
+    );
+    let output = scratch.omni(&["verify", "nowhere"]);
+    assert_eq!(code(&output), 3);
+    assert!(
+        stderr(&output).contains("nowhere does not exist"),
+        "{}",
+        stderr(&output)
+    );
+    scratch.write("file", "x");
+    assert_eq!(code(&scratch.omni(&["verify", "file"])), 2);
+}
+
+#[test]
+fn a_missing_runtime_fails_by_name_where_a_graph_lies() {
+    let Some(golden) = shared("golden/metrics") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let mut command = scratch.command(&["verify", golden.join("wavlm").to_str().unwrap()]);
+    let output = command
+        .env("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so")
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 1);
+    assert!(
+        stdout(&output).contains("omni models pull onnxruntime"),
+        "{}",
+        stdout(&output)
+    );
+}
