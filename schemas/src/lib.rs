@@ -9,6 +9,7 @@ mod av_evidence;
 mod binding;
 mod blob;
 mod caption;
+mod case;
 mod clip;
 mod column;
 mod face_ref;
@@ -25,6 +26,7 @@ pub use av_evidence::{AvEvidence, VoiceMotion};
 pub use binding::{Binding, BoundSubject, SOURCE_LOCAL};
 pub use blob::Blob;
 pub use caption::Caption;
+pub use case::{Case, CaseSubject, CaseUtterance};
 pub use clip::Clip;
 pub use column::{Column, Kind, boolean, integer, list, real, record, text};
 pub use face_ref::FaceRef;
@@ -72,6 +74,7 @@ pub const ALL: &[Described] = &[
     entry::<Selection>(),
     entry::<Identity>(),
     entry::<AuditRow>(),
+    entry::<Case>(),
 ];
 
 const fn entry<R: Record>() -> Described {

@@ -1,3 +1,11 @@
 //! One file per metric: its definition, the code, and what it was compared with.
 
+pub mod av_offset;
+pub mod caption_leak;
+pub mod face;
+pub mod imagebind;
+pub mod pictures;
+pub mod pq;
+pub mod t_sim;
 pub mod tf;
+pub mod wer;

@@ -5,7 +5,55 @@
 //! takes BT.601 whatever the file's tags say, so this metric does, too. 0 to 1, higher is better; the still videos that
 //! VBench filters out beforehand are kept.
 
-use omni_media::Image;
+use omni_media::{Frame, Image};
+use omni_pipeline::Fault;
+use serde_json::{Value, json};
+
+use crate::{
+    metric::{Better, Metric, Outcome, Reading, Scoring},
+    take::TakeInfo,
+};
+
+/// Temporal flickering.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tf;
+
+impl Metric for Tf {
+    fn name(&self) -> &'static str {
+        "tf"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn readings(&self) -> Vec<Reading> {
+        vec![Reading::plain("tf", None, Better::Higher)]
+    }
+
+    fn settings(&self) -> Value {
+        json!({})
+    }
+
+    fn sees(&self) -> bool {
+        true
+    }
+
+    fn start<'a>(&'a self, _take: &'a TakeInfo) -> Result<Box<dyn Scoring + 'a>, Fault> {
+        Ok(Box::new(Flicker::default()))
+    }
+}
+
+impl Scoring for Flicker {
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
+        self.push(frame.bt601.unwrap_or(frame.image));
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault> {
+        Ok(vec![Outcome::of(self.score(), "too_few_frames")])
+    }
+}
 
 /// Sums the differences of the frames that pass by; keeps one frame.
 #[derive(Clone, Debug, Default)]

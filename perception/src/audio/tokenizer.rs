@@ -16,6 +16,11 @@ use crate::Error;
 const LANGUAGES: &str = "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg \
     lt la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd \
     gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue";
+/// The codes of all languages that Whisper knows.
+pub fn languages() -> impl Iterator<Item = &'static str> {
+    LANGUAGES.split_whitespace()
+}
+
 /// Symbols that are written but not said.
 const SYMBOLS: &str = "\" # ( ) * + / : ; < = > @ [ \\ ] ^ _ ` { | } ~ 「 」 『 』 << >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ \
     ]] {{ }} ♪♪ ♪♪♪";
@@ -227,7 +232,7 @@ impl Special {
             found.ok_or_else(|| Error::Input(format!("the tokenizer has no token <|{}|>", names[0])))
         };
         let no_timestamps = find(&["notimestamps"])?;
-        let codes = LANGUAGES.split_whitespace();
+        let codes = languages();
         let languages = codes
             .filter_map(|c| named.get(&format!("<|{c}|>")).map(|id| (c.to_owned(), *id)))
             .collect();

@@ -40,6 +40,22 @@ pub struct WhisperFiles {
     pub config: PathBuf,
 }
 
+impl WhisperFiles {
+    /// The files of a network that was found, told by their names: `encoder*`, `decoder*`, a tokenizer, `config.json`.
+    pub fn of(found: &crate::registry::Located) -> WhisperFiles {
+        let named = |part: &str| {
+            let mut names = found.spec.files.iter().map(|file| file.name.as_str());
+            found.file(names.find(|name| name.contains(part)).unwrap_or(part))
+        };
+        WhisperFiles {
+            encoder: named("encoder"),
+            decoder: named("decoder"),
+            tokenizer: named("tokenizer"),
+            config: found.file("config.json"),
+        }
+    }
+}
+
 /// What to do with a wave.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TranscribeOptions {

@@ -1,0 +1,299 @@
+//! `av_offset_ms`: how much later the sound comes than the lips. The formula is in docs/metrics.md.
+//!
+//! Made of mouth motion and loudness, so it is fit for differences between two clips of one scene; only SyncNet gives the
+//! absolute value.
+
+use std::sync::Arc;
+
+use omni_media::Frame;
+use omni_perception::{
+    audio::envelope::rms,
+    vision::{Face, FaceDetector, iou, motion::MotionMeter},
+};
+use omni_pipeline::Fault;
+use serde_json::{Value, json};
+
+use crate::{
+    metric::{Better, Metric, Outcome, Reading, Scoring},
+    take::{Sound, TakeInfo},
+};
+
+/// Largest shift that is tried, seconds.
+const REACH: f64 = 0.5;
+/// Frames that must be known on both sides.
+const LEAST: usize = 25;
+/// A smaller correlation is chance.
+const MATCH: f64 = 0.3;
+/// Overlap from one frame to the next that makes it the same face.
+const SAME: f32 = 0.3;
+
+/// The offset of sound against lips.
+pub struct AvOffset {
+    detector: Arc<dyn FaceDetector>,
+}
+
+impl AvOffset {
+    /// With a face detector.
+    pub fn new(detector: Arc<dyn FaceDetector>) -> AvOffset {
+        AvOffset { detector }
+    }
+}
+
+impl Metric for AvOffset {
+    fn name(&self) -> &'static str {
+        "av_offset"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn readings(&self) -> Vec<Reading> {
+        vec![Reading {
+            unit: "ms",
+            ..Reading::plain(
+                "av_offset_ms",
+                Some(&self.detector.network().id),
+                Better::NearZero,
+            )
+        }]
+    }
+
+    fn settings(&self) -> Value {
+        json!({ "detector": self.detector.network().tag(), "reach": REACH, "least": LEAST, "match": MATCH })
+    }
+
+    fn sees(&self) -> bool {
+        true
+    }
+
+    fn hears(&self) -> bool {
+        true
+    }
+
+    fn start<'a>(&'a self, take: &'a TakeInfo) -> Result<Box<dyn Scoring + 'a>, Fault> {
+        let video = take.video.as_ref().ok_or_else(|| Fault::drop("no_video"))?;
+        if take.audio.is_none() {
+            return Err(Fault::drop("no_audio"));
+        }
+        Ok(Box::new(Watching {
+            detector: self.detector.as_ref(),
+            fps: video.fps_num as f64 / video.fps_den as f64,
+            frames: 0,
+            mouths: Vec::new(),
+            sound: Vec::new(),
+        }))
+    }
+}
+
+/// One face followed from frame to frame, and how its mouth moved.
+struct Mouth {
+    bbox: [f32; 4],
+    last: usize,
+    meter: MotionMeter,
+    /// By frame; unknown where the face was not seen twice in a row.
+    motion: Vec<Option<f64>>,
+}
+
+struct Watching<'a> {
+    detector: &'a dyn FaceDetector,
+    fps: f64,
+    frames: usize,
+    mouths: Vec<Mouth>,
+    sound: Vec<f32>,
+}
+
+impl Scoring for Watching<'_> {
+    fn audio(&mut self, sound: &Sound) -> Result<(), Fault> {
+        self.sound = sound.speech().to_vec();
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
+        let faces = self.detector.detect(frame.image).map_err(Fault::stop)?;
+        for face in &faces {
+            self.mouth(face).follow(frame, face);
+        }
+        self.frames += 1;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault> {
+        let loudness = softened(&rms(&self.sound, self.fps, self.frames));
+        let best = self
+            .mouths
+            .iter()
+            .filter_map(|mouth| {
+                offset(
+                    &steadied(&mouth.motion),
+                    &loudness,
+                    (REACH * self.fps).round() as usize,
+                )
+            })
+            .max_by(|a, b| a.1.total_cmp(&b.1));
+        let matched = best.filter(|(_, likeness)| *likeness >= MATCH);
+        let milliseconds = matched.map(|(frames, _)| frames * 1000.0 / self.fps);
+        let why = if self.mouths.is_empty() {
+            "no_face"
+        } else {
+            "no_match"
+        };
+        Ok(vec![Outcome::of(milliseconds, why)])
+    }
+}
+
+impl Watching<'_> {
+    /// The mouth of a face that was there in the frame before, or a new one.
+    fn mouth(&mut self, face: &Face) -> &mut Mouth {
+        let now = self.frames;
+        let near = |mouth: &Mouth| match mouth.last + 1 == now {
+            true => iou(&mouth.bbox, &face.bbox),
+            false => 0.0,
+        };
+        let best =
+            (0..self.mouths.len()).max_by(|&a, &b| near(&self.mouths[a]).total_cmp(&near(&self.mouths[b])));
+        let known = best.filter(|&i| near(&self.mouths[i]) > SAME);
+        let at = known.unwrap_or_else(|| {
+            self.mouths.push(Mouth {
+                bbox: face.bbox,
+                last: now,
+                meter: MotionMeter::new(),
+                motion: Vec::new(),
+            });
+            self.mouths.len() - 1
+        });
+        self.mouths[at].last = now;
+        &mut self.mouths[at]
+    }
+}
+
+impl Mouth {
+    fn follow(&mut self, frame: &Frame<'_>, face: &Face) {
+        self.bbox = face.bbox;
+        let (mouth, upper) = self.meter.push(frame.image, face);
+        self.motion.resize(self.last, None);
+        self.motion
+            .push(mouth.zip(upper).map(|(mouth, upper)| f64::from(mouth - upper)));
+    }
+}
+
+/// The mean of each known value with its known neighbours.
+fn steadied(motion: &[Option<f64>]) -> Vec<Option<f64>> {
+    let near = |t: usize| &motion[t.saturating_sub(1)..(t + 2).min(motion.len())];
+    let mean = |t: usize| {
+        let known: Vec<f64> = near(t).iter().copied().flatten().collect();
+        motion[t].map(|_| known.iter().sum::<f64>() / known.len() as f64)
+    };
+    (0..motion.len()).map(mean).collect()
+}
+
+/// Half of each value and a quarter of each neighbour; silence beyond both ends.
+fn softened(loudness: &[f32]) -> Vec<f64> {
+    let at = |t: Option<usize>| t.and_then(|t| loudness.get(t)).map_or(0.0, |x| f64::from(*x));
+    let soft = |t: usize| (at(t.checked_sub(1)) + 2.0 * at(Some(t)) + at(Some(t + 1))) / 4.0;
+    (0..loudness.len()).map(soft).collect()
+}
+
+/// The shift of the sound against the motion, in frames, and the correlation there; positive: the sound is late.
+/// `None` when no shift has enough frames, or nothing varies.
+pub fn offset(motion: &[Option<f64>], sound: &[f64], reach: usize) -> Option<(f64, f64)> {
+    let reach = reach as i64;
+    let likeness: Vec<Option<f64>> = (-reach..=reach)
+        .map(|shift| correlation(motion, sound, shift))
+        .collect();
+    let best = (0..likeness.len())
+        .filter(|&i| likeness[i].is_some())
+        .max_by(|&a, &b| {
+            likeness[a]
+                .partial_cmp(&likeness[b])
+                .unwrap_or(std::cmp::Ordering::Equal)
+        })?;
+    let middle = likeness[best]?;
+    let neighbour = |i: Option<usize>| i.and_then(|i| likeness.get(i).copied().flatten());
+    let part = match (neighbour(best.checked_sub(1)), neighbour(Some(best + 1))) {
+        (Some(before), Some(after)) if before + after < 2.0 * middle => {
+            0.5 * (before - after) / (before - 2.0 * middle + after)
+        }
+        _ => 0.0,
+    };
+    Some((best as f64 - reach as f64 + part, middle))
+}
+
+/// Pearson's, over the frames where both are known.
+fn correlation(motion: &[Option<f64>], sound: &[f64], shift: i64) -> Option<f64> {
+    let other = |t: usize| {
+        usize::try_from(t as i64 + shift)
+            .ok()
+            .and_then(|t| sound.get(t).copied())
+    };
+    let pairs: Vec<(f64, f64)> = motion
+        .iter()
+        .enumerate()
+        .filter_map(|(t, m)| Some(((*m)?, other(t)?)))
+        .collect();
+    if pairs.len() < LEAST {
+        return None;
+    }
+    let count = pairs.len() as f64;
+    let mean = pairs.iter().fold((0.0, 0.0), |sum, pair| {
+        (sum.0 + pair.0 / count, sum.1 + pair.1 / count)
+    });
+    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    for (a, b) in pairs {
+        let (a, b) = (a - mean.0, b - mean.1);
+        (ab, aa, bb) = (ab + a * b, aa + a * a, bb + b * b);
+    }
+    // What is left of a constant after rounding is no variation.
+    let varies = |spread: f64, mean: f64| spread > 1e-12 * count * (1e-6 + mean * mean);
+    (varies(aa, mean.0) && varies(bb, mean.1)).then(|| ab / (aa * bb).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bursts at uneven places, `late` frames later.
+    fn bursts(late: i64) -> Vec<f64> {
+        let at = |t: i64| {
+            [7, 19, 24, 41, 58, 66]
+                .iter()
+                .map(|b| (-((t - b - late) as f64).powi(2) / 2.0).exp())
+                .sum()
+        };
+        (0..80).map(at).collect()
+    }
+
+    #[test]
+    fn a_shift_is_found_to_a_tenth_of_a_frame() {
+        let motion: Vec<Option<f64>> = bursts(0).into_iter().map(Some).collect();
+        for late in [-5, 0, 3] {
+            let (frames, likeness) = offset(&motion, &bursts(late), 12).unwrap();
+            assert!(
+                (frames - late as f64).abs() < 0.1 && likeness > 0.95,
+                "{late}: {frames} {likeness}"
+            );
+        }
+    }
+
+    #[test]
+    fn gaps_are_left_out_and_stillness_has_no_offset() {
+        let mut motion: Vec<Option<f64>> = bursts(0).into_iter().map(Some).collect();
+        motion[20..30].fill(None);
+        assert!((offset(&motion, &bursts(2), 12).unwrap().0 - 2.0).abs() < 0.2);
+        assert!(offset(&motion[..20], &bursts(0), 12).is_none(), "too few");
+        assert!(
+            offset(&vec![Some(1.0); 80], &bursts(0), 12).is_none(),
+            "nothing moves"
+        );
+    }
+
+    #[test]
+    fn neighbours_are_taken_in() {
+        assert_eq!(softened(&[0.0, 4.0, 0.0]), [1.0, 2.0, 1.0]);
+        assert_eq!(
+            steadied(&[Some(3.0), None, Some(1.0), Some(2.0)]),
+            [Some(3.0), None, Some(1.5), Some(1.5)]
+        );
+        assert!(softened(&[]).is_empty() && steadied(&[]).is_empty());
+    }
+}

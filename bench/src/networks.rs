@@ -1,0 +1,265 @@
+//! The metrics of a profile: each with its networks, opened once and shared.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use omni_perception::{
+    Error,
+    audio::{
+        audiobox::AudioBox,
+        embedding::SpeakerEmbedder,
+        wavlm::WavLm,
+        whisper::{Recognizer, WhisperFiles},
+    },
+    imagebind::{ImageBind, Tower, text::ClipTokenizer},
+    registry::{Located, Registry, Store},
+    runtime::{Device, Runtime},
+    vision::{self, DetectSettings, FaceDetector, FaceEmbedder, aesthetic::Aesthetic, musiq::Musiq},
+};
+
+use crate::{
+    metric::Metric,
+    metrics::{
+        av_offset::AvOffset,
+        face::Faces,
+        imagebind::{Together, Towers},
+        pictures::Pictures,
+        pq::{Production, scales},
+        t_sim::{Voice, Voices},
+        tf::Tf,
+        wer::Wer,
+    },
+};
+
+/// Every metric's name, in the order of the paper's table; then our own.
+pub const METRICS: &[&str] = &["face", "t_sim", "ib", "aq", "iq", "tf", "wer", "pq", "av_offset"];
+
+/// Why a metric of a profile cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// There is no metric of that name.
+    #[error("no metric `{0}`; there are: {list}", list = METRICS.join(", "))]
+    Unknown(String),
+    /// The profile has no network for a role.
+    #[error("`{metric}` needs a network for {role}, and profile `{profile}` has none")]
+    NoRole {
+        /// The metric.
+        metric: String,
+        /// The role.
+        role: String,
+        /// The profile.
+        profile: String,
+    },
+    /// Its weights are not here, or are no such network.
+    #[error(transparent)]
+    Network(#[from] Error),
+}
+
+impl Unavailable {
+    /// The fixed word that stands in place of the readings; `None` when somebody should be told instead.
+    pub fn word(&self) -> Option<&'static str> {
+        match self {
+            Unavailable::NoRole { .. } => Some("no_network"),
+            Unavailable::Network(Error::NoWeights { .. } | Error::Runtime { .. }) => Some("no_weights"),
+            _ => None,
+        }
+    }
+}
+
+/// Opens networks of one profile.
+pub struct Networks {
+    registry: Registry,
+    store: Store,
+    profile: String,
+    device: Device,
+    library: PathBuf,
+    runtime: OnceLock<Runtime>,
+    detector: OnceLock<Arc<dyn FaceDetector>>,
+    recognizer: OnceLock<Arc<Recognizer>>,
+}
+
+impl Networks {
+    /// Nothing is opened yet; `library` is ONNX Runtime's.
+    pub fn new(
+        registry: Registry,
+        store: Store,
+        profile: &str,
+        device: Device,
+        library: PathBuf,
+    ) -> Networks {
+        Networks {
+            registry,
+            store,
+            profile: profile.to_owned(),
+            device,
+            library,
+            runtime: OnceLock::new(),
+            detector: OnceLock::new(),
+            recognizer: OnceLock::new(),
+        }
+    }
+
+    /// A metric by its name, with its networks loaded.
+    ///
+    /// # Errors
+    /// [`Unavailable`], saying what is lacking.
+    pub fn metric(&self, name: &str) -> Result<Box<dyn Metric>, Unavailable> {
+        Ok(match name {
+            "tf" => Box::new(Tf),
+            "face" => Box::new(Faces::new(self.detector(name)?, self.embedder(name)?)),
+            "wer" => Box::new(Wer::new(self.recognizer(name)?)),
+            "t_sim" => Box::new(Voices::new(self.voice(name)?, self.recognizer(name)?)),
+            "av_offset" => Box::new(AvOffset::new(self.detector(name)?)),
+            "iq" => {
+                let (runtime, found) = self.locate(name, "image_quality")?;
+                Box::new(Pictures::new(Arc::new(Musiq::open(
+                    &runtime,
+                    &found.first(),
+                    found.network(),
+                )?)))
+            }
+            "aq" => {
+                let (runtime, found) = self.locate(name, "aesthetic")?;
+                Box::new(Pictures::new(Arc::new(Aesthetic::open(
+                    &runtime,
+                    &found.first(),
+                    found.network(),
+                )?)))
+            }
+            "pq" => self.production(name)?,
+            "ib" => Box::new(Together::new(Arc::new(self.towers(name)?))),
+            other => return Err(Unavailable::Unknown(other.to_owned())),
+        })
+    }
+
+    fn has(&self, role: &str) -> bool {
+        let profile = self.registry.profile(&self.profile);
+        profile.is_ok_and(|profile| profile.roles.contains_key(role))
+    }
+
+    fn locate(&self, metric: &str, role: &str) -> Result<(Runtime, Located), Unavailable> {
+        if !self.has(role) {
+            return Err(Unavailable::NoRole {
+                metric: metric.to_owned(),
+                role: role.to_owned(),
+                profile: self.profile.clone(),
+            });
+        }
+        let found = self.store.locate(&self.registry, &self.profile, role)?;
+        if let Some(runtime) = self.runtime.get() {
+            return Ok((runtime.clone(), found));
+        }
+        let runtime = Runtime::open(&self.library, self.device.clone())?;
+        Ok((self.runtime.get_or_init(|| runtime).clone(), found))
+    }
+
+    fn detector(&self, metric: &str) -> Result<Arc<dyn FaceDetector>, Unavailable> {
+        if let Some(detector) = self.detector.get() {
+            return Ok(detector.clone());
+        }
+        let (runtime, found) = self.locate(metric, "face_detector")?;
+        let settings = DetectSettings::default();
+        let detector = vision::face_detector(&runtime, &found.first(), found.network(), &settings)?;
+        Ok(self.detector.get_or_init(|| Arc::from(detector)).clone())
+    }
+
+    fn embedder(&self, metric: &str) -> Result<Arc<dyn FaceEmbedder>, Unavailable> {
+        let (runtime, found) = self.locate(metric, "face_embedder")?;
+        Ok(Arc::from(vision::face_embedder(
+            &runtime,
+            &found.first(),
+            found.network(),
+        )?))
+    }
+
+    fn recognizer(&self, metric: &str) -> Result<Arc<Recognizer>, Unavailable> {
+        if let Some(recognizer) = self.recognizer.get() {
+            return Ok(recognizer.clone());
+        }
+        let (runtime, found) = self.locate(metric, "asr")?;
+        let recognizer = Recognizer::open(&runtime, &WhisperFiles::of(&found), found.network())?;
+        Ok(self.recognizer.get_or_init(|| Arc::new(recognizer)).clone())
+    }
+
+    /// The network that was trained to compare voices, where the profile has one; else its speaker embedder.
+    fn voice(&self, metric: &str) -> Result<Arc<Voice>, Unavailable> {
+        if self.has("speaker_similarity") {
+            let (runtime, found) = self.locate(metric, "speaker_similarity")?;
+            let network = WavLm::open(&runtime, &found.first(), found.network())?;
+            return Ok(Arc::new(Voice::WavLm(network)));
+        }
+        let (runtime, found) = self.locate(metric, "speaker_embedder")?;
+        let network = SpeakerEmbedder::open(&runtime, &found.first(), found.network())?;
+        Ok(Arc::new(Voice::Bank(network)))
+    }
+
+    fn production(&self, metric: &str) -> Result<Box<dyn Metric>, Unavailable> {
+        let (runtime, found) = self.locate(metric, "audio_quality")?;
+        let network = AudioBox::open(&runtime, &found.first(), found.network())?;
+        let sidecar = found.first().with_extension("json");
+        let text = std::fs::read(&sidecar).map_err(|source| Error::Io {
+            path: sidecar.clone(),
+            source,
+        })?;
+        let scales = serde_json::from_slice(&text).ok().as_ref().and_then(scales);
+        let scales = scales.ok_or_else(|| {
+            let message = "it names no mean and deviation (`target_transform`) for each of CE, CU, PC and PQ";
+            Error::Input(format!("{}: {message}", sidecar.display()))
+        })?;
+        Ok(Box::new(Production::new(Arc::new(network), scales)))
+    }
+
+    fn towers(&self, metric: &str) -> Result<Towers, Unavailable> {
+        let tower = |role: &str, kind| -> Result<(ImageBind, Located), Unavailable> {
+            let (runtime, found) = self.locate(metric, role)?;
+            Ok((
+                ImageBind::open(&runtime, &found.first(), found.network(), kind)?,
+                found,
+            ))
+        };
+        let (text, found) = tower("imagebind_text", Tower::Text)?;
+        let vocabulary = found.file("bpe_simple_vocab_16e6.txt.gz");
+        let bytes = std::fs::read(&vocabulary).map_err(|source| Error::Io {
+            path: vocabulary,
+            source,
+        })?;
+        Ok(Towers {
+            vision: tower("imagebind_vision", Tower::Vision)?.0,
+            audio: tower("imagebind_audio", Tower::Audio)?.0,
+            text,
+            tokenizer: ClipTokenizer::new(&bytes)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn networks(profile: &str) -> Networks {
+        let store = Store::new("/nowhere");
+        Networks::new(
+            Registry::builtin(),
+            store,
+            profile,
+            Device::Cpu,
+            "/nowhere/lib.so".into(),
+        )
+    }
+
+    #[test]
+    fn what_is_lacking_is_said() {
+        assert_eq!(networks("open").metric("tf").unwrap().name(), "tf");
+        let lacks = |profile: &str, metric: &str| networks(profile).metric(metric).err().unwrap();
+        assert_eq!(lacks("open", "iq").word(), Some("no_network"));
+        assert!(lacks("open", "iq").to_string().contains("image_quality"));
+        assert_eq!(lacks("open", "wer").word(), Some("no_weights"));
+        assert_eq!(lacks("paper", "iq").word(), Some("no_weights"));
+        assert!(matches!(lacks("open", "fid"), Unavailable::Unknown(_)));
+        for name in METRICS.iter().filter(|name| **name != "tf") {
+            assert!(lacks("paper", name).word().is_some(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! One generated clip on its way past all metrics.
+
+use std::{ops::ControlFlow, path::Path, sync::OnceLock};
+
+use omni_media::{
+    AudioInfo, Frame, Limits, Pcm, Span, VideoInfo, Waveform, probe, read_audio, read_audio_16k,
+    read_frames_twice, resample_sinc,
+};
+use omni_pipeline::Fault;
+use omni_schemas::Case;
+use serde::Serialize;
+
+use crate::metric::{Metric, Outcome, Reading, Scoring};
+
+/// What is known of a clip before it is decoded, and what it was made from.
+#[derive(Clone, Debug)]
+pub struct TakeInfo {
+    /// Its pictures, if any.
+    pub video: Option<VideoInfo>,
+    /// Its sound, if any.
+    pub audio: Option<AudioInfo>,
+    /// What it was to show; paths can be opened as they are.
+    pub case: Case,
+}
+
+/// The sound of a clip, in the forms that networks take.
+pub struct Sound {
+    pcm: Pcm,
+    speech: Waveform,
+    sinc: OnceLock<Vec<f32>>,
+}
+
+impl Sound {
+    /// As it is in the file.
+    pub fn pcm(&self) -> &Pcm {
+        &self.pcm
+    }
+
+    /// 16 kHz mono as the `ffmpeg` command mixes and resamples it: what Whisper and SyncNet hear.
+    pub fn speech(&self) -> &[f32] {
+        &self.speech.samples
+    }
+
+    /// 16 kHz mono: channels averaged, then torchaudio's resampler.
+    pub fn sinc(&self) -> &[f32] {
+        self.sinc.get_or_init(|| {
+            let channels = self.pcm.channels.max(1) as usize;
+            let frames = self.pcm.samples.chunks_exact(channels);
+            let mono: Vec<f32> = frames
+                .map(|frame| frame.iter().sum::<f32>() / channels as f32)
+                .collect();
+            resample_sinc(&mono, self.pcm.rate, 16_000)
+        })
+    }
+
+    /// Whether every sample is zero.
+    pub fn is_silent(&self) -> bool {
+        self.pcm.samples.iter().all(|x| *x == 0.0)
+    }
+}
+
+/// One reading of one clip, as it is written down.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scored {
+    /// The reading's full name.
+    pub name: String,
+    /// The number; null when it is absent.
+    pub value: Option<f64>,
+    /// Why it is absent, in one fixed word; null when it is not.
+    pub absent: Option<String>,
+    /// Unit, empty for plain numbers.
+    pub unit: &'static str,
+    /// Which way is better.
+    pub better: crate::metric::Better,
+}
+
+impl Scored {
+    /// A metric that could not be made at all.
+    pub fn absent(name: &str, word: &str) -> Scored {
+        Scored {
+            name: name.to_owned(),
+            value: None,
+            absent: Some(word.to_owned()),
+            unit: "",
+            better: crate::metric::Better::Higher,
+        }
+    }
+}
+
+/// A metric on the clip, until it says why it cannot go on.
+enum At<'a> {
+    Work(Box<dyn Scoring + 'a>),
+    Gone(String),
+}
+
+/// Scores one clip with all metrics, decoding it once.
+///
+/// # Errors
+/// [`Fault::Drop`] with the media's reason when the clip cannot be read; [`Fault::Stop`] when a network fails.
+pub fn score(path: &Path, case: Case, metrics: &[Box<dyn Metric>]) -> Result<Vec<Scored>, Fault> {
+    let (span, limits) = (Span::default(), Limits::default());
+    let info = probe(path, &span, &limits).map_err(unreadable)?;
+    let take = TakeInfo {
+        video: info.video,
+        audio: info.audio,
+        case,
+    };
+    let mut working = Vec::new();
+    for metric in metrics {
+        working.push(match metric.start(&take) {
+            Ok(scoring) => At::Work(scoring),
+            Err(Fault::Drop(reason)) => At::Gone(reason),
+            Err(stop) => return Err(stop),
+        });
+    }
+    if take.audio.is_some() && metrics.iter().any(|metric| metric.hears()) {
+        let sound = Sound {
+            pcm: read_audio(path, &span, &limits).map_err(unreadable)?,
+            speech: read_audio_16k(path, &span, &limits).map_err(unreadable)?,
+            sinc: OnceLock::new(),
+        };
+        for at in &mut working {
+            feed(at, |scoring| scoring.audio(&sound))?;
+        }
+    }
+    if take.video.is_some() && metrics.iter().any(|metric| metric.sees()) {
+        let mut seeing: Vec<_> = working
+            .iter_mut()
+            .zip(metrics)
+            .filter(|(_, metric)| metric.sees())
+            .collect();
+        let mut stopped = Ok(());
+        let mut show = |frame: Frame<'_>| {
+            stopped = seeing
+                .iter_mut()
+                .try_for_each(|(at, _)| feed(at, |scoring| scoring.frame(&frame)));
+            if stopped.is_ok() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        };
+        read_frames_twice(path, &span, &limits, &mut show).map_err(unreadable)?;
+        stopped?;
+    }
+    let mut out = Vec::new();
+    for (metric, at) in metrics.iter().zip(working) {
+        out.extend(readings(metric.as_ref(), at)?);
+    }
+    Ok(out)
+}
+
+fn unreadable(error: omni_media::Error) -> Fault {
+    Fault::drop(error.reason())
+}
+
+/// Hands something to a metric that is still at work; it is gone once it says why it cannot go on.
+fn feed<'a>(
+    at: &mut At<'a>,
+    give: impl FnOnce(&mut Box<dyn Scoring + 'a>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let At::Work(scoring) = at else { return Ok(()) };
+    match give(scoring) {
+        Err(Fault::Drop(reason)) => {
+            *at = At::Gone(reason);
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn readings(metric: &dyn Metric, at: At<'_>) -> Result<Vec<Scored>, Fault> {
+    let readings = metric.readings();
+    let outcomes = match at {
+        At::Gone(reason) => Err(reason),
+        At::Work(scoring) => match scoring.finish() {
+            Ok(outcomes) => Ok(outcomes),
+            Err(Fault::Drop(reason)) => Err(reason),
+            Err(stop) => return Err(stop),
+        },
+    };
+    Ok(readings
+        .into_iter()
+        .enumerate()
+        .map(|(i, reading)| written(reading, i, &outcomes))
+        .collect())
+}
+
+fn written(reading: Reading, i: usize, outcomes: &Result<Vec<Outcome>, String>) -> Scored {
+    let (value, absent) = match outcomes {
+        Err(reason) => (None, Some(reason.clone())),
+        Ok(outcomes) => match outcomes.get(i) {
+            Some(Outcome::Value(value)) => (Some(*value), None),
+            Some(Outcome::Absent(why)) => (None, Some((*why).to_owned())),
+            None => (None, Some("not_given".to_owned())),
+        },
+    };
+    Scored {
+        name: reading.name,
+        value,
+        absent,
+        unit: reading.unit,
+        better: reading.better,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Better;
+    use serde_json::{Value, json};
+
+    /// Gives its two readings, or goes away at a chosen step.
+    struct Toy(&'static str);
+
+    impl Metric for Toy {
+        fn name(&self) -> &'static str {
+            "toy"
+        }
+
+        fn version(&self) -> u32 {
+            1
+        }
+
+        fn readings(&self) -> Vec<Reading> {
+            ["a", "b"]
+                .map(|name| Reading::plain(name, None, Better::Higher))
+                .to_vec()
+        }
+
+        fn settings(&self) -> Value {
+            json!({})
+        }
+
+        fn sees(&self) -> bool {
+            true
+        }
+
+        fn start<'a>(&'a self, _take: &'a TakeInfo) -> Result<Box<dyn Scoring + 'a>, Fault> {
+            match self.0 {
+                "start" => Err(Fault::drop("not_mine")),
+                "broken" => Err(Fault::stop("no network")),
+                step => Ok(Box::new(Counting(step, 0))),
+            }
+        }
+    }
+
+    struct Counting(&'static str, u32);
+
+    impl Scoring for Counting {
+        fn frame(&mut self, _frame: &Frame<'_>) -> Result<(), Fault> {
+            self.1 += 1;
+            if self.0 == "frame" {
+                Err(Fault::drop("enough"))
+            } else {
+                Ok(())
+            }
+        }
+
+        fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault> {
+            Ok(vec![
+                Outcome::Value(f64::from(self.1)),
+                Outcome::of(Some(f64::NAN), "never"),
+            ])
+        }
+    }
+
+    #[test]
+    fn one_metric_that_goes_away_disturbs_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let clip = folder.path().join("clip.mp4");
+        let made = std::process::Command::new("ffmpeg")
+            .args([
+                "-nostdin",
+                "-loglevel",
+                "error",
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc=size=32x32:rate=5:duration=1",
+            ])
+            .arg(&clip)
+            .status();
+        if !made.is_ok_and(|status| status.success()) {
+            println!("skipped: no `ffmpeg` command");
+            return;
+        }
+        let toys = |steps: &[&'static str]| -> Vec<Box<dyn Metric>> {
+            steps
+                .iter()
+                .map(|step| Box::new(Toy(step)) as Box<dyn Metric>)
+                .collect()
+        };
+        let got = score(&clip, Case::default(), &toys(&["start", "frame", "none"])).unwrap();
+        let said: Vec<_> = got
+            .iter()
+            .map(|scored| (scored.value, scored.absent.as_deref()))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                (None, Some("not_mine")),
+                (None, Some("not_mine")),
+                (None, Some("enough")),
+                (None, Some("enough")),
+                (Some(5.0), None),
+                (None, Some("nan")),
+            ]
+        );
+        assert!(matches!(
+            score(&clip, Case::default(), &toys(&["broken"])),
+            Err(Fault::Stop(_))
+        ));
+        let gone = score(&folder.path().join("gone.mp4"), Case::default(), &toys(&["none"]));
+        assert!(matches!(gone, Err(Fault::Drop(reason)) if reason == "not_found"));
+    }
+}
