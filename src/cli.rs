@@ -69,6 +69,18 @@ Exit codes: 0 done, 1 a run is at work or something cannot be read or written, 2
     #[command(after_help = "Example:\n  omni gc out --dry-run\n\n\
 Exit codes: 0 done, 1 a run is at work, there is no sound run, or something cannot be removed.")]
     Gc(GcArgs),
+    /// Score generated clips.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  omni bench score talk.mp4 --face anna.png --voice anna.wav --text Hello"
+    )]
+    Bench(BenchCommand),
+    /// Print the JSON Schema of a record, for example of a benchmark's case.
+    #[command(after_help = "Example:\n  omni schema case")]
+    Schema {
+        /// The record: case, clip, track, ...
+        record: String,
+    },
     /// Hold this build against golden files, the numbers of the reference implementations.
     #[command(after_help = "Example:\n  omni verify golden/metrics\n\n\
 Walks the folder, feeds the inputs it finds to this build and compares what comes out. A file is known by its folder\n\
@@ -104,6 +116,124 @@ pub struct NetworkArgs {
     /// What they run on: cpu or cuda:0 [default: cpu, or omni.toml's].
     #[arg(long)]
     pub device: Option<String>,
+}
+
+/// `omni bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Score one clip.
+    #[command(
+        after_help = "Example:\n  omni bench score talk.mp4 --metrics tf,wer --text Hello\n\n\
+Readings that lack their input or their network are named absent, with the reason. With several people, --face, --voice\n\
+and --text are given once for each, in one order.\n\
+Exit codes: 0 scored, 1 the clip cannot be read, 2 wrong usage, 3 a metric named with --metrics lacks its network."
+    )]
+    Score(ScoreArgs),
+    /// Benchmark cases.
+    #[command(subcommand, after_help = "Example:\n  omni bench cases check cases.jsonl")]
+    Cases(CasesCommand),
+}
+
+/// `omni bench score`.
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// The clip.
+    pub clip: PathBuf,
+    /// A person's reference picture.
+    #[arg(long)]
+    pub face: Vec<PathBuf>,
+    /// A person's reference voice.
+    #[arg(long)]
+    pub voice: Vec<PathBuf>,
+    /// What a person is to say.
+    #[arg(long)]
+    pub text: Vec<String>,
+    /// Whisper's code of the language that is to be spoken.
+    #[arg(long, default_value = "en")]
+    pub language: String,
+    /// The prompt, for caption_leak and ib_a.
+    #[arg(long)]
+    pub prompt: Option<String>,
+    /// Only these: face, t_sim, ib, aq, iq, tf, wer, pq, av_offset.
+    #[arg(long, value_delimiter = ',')]
+    pub metrics: Vec<String>,
+    #[command(flatten)]
+    pub networks: NetworkArgs,
+    /// Print {clip, readings: [{name, value, absent, unit, better}]} as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `omni bench cases`.
+#[derive(Debug, Subcommand)]
+pub enum CasesCommand {
+    /// Check a case file (.jsonl or .parquet): line and reason of every fault.
+    #[command(after_help = "Example:\n  omni bench cases check cases.jsonl\n\n\
+Exit codes: 0 every case is sound, 1 some are not or there are none, 3 there is no such file.")]
+    Check {
+        /// The case file.
+        file: PathBuf,
+        /// Print {cases, faults: [{line, case, message}]} as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take over the cases of another project.
+    #[command(
+        after_help = "Example:\n  omni bench cases import prompts.csv --format ovi-csv --root Ovi --out cases.jsonl\n\n\
+Exit codes: 0 taken over, 1 a case was left out or is not sound (each is said), 3 there is no such file."
+    )]
+    Import(ImportArgs),
+    /// Write cases for another project's generator.
+    #[command(
+        after_help = "Example:\n  omni bench cases export cases.jsonl --format first-frames --out frames\n\n\
+Exit codes: 0 written, 1 a case was left out or is not sound (each is said), 3 there is no such file."
+    )]
+    Export(CaseExportArgs),
+}
+
+/// Whose cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CaseFormat {
+    /// character-ai/Ovi: a CSV of prompts and pictures.
+    OviCsv,
+    /// DreamID-Omni: a caption per JSON file.
+    Dreamid,
+    /// MeiGen-AI/MultiTalk: an object per JSON file.
+    Multitalk,
+    /// A folder of pictures with text files of the same names.
+    FirstFrames,
+}
+
+/// `omni bench cases import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The file, or the folder of files.
+    pub path: PathBuf,
+    /// Whose cases.
+    #[arg(long)]
+    pub format: CaseFormat,
+    /// Where the files that cases name are looked for [default: the folder of PATH].
+    #[arg(long)]
+    pub root: Option<PathBuf>,
+    /// Whisper's code of the language that is spoken; these formats do not tell.
+    #[arg(long, default_value = "en")]
+    pub language: String,
+    /// The case file that is written (.jsonl).
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// `omni bench cases export`.
+#[derive(Debug, Args)]
+pub struct CaseExportArgs {
+    /// The case file.
+    pub file: PathBuf,
+    /// Whose cases.
+    #[arg(long)]
+    pub format: CaseFormat,
+    /// The file (ovi-csv) or folder that is written.
+    #[arg(long)]
+    pub out: PathBuf,
 }
 
 /// `omni verify`.

@@ -1,6 +1,7 @@
 //! One file per command, one function each: from what was typed to one library call and its result shown.
 
 mod audit;
+mod bench;
 mod curate;
 mod doctor;
 mod explain;
@@ -11,6 +12,7 @@ mod init;
 mod models;
 mod people;
 mod report;
+mod schema;
 mod services;
 mod show;
 mod verify;
@@ -47,6 +49,8 @@ pub fn run(command: Command) -> anyhow::Result<Code> {
         Command::Models(command) => models::run(command),
         Command::Init(args) => init::run(&args),
         Command::Recipe(args) => recipe(args.name.as_deref()),
+        Command::Bench(command) => bench::run(&command),
+        Command::Schema { record } => schema::run(&record),
         Command::Verify(args) => verify::run(&args),
         Command::Doctor => doctor::run(),
         Command::Completions { shell } => {
