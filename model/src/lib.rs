@@ -5,6 +5,7 @@
 
 pub mod net;
 pub mod ops;
+pub mod sample;
 pub mod verify;
 pub mod vjp;
 pub mod weights;

@@ -2,7 +2,9 @@
 //! configuration. Nothing here is tuned to particular files: other widths, head sizes, lengths and seeds are other files.
 
 mod backbone;
+mod context;
 mod golden;
+mod solvers;
 
 use crate::{Error, Result};
 use golden::Golden;
@@ -70,6 +72,9 @@ const KINDS: &[(&str, Run)] = &[
     ("fused", backbone::fused),
     ("fused_mid_outputs", backbone::fused_mid),
     ("fused_refs", backbone::fused_refs),
+    ("ocf_mtp_ca", context::ocf_mtp_ca),
+    ("schedulers", solvers::schedules),
+    ("sampler_tiny", solvers::sampler),
 ];
 
 /// What checks a file of this name.

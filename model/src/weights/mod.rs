@@ -5,10 +5,12 @@
 //! held as [in, out], the checkpoints' are [out, in] (products are up to a third faster that way round).
 
 mod formula;
+mod init;
 mod mismatch;
 mod source;
 
 pub use formula::{Formula, value_of};
+pub use init::Init;
 pub use mismatch::{Mismatch, WrongShape};
 pub use source::{File, Found, Loaded, ShapesOnly, Source};
 
