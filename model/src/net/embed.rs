@@ -60,11 +60,11 @@ impl Embed {
         match self {
             Self::Video { patches, size } => patches.forward(&patchify(latent, *size)?),
             Self::Audio { first, gated } => {
-                let x = first.activated(&unfold(latent, TAPS)?, Activation::Silu)?; // (n, d)
-                let windows = unfold(&x, TAPS)?;
+                let x = first.activated(&unfold(latent, TAPS, 1)?, Activation::Silu)?; // (n, d)
+                let windows = unfold(&x, TAPS, 1)?;
                 let gate = gated[0].activated(&windows, Activation::Silu)?;
                 let h = (gate * gated[2].forward(&windows)?)?; // (n, hidden)
-                gated[1].forward(&unfold(&h, TAPS)?)
+                gated[1].forward(&unfold(&h, TAPS, 1)?)
             }
         }
     }

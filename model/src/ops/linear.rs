@@ -93,14 +93,20 @@ fn with_gradient(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, y: Tensor) -> Re
     }
 }
 
-/// Windows of `taps` rows around each row, zeros beyond the ends: [rows, width] to [rows, taps * width]. A convolution along
-/// the rows is a linear layer of these.
-pub fn unfold(x: &Tensor, taps: usize) -> Result<Tensor> {
+/// The rows as each tap of a convolution along them sees them, zeros beyond the ends, `dilation` rows from tap to tap.
+pub fn unfold_each(x: &Tensor, taps: usize, dilation: usize) -> Result<Vec<Tensor>> {
     let rows = x.dim(0)?;
-    let pad = taps / 2;
-    let padded = x.pad_with_zeros(0, pad, taps - 1 - pad)?;
-    let windows: Vec<Tensor> = (0..taps)
-        .map(|tap| padded.narrow(0, tap, rows))
-        .collect::<Result<_>>()?;
-    Tensor::cat(&windows, 1)
+    let reach = (taps - 1) * dilation;
+    let padded = x.pad_with_zeros(0, reach / 2, reach - reach / 2)?;
+    (0..taps)
+        .map(|tap| padded.narrow(0, tap * dilation, rows))
+        .collect()
+}
+
+/// Windows around each row: [rows, width] to [rows, taps * width]. A convolution along the rows is a linear layer of these.
+pub fn unfold(x: &Tensor, taps: usize, dilation: usize) -> Result<Tensor> {
+    if taps == 1 {
+        return Ok(x.clone());
+    }
+    Tensor::cat(&unfold_each(x, taps, dilation)?, 1)
 }

@@ -13,7 +13,7 @@ mod vector;
 
 pub use act::{Activation, activate};
 pub use attention::attention;
-pub use linear::{linear, unfold};
+pub use linear::{linear, unfold, unfold_each};
 pub use norm::{layer_norm, modulate, rms_norm};
 pub use rope::{Rope, norm_rope};
 pub use rows::{Rows, add_gated};

@@ -146,7 +146,7 @@ fn unfolded_windows_make_a_convolution() {
     let (x, w) = (values(&[9, 4], 1), values(&[6, 4, 7], 2));
     let ours = {
         let w = crate::weights::Stored::Taps.load(&w).unwrap();
-        linear(&unfold(&x, 7).unwrap(), &w, None, None).unwrap()
+        linear(&unfold(&x, 7, 1).unwrap(), &w, None, None).unwrap()
     };
     let conv = x
         .t()

@@ -164,20 +164,21 @@ impl Golden {
         Ok(())
     }
 
+    /// Compares with a tensor cut from a stored one.
+    pub(super) fn compare(&mut self, what: &str, ours: &Tensor, stored: &Tensor, bound: f64) -> Result<()> {
+        if ours.dims() != stored.dims() {
+            let (ours, stored) = (ours.dims(), stored.dims());
+            return Err(Error::Input(format!(
+                "`{what}`: ours is {ours:?}, stored is {stored:?}"
+            )));
+        }
+        self.push(what, far(&flat(ours)?, &flat(stored)?), bound, Measure::Relative);
+        Ok(())
+    }
+
     /// The figure of [`Self::relative`], without a comparison.
     pub(super) fn distance(&self, name: &str, ours: &Tensor) -> Result<f64> {
-        let values = flat(ours)?;
-        let stored = self.like(name, ours.dims())?;
-        let norm = |sum: f64| sum.sqrt();
-        let off = norm(
-            values
-                .iter()
-                .zip(&stored.values)
-                .map(|(a, b)| (a - b) * (a - b))
-                .sum(),
-        );
-        let size = norm(stored.values.iter().map(|b| b * b).sum());
-        Ok(off / size.max(f64::MIN_POSITIVE))
+        Ok(far(&flat(ours)?, &self.like(name, ours.dims())?.values))
     }
 
     /// Compares with the stored tensor `name`: the largest difference.
@@ -276,6 +277,13 @@ impl Golden {
         }
         self.checks
     }
+}
+
+/// ||a - b|| / ||b||.
+fn far(a: &[f64], b: &[f64]) -> f64 {
+    let norm = |sum: f64| sum.sqrt();
+    let off = norm(a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum());
+    off / norm(b.iter().map(|b| b * b).sum()).max(f64::MIN_POSITIVE)
 }
 
 /// All values of a tensor, row-major.

@@ -5,6 +5,7 @@ mod backbone;
 mod context;
 mod golden;
 mod solvers;
+mod text;
 
 use crate::{Error, Result};
 use golden::Golden;
@@ -75,6 +76,9 @@ const KINDS: &[(&str, Run)] = &[
     ("ocf_mtp_ca", context::ocf_mtp_ca),
     ("schedulers", solvers::schedules),
     ("sampler_tiny", solvers::sampler),
+    ("f5_text", text::f5_text),
+    ("umt5_ovi", text::umt5_wan),
+    ("umt5_hf", text::umt5_hf),
 ];
 
 /// What checks a file of this name.
