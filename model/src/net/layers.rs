@@ -32,6 +32,19 @@ impl Linear {
         })
     }
 
+    /// A matrix [in, out] computed from stored weights, without bias.
+    pub(super) fn from_param(weight: Param) -> Self {
+        Self { weight, bias: None }
+    }
+
+    /// The same with a bias.
+    pub(super) fn with_bias(self, bias: Param) -> Self {
+        Self {
+            bias: Some(bias),
+            ..self
+        }
+    }
+
     /// A convolution of `taps` along the rows, for inputs from [`ops::unfold`].
     pub fn taps(weights: &Weights, input: usize, output: usize, taps: usize, bias: bool) -> Result<Self> {
         let shape = [output, input, taps];

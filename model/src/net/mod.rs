@@ -8,6 +8,7 @@ mod embed;
 mod f5_text;
 mod fusion;
 mod layers;
+pub mod mel;
 mod mtp_ca;
 mod ocf;
 mod positions;
@@ -15,6 +16,9 @@ pub mod sa_mrope;
 mod stream;
 mod time;
 pub mod umt5;
+pub mod vae_audio;
+pub mod vae_video;
+pub mod vocoder;
 
 pub use attention::{Attention, FusionKeys};
 pub use block::{Block, Modulation, Other};

@@ -9,6 +9,7 @@ mod linear;
 mod norm;
 mod rope;
 mod rows;
+mod snake;
 mod vector;
 
 pub use act::{Activation, activate};
@@ -17,6 +18,7 @@ pub use linear::{linear, unfold, unfold_each};
 pub use norm::{layer_norm, modulate, rms_norm};
 pub use rope::{Rope, norm_rope};
 pub use rows::{Rows, add_gated};
+pub use snake::{TAPS as SNAKE_TAPS, double_rate, halve_rate, snake};
 
 use candle_core::{DType, Result, Storage, Tensor};
 

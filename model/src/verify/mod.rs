@@ -2,6 +2,7 @@
 //! configuration. Nothing here is tuned to particular files: other widths, head sizes, lengths and seeds are other files.
 
 mod backbone;
+mod codecs;
 mod context;
 mod golden;
 mod solvers;
@@ -79,6 +80,10 @@ const KINDS: &[(&str, Run)] = &[
     ("f5_text", text::f5_text),
     ("umt5_ovi", text::umt5_wan),
     ("umt5_hf", text::umt5_hf),
+    ("wan22_vae", codecs::wan22_vae),
+    ("mmaudio_vae", codecs::mmaudio_vae),
+    ("mel_16k", codecs::mel_16k),
+    ("bigvgan", codecs::bigvgan),
 ];
 
 /// What checks a file of this name.
