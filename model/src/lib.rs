@@ -6,6 +6,7 @@
 pub mod net;
 pub mod ops;
 pub mod sample;
+pub mod train;
 pub mod verify;
 pub mod vjp;
 pub mod weights;

@@ -93,7 +93,6 @@ impl Attention {
     /// Weighted values of the first `keys` keys, before the output projection: [n, inner].
     pub(super) fn attend(&self, q: &Tensor, (k, v): (&Tensor, &Tensor), keys: usize) -> Result<Tensor> {
         let (k, v) = (k.narrow(0, 0, keys)?, v.narrow(0, 0, keys)?);
-        #[expect(clippy::cast_precision_loss, reason = "a head size")]
         let size = (q.dim(1)? / self.heads) as f64;
         Ok(ops::attention(q, &k, &v, self.heads, 1.0 / size.sqrt(), None)?)
     }

@@ -81,7 +81,6 @@ pub trait Denoiser {
     fn velocity(&self, x: &Latents, t: f64, condition: &Condition) -> Result<Latents>;
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a position")]
 fn counted(count: usize) -> impl Iterator<Item = f64> {
     (0..count).map(|unit| unit as f64)
 }

@@ -207,7 +207,6 @@ impl F5Text {
 
 /// The sinusoid of places 0..length: cosines, then sines, `dim` values each.
 pub fn positions(length: usize, dim: usize) -> Vec<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "a place")]
     let places = (0..length).map(|place| place as f64);
     let frequencies = axis_frequencies(dim / 2);
     places

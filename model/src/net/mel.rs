@@ -71,7 +71,6 @@ pub struct Mel {
     basis: Vec<f64>,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a place in a window or a band")]
 fn at(index: usize) -> f64 {
     index as f64
 }
@@ -145,7 +144,6 @@ impl Mel {
                     .zip(&magnitudes)
                     .map(|(weight, bin)| weight * bin)
                     .sum();
-                #[expect(clippy::cast_possible_truncation, reason = "the VAE reads f32")]
                 let value = energy.max(clip).log10() as f32;
                 out[band * frames + frame] = value;
             }

@@ -13,7 +13,6 @@ pub fn axis_pairs(head_size: usize) -> [usize; 3] {
 
 /// Frequencies of an axis of `pairs` pairs.
 pub fn axis_frequencies(pairs: usize) -> Vec<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "a count of pairs")]
     let power = |k: usize| k as f64 / pairs as f64;
     (0..pairs).map(|k| THETA.powf(-power(k))).collect()
 }
@@ -37,7 +36,6 @@ pub fn video_rope(
     head_size: usize,
     device: &Device,
 ) -> Result<Rope> {
-    #[expect(clippy::cast_precision_loss, reason = "a place on the grid")]
     let at = |place: usize| place as f64;
     let mut points = Vec::with_capacity(frames.len() * rows * columns);
     for frame in frames {

@@ -95,7 +95,6 @@ impl Points {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a place in a prompt")]
 fn at(place: usize) -> f64 {
     place as f64
 }

@@ -160,7 +160,6 @@ impl Stream {
     }
 
     fn rope(&self, input: &StreamInput, grid: [usize; 3], units: usize, x: &Tensor) -> Result<Rope> {
-        #[expect(clippy::cast_precision_loss, reason = "a position")]
         let counted = || (0..units).map(|unit| unit as f64).collect();
         let positions: Vec<f64> = if input.positions.is_empty() {
             counted()

@@ -215,12 +215,6 @@ pub fn bucket(distance: i64, buckets: usize, max_distance: usize) -> u32 {
     let side = buckets / 2;
     let exact = side / 2;
     let far = usize::try_from(distance.unsigned_abs()).unwrap_or(usize::MAX);
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the reference computes it in f32 and cuts off; distances are small"
-    )]
     let near = if far < exact {
         far
     } else {

@@ -84,7 +84,6 @@ pub fn pixel_norm(x: &Tensor) -> Result<Tensor> {
 /// Raw weights [out, ..] to unit length per output.
 pub fn unit_weight(raw: &Tensor) -> candle_core::Result<Tensor> {
     let rows = raw.flatten_from(1)?;
-    #[expect(clippy::cast_precision_loss, reason = "a fan-in")]
     let floor = EPS * (rows.dim(1)? as f64).sqrt();
     let length = (rows.sqr()?.sum_keepdim(1)?.sqrt()? + floor)?;
     rows.broadcast_div(&length)?.reshape(raw.shape())
@@ -181,7 +180,6 @@ impl Attention {
         let (frames, channels) = x.dims2()?;
         let qkv = self.qkv.forward(x)?.reshape((frames, channels, 3))?;
         let part = |index: usize| pixel_norm(&qkv.narrow(2, index, 1)?.squeeze(2)?.contiguous()?);
-        #[expect(clippy::cast_precision_loss, reason = "a count of channels")]
         let scale = 1.0 / (channels as f64).sqrt();
         let h = ops::attention(&part(0)?, &part(1)?, &part(2)?, 1, scale, None)?;
         mp_sum(x, &self.proj.forward(&h)?, BLEND)

@@ -350,7 +350,6 @@ impl Vocoder {
         let mut x = self.first.forward(&mel.t()?.contiguous()?)?;
         watch(Stage::First, &x);
         let each = self.blocks.len() / self.ups.len().max(1);
-        #[expect(clippy::cast_precision_loss, reason = "a count of blocks")]
         let share = 1.0 / each as f64;
         for (index, up) in self.ups.iter().enumerate() {
             x = up.forward(&x)?;

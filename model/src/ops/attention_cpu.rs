@@ -32,7 +32,6 @@ pub(super) fn forward(
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
     let ((n, width), m) = (q.dims2()?, k.dim(0)?);
-    #[expect(clippy::cast_possible_truncation, reason = "a factor")]
     let shape = Shape {
         n,
         m,

@@ -10,7 +10,6 @@ use super::{
 use crate::vjp::with_plain;
 use candle_core::{D, DType, Result, Tensor};
 
-#[expect(clippy::cast_precision_loss, reason = "a width")]
 pub(super) fn mean_of(total: f32, width: usize) -> f32 {
     total / width as f32
 }
@@ -98,7 +97,6 @@ fn normed<'a>(
     pick: impl Fn(usize) -> (&'a [f32], &'a [f32]) + Sync,
     base: f32,
 ) -> Vec<f32> {
-    #[expect(clippy::cast_possible_truncation, reason = "an epsilon")]
     let eps = eps as f32;
     let mut out = vec![0.0; x.len()];
     each_row(&mut out, width, |token, out| {

@@ -19,7 +19,6 @@ pub struct Rope {
 impl Rope {
     /// From angles in radians: `pairs` per token, token after token. Fails if they are not whole rows.
     pub fn from_angles(angles: &[f64], pairs: usize, device: &Device) -> Result<Self> {
-        #[expect(clippy::cast_possible_truncation, reason = "computed in f64, held in f32")]
         let table = |f: fn(f64) -> f64| -> Result<Tensor> {
             let values: Vec<f32> = angles.iter().map(|angle| f(*angle) as f32).collect();
             Tensor::from_vec(values, (angles.len() / pairs.max(1), pairs), device)
@@ -134,7 +133,6 @@ pub fn norm_rope(x: &Tensor, weight: Option<&Tensor>, eps: f64, rope: Option<&Ro
 
 fn forward(x: &Tensor, weight: Option<&Tensor>, eps: f64, rope: Option<&Rope>) -> Result<Vec<f32>> {
     let (_, width) = x.dims2()?;
-    #[expect(clippy::cast_possible_truncation, reason = "an epsilon")]
     let eps = eps as f32;
     let mut out = with_values([x], |[x]| x.to_vec())?;
     if let Some(weight) = weight {

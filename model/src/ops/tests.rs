@@ -194,7 +194,7 @@ fn recomputation_gives_the_same_gradients_to_the_last_bit() {
         for _ in 0..2 {
             let f = block(w.clone());
             let out = if again {
-                checkpoint(&state, &[w.clone()], f)
+                checkpoint(&state, std::slice::from_ref(&w), f)
             } else {
                 f(&state)
             };
@@ -208,5 +208,25 @@ fn recomputation_gives_the_same_gradients_to_the_last_bit() {
             far(recomputed.get(input).unwrap(), plain.get(input).unwrap()),
             0.0
         );
+    }
+}
+
+#[test]
+fn the_vocoders_kernels_equal_their_plain_forms() {
+    let filter: [f32; SNAKE_TAPS] = std::array::from_fn(|tap| 0.1 + 0.01 * tap as f32);
+    for rows in [1, 2, 9] {
+        let (x, rate, share) = (values(&[rows, 5], 1), values(&[5], 2), values(&[5], 3));
+        let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+        let doubled = double_rate(&x, &filter).unwrap();
+        assert_eq!(doubled.dims(), [2 * rows, 5]);
+        assert!(far(&doubled, &double_rate(&wide(&x), &filter).unwrap()) < 1e-6);
+        assert!(
+            far(
+                &halve_rate(&x, &filter).unwrap(),
+                &halve_rate(&wide(&x), &filter).unwrap()
+            ) < 1e-6
+        );
+        let ours = snake(&x, &rate, &share).unwrap();
+        assert!(far(&ours, &snake(&wide(&x), &wide(&rate), &wide(&share)).unwrap()) < 1e-6);
     }
 }

@@ -27,7 +27,6 @@ fn shifted(u: f64, shift: f64) -> f64 {
 
 /// `count` values from `first` in equal steps; the step after the last of `intervals` would reach `last`.
 fn line(first: f64, last: f64, intervals: usize, count: usize) -> Vec<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "a count of steps")]
     let at = |index: usize| index as f64;
     let step = if intervals == 0 {
         0.0
@@ -37,7 +36,6 @@ fn line(first: f64, last: f64, intervals: usize, count: usize) -> Vec<f64> {
     (0..count).map(|index| at(index) * step + first).collect()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the reference keeps f32")]
 fn round(value: f64) -> f64 {
     f64::from(value as f32)
 }

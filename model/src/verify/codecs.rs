@@ -212,7 +212,8 @@ pub(super) fn mmaudio_vae(golden: &mut Golden) -> Result<()> {
         let normed = pixel_norm(&rows)?.transpose(1, 2)?.contiguous()?;
         golden.relative("normalize.dim1.out", &normed, NETWORK)?;
         golden.relative("mp_silu.out", &mp_silu(&x)?, NETWORK)?;
-        golden.relative("mp_sum_t03.out", &mp_sum(&x, &normed, 0.3)?, NETWORK)?;
+        // the second operand is the first with its channels in reverse
+        golden.relative("mp_sum_t03.out", &mp_sum(&x, &x.flip(&[1])?, 0.3)?, NETWORK)?;
     }
     Ok(())
 }
@@ -266,7 +267,8 @@ fn activation(golden: &mut Golden) -> Result<()> {
             .map_err(|_| Error::Input(format!("`{name}` has no {SNAKE_TAPS} taps")))
     };
     let (alpha, beta) = (golden.tensor("act.alpha")?, golden.tensor("act.beta")?);
-    let act = SnakeBeta::from_parts(&alpha, &beta, taps("act.up.filter")?, taps("act.down.filter")?)?;
+    let (up, down) = (taps("act.up.filter")?, taps("act.down.filter")?);
+    let act = SnakeBeta::from_parts(&alpha, &beta, up, down)?;
     let x = golden.tensor("act.in")?; // (samples, channels, time)
     let run = |f: &dyn Fn(&Tensor) -> Result<Tensor>| {
         batch(&x, |x| Ok(f(&x.t()?.contiguous()?)?.t()?.contiguous()?))
@@ -277,10 +279,10 @@ fn activation(golden: &mut Golden) -> Result<()> {
     golden.relative("act.out", &run(&|x| act.forward(x))?, NETWORK)?;
     let name = "act.snake_linear_alpha1.out";
     if golden.has(name) {
-        // the plain snake at rate one, parameters not in logarithms: both logarithms are zero
+        // the older snake at rate and share one, both not logarithms, between the same filters
         let zero = Tensor::zeros(x.dim(1)?, DType::F32, &Device::Cpu)?;
-        let plain = SnakeBeta::from_parts(&zero, &zero, [0.0; SNAKE_TAPS], [0.0; SNAKE_TAPS])?;
-        golden.relative(name, &run(&|x| plain.snake(x))?, NETWORK)?;
+        let plain = SnakeBeta::from_parts(&zero, &zero, up, down)?;
+        golden.relative(name, &run(&|x| plain.forward(x))?, NETWORK)?;
     }
     Ok(())
 }

@@ -134,11 +134,6 @@ impl Golden {
 
     /// A tensor of counts.
     pub(super) fn counts(&self, name: &str) -> Result<Vec<usize>> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a count, negative only in a damaged file, where it becomes 0"
-        )]
         let count = |value: &f64| *value as usize;
         Ok(self.stored(name)?.values.iter().map(count).collect())
     }
@@ -301,7 +296,6 @@ fn numbers(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
         let (chunks, _) = bytes.as_chunks::<N>();
         Some(chunks.iter().map(|chunk| value(*chunk)).collect())
     }
-    #[expect(clippy::cast_precision_loss, reason = "ids and lengths")]
     let wide = |value: i64| value as f64;
     match dtype {
         Dtype::F32 => read(bytes, |chunk| f64::from(f32::from_le_bytes(chunk))),

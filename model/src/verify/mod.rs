@@ -7,6 +7,7 @@ mod context;
 mod golden;
 mod solvers;
 mod text;
+mod training;
 
 use crate::{Error, Result};
 use golden::Golden;
@@ -77,6 +78,7 @@ const KINDS: &[(&str, Run)] = &[
     ("ocf_mtp_ca", context::ocf_mtp_ca),
     ("schedulers", solvers::schedules),
     ("sampler_tiny", solvers::sampler),
+    ("train_step_tiny", training::train_step),
     ("f5_text", text::f5_text),
     ("umt5_ovi", text::umt5_wan),
     ("umt5_hf", text::umt5_hf),

@@ -101,7 +101,6 @@ pub(super) fn umt5_wan(golden: &mut Golden) -> Result<()> {
     let config: Umt5Config = golden.config()?;
     let network = umt5(golden, &config, Naming::Wan)?;
     if golden.has("rel_pos") {
-        #[expect(clippy::cast_possible_truncation, reason = "stored as whole numbers")]
         let distances: Vec<i64> = golden.values("rel_pos")?.iter().map(|far| *far as i64).collect();
         let ours = distances
             .iter()

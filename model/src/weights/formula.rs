@@ -20,7 +20,6 @@ fn uniform(base: u64, index: u64) -> f32 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^= z >> 31;
-    #[expect(clippy::cast_precision_loss, reason = "24 bits fit an f32")]
     let bits = (z >> 40) as f32;
     bits * (1.0 / 16_777_216.0)
 }
@@ -41,15 +40,8 @@ pub struct Formula {
 
 impl Formula {
     fn scale_and_offset(name: &str, shape: &[usize]) -> (f32, f32) {
-        let root = |fan: usize| {
-            #[expect(
-                clippy::cast_precision_loss,
-                clippy::cast_possible_truncation,
-                reason = "the formula rounds once, to f32"
-            )]
-            let scale = (3.0 / fan as f64).sqrt() as f32;
-            scale
-        };
+        // rounded once, to f32
+        let root = |fan: usize| (3.0 / fan as f64).sqrt() as f32;
         match shape {
             _ if name.contains("modulation") => (root(shape.last().copied().unwrap_or(1)), 0.0),
             [] | [_] if name.ends_with("weight") => (0.1, 1.0),

@@ -20,7 +20,6 @@ enum Rule {
     Normal(f64),
 }
 
-#[expect(clippy::cast_precision_loss, reason = "sizes")]
 fn rule(name: &str, shape: &[usize]) -> Rule {
     let size = |count: usize| count as f64;
     match shape {
@@ -38,7 +37,6 @@ fn rule(name: &str, shape: &[usize]) -> Rule {
 }
 
 impl Source for Init {
-    #[expect(clippy::cast_possible_truncation, reason = "random numbers are made in f32")]
     fn load(&self, name: &str, shape: &[usize], device: &Device) -> Result<Found> {
         let count = shape.iter().product();
         let values = match rule(name, shape) {

@@ -178,7 +178,6 @@ impl ChannelNorm {
         let shape: Vec<usize> = std::iter::once(channels)
             .chain(std::iter::repeat_n(1, units))
             .collect();
-        #[expect(clippy::cast_precision_loss, reason = "a count of channels")]
         let root = (channels as f64).sqrt();
         let gamma = weights.derive(&[("gamma", &shape)], &[1, channels, 1, 1], |parts| {
             parts[0].reshape((1, channels, 1, 1))? * root
@@ -251,7 +250,6 @@ impl FrameAttention {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (frames, channels, height, width) = x.dims4()?;
         let qkv = self.qkv.forward(&self.norm.forward(x)?)?.flatten_from(2)?; // (frames, 3c, pixels)
-        #[expect(clippy::cast_precision_loss, reason = "a count of channels")]
         let scale = 1.0 / (channels as f64).sqrt();
         let mut seen = Vec::with_capacity(frames);
         for frame in 0..frames {
