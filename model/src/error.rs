@@ -15,11 +15,13 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A file is not what its name says.
-    #[error("`{}` is not a whole safetensors file: {why}", path.display())]
+    /// A file is damaged, or not what it was taken for.
+    #[error("`{}` cannot be read as {kind}: {why}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
+        /// What it was taken for.
+        kind: &'static str,
         /// What does not fit.
         why: String,
     },

@@ -35,6 +35,7 @@ impl Golden {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let format = |why: String| Error::Format {
             path: path.to_owned(),
+            kind: "stored numbers",
             why,
         };
         let bytes = std::fs::read(path).map_err(|source| Error::Io {
@@ -106,6 +107,7 @@ impl Golden {
         self.seen.borrow_mut().insert(name.to_owned());
         let absent = || Error::Format {
             path: self.path.clone(),
+            kind: "stored numbers",
             why: format!("there is no tensor `{name}`"),
         };
         self.tensors.get(name).ok_or_else(absent)

@@ -7,16 +7,19 @@
 mod formula;
 mod init;
 mod mismatch;
+mod pickle;
+mod pth;
 mod source;
 
 pub use formula::{Formula, value_of};
 pub use init::Init;
 pub use mismatch::{Mismatch, WrongShape};
+pub use pth::Pth;
 pub use source::{File, Found, Loaded, ShapesOnly, Source};
 
-use crate::{Result, param::Param};
+use crate::{Error, Result, param::Param};
 use candle_core::{DType, Device, Tensor, Var};
-use std::{cell::RefCell, fmt::Display, path::Path, rc::Rc};
+use std::{cell::RefCell, fmt::Display, io::Read, path::Path, rc::Rc};
 
 /// How a trained variable lies in memory, against how the checkpoint has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,9 +114,14 @@ impl Weights {
         }
     }
 
-    /// From a safetensors file. Fails if it cannot be mapped or its header is damaged.
+    /// From a safetensors file (by memory map) or one of PyTorch's (read as data, nothing in it is run); which, its first
+    /// bytes tell. Fails if it cannot be opened or is damaged.
     pub fn open(path: &Path, dtype: DType, device: &Device) -> Result<Self> {
-        Ok(Self::new(File::open(path)?, dtype, device))
+        if is_zip(path)? {
+            Ok(Self::new(Pth::open(path)?, dtype, device))
+        } else {
+            Ok(Self::new(File::open(path)?, dtype, device))
+        }
     }
 
     /// Names and shapes alone; what comes out takes no memory and computes nothing of use.
@@ -253,6 +261,18 @@ impl Weights {
         let zero = Tensor::zeros((), ledger.dtype, &ledger.device)?;
         Ok(Param::new(zero.broadcast_as(shape)?))
     }
+}
+
+/// Whether a file begins as zip archives do.
+fn is_zip(path: &Path) -> Result<bool> {
+    let io = |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path).map_err(io)?;
+    file.take(4).read_to_end(&mut start).map_err(io)?;
+    Ok(start == *b"PK\x03\x04")
 }
 
 #[cfg(test)]

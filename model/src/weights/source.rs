@@ -55,6 +55,7 @@ impl File {
         // signal; checkpoints are published by rename and never changed in place.
         let map = unsafe { MmapedSafetensors::new(path) }.map_err(|error| Error::Format {
             path: path.to_owned(),
+            kind: "safetensors",
             why: first_line(&error),
         })?;
         Ok(Self {
