@@ -39,10 +39,14 @@ impl RefLayout {
 
     /// For DreamID-Omni's weights: audio scaling 31/157 rounded to bf16, steps cut off, the sample's time.
     pub fn dreamid() -> Self {
-        let scaling: f64 = 0.197_265_625;
+        Self::spaced(150.0, 0.197_265_625)
+    }
+
+    /// DreamID-Omni's way with another first position and audio scaling.
+    pub fn spaced(base: f64, scaling: f64) -> Self {
         Self {
-            base: 150.0,
-            audio_step: (150.0 / scaling).trunc(),
+            base,
+            audio_step: (base / scaling).trunc(),
             audio_scaling: Some(scaling),
             clean: false,
         }

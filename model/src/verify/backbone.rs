@@ -350,7 +350,15 @@ pub(super) fn fused_mid(golden: &mut Golden) -> Result<()> {
 /// References behind the sample, as DreamID-Omni lays them.
 pub(super) fn fused_refs(golden: &mut Golden) -> Result<()> {
     let model = fusion_model(&golden.weights_of_other()?)?;
-    let layout = RefLayout::dreamid();
+    let timestep: String = golden.entry("timestep")?;
+    if !timestep.starts_with("same") {
+        return Err(Error::Config(format!("`timestep`: `{timestep}` is not known")));
+    }
+    let (base, scaling) = (
+        golden.scalar("rope.video.offset_base")?,
+        golden.scalar("rope.audio.scale")?,
+    );
+    let layout = RefLayout::spaced(base, scaling);
     let pictures: usize = golden.entry("n_ref_frames")?;
     let voices: Vec<usize> = golden.entry("audio_ref_lengths")?;
     let t = golden.scalar("in.t")?;
@@ -386,9 +394,7 @@ pub(super) fn fused_refs(golden: &mut Golden) -> Result<()> {
 /// The rotations alone.
 fn reference_positions(golden: &mut Golden, layout: &RefLayout) -> Result<()> {
     let scaling = layout.audio_scaling.unwrap_or_default();
-    golden.absolute("rope.audio.scale", &[scaling], 0.0)?;
     golden.absolute("rope.audio.offset_base", &[layout.audio_step], 0.0)?;
-    golden.absolute("rope.video.offset_base", &[layout.base], 0.0)?;
     let x = golden.tensor("rope.audio.x")?.squeeze(0)?; // (tokens, heads, size)
     let positions = golden.values("rope.audio.positions")?;
     let rope = audio_rope(&positions, scaling, x.dim(2)?, &Device::Cpu)?;

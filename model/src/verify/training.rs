@@ -2,7 +2,7 @@
 
 use super::{Measure, backbone::fusion_of, golden::Golden};
 use crate::{
-    Result,
+    Error, Result,
     net::{FusionModel, StreamInput},
     train::{AdamW, AdamWSettings, flow_loss, gradient_norm, noised},
     weights::Trained,
@@ -25,7 +25,7 @@ impl Batch {
         let noises = [golden.tensor("in.video_eps")?, golden.tensor("in.audio_eps")?];
         let input = |index: usize| {
             let latent = noised(&samples[index], &noises[index], sigma)?;
-            Ok::<_, crate::Error>(StreamInput::new(latent, text.clone(), 1000.0 * sigma))
+            Ok::<_, Error>(StreamInput::new(latent, text.clone(), 1000.0 * sigma))
         };
         Ok(Self {
             video: input(0)?,
@@ -91,11 +91,7 @@ pub(super) fn train_step(golden: &mut Golden) -> Result<()> {
         Measure::Absolute,
     );
 
-    let settings = AdamWSettings {
-        lr: 1e-3,
-        ..AdamWSettings::default()
-    };
-    let mut optimizer = AdamW::new(trained.clone(), settings)?;
+    let mut optimizer = AdamW::new(trained.clone(), settings(&golden.entry::<String>("optimizer")?)?)?;
     for step in 0.. {
         let name = format!("step{step}.loss");
         if !golden.has(&name) {
@@ -116,6 +112,29 @@ pub(super) fn train_step(golden: &mut Golden) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// "AdamW lr 1e-3 betas 0.9,0.999 eps 1e-8 wd 0.01, ...".
+fn settings(text: &str) -> Result<AdamWSettings> {
+    let after = |word: &str| {
+        let mut words = text.split_whitespace().skip_while(|known| *known != word);
+        words.nth(1).map(|value| value.trim_end_matches(',').to_owned())
+    };
+    let number = |word: &str, text: Option<String>| {
+        let value = text.as_ref().and_then(|text| text.parse::<f64>().ok());
+        value.ok_or_else(|| Error::Config(format!("`optimizer` tells no {word}")))
+    };
+    let betas = after("betas").unwrap_or_default();
+    let (first, second) = betas.split_once(',').unwrap_or_default();
+    Ok(AdamWSettings {
+        lr: number("lr", after("lr"))?,
+        betas: (
+            number("betas", Some(first.to_owned()))?,
+            number("betas", Some(second.to_owned()))?,
+        ),
+        eps: number("eps", after("eps"))?,
+        decay: number("wd", after("wd"))?,
+    })
 }
 
 /// A first step of Adam is the sign of the gradient: where that is noise, so is the step. All but a thousandth must fit.
