@@ -72,7 +72,7 @@ impl Attention {
         })
     }
 
-    /// Queries of x before any rotation, or rotated: [n, inner].
+    /// Queries of x before any rotation, or rotated: `[n, inner]`.
     pub(super) fn queries(&self, x: &Tensor, rope: Option<&Rope>) -> Result<Tensor> {
         let weight = self.norm_q.as_ref().map(Param::t);
         Ok(ops::norm_rope(
@@ -83,14 +83,14 @@ impl Attention {
         )?)
     }
 
-    /// Keys [m, inner] and values [m, inner] of `x`.
+    /// Keys `[m, inner]` and values `[m, inner]` of `x`.
     pub(super) fn keys_values(&self, x: &Tensor, rope: Option<&Rope>) -> Result<(Tensor, Tensor)> {
         let weight = self.norm_k.as_ref().map(Param::t);
         let k = ops::norm_rope(&self.k.forward(x)?, weight.as_ref(), self.eps, rope)?;
         Ok((k, self.v.forward(x)?))
     }
 
-    /// Weighted values of the first `keys` keys, before the output projection: [n, inner].
+    /// Weighted values of the first `keys` keys, before the output projection: `[n, inner]`.
     pub(super) fn attend(&self, q: &Tensor, (k, v): (&Tensor, &Tensor), keys: usize) -> Result<Tensor> {
         let (k, v) = (k.narrow(0, 0, keys)?, v.narrow(0, 0, keys)?);
         let size = (q.dim(1)? / self.heads) as f64;

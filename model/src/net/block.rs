@@ -13,7 +13,7 @@ use crate::{
 };
 use candle_core::Tensor;
 
-/// Shift, scale and gate of self-attention, then of the feed-forward layers: [rows, d] each, and which row a token takes.
+/// Shift, scale and gate of self-attention, then of the feed-forward layers: `[rows, d]` each, and which row a token takes.
 pub struct Modulation {
     parts: [Tensor; 6],
     rows: Rows,
@@ -21,7 +21,7 @@ pub struct Modulation {
 
 /// The other stream's tokens as the fusion attention sees them.
 pub struct Other<'a> {
-    /// Tokens [m, d] of the other stream.
+    /// Tokens `[m, d]` of the other stream.
     pub tokens: &'a Tensor,
     /// Where they are.
     pub rope: &'a Rope,
@@ -64,7 +64,7 @@ impl Block {
         })
     }
 
-    /// The block's own modulation added to that of the times, `e0` [times, 6, d].
+    /// The block's own modulation added to that of the times, `e0` `[times, 6, d]`.
     pub fn modulation(&self, e0: &Tensor, rows: &Rows) -> Result<Modulation> {
         let sum = e0.broadcast_add(&self.modulation.t())?; // (times, 6, d)
         let part = |index| sum.narrow(1, index, 1)?.squeeze(1)?.contiguous();
@@ -134,7 +134,7 @@ impl Block {
 }
 
 impl Modulation {
-    /// The six vectors, as the tokens take them: [rows, 6, d].
+    /// The six vectors, as the tokens take them: `[rows, 6, d]`.
     pub fn stacked(&self) -> Result<Tensor> {
         Ok(Tensor::stack(&self.parts, 1)?)
     }

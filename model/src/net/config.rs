@@ -17,7 +17,7 @@ pub enum Modality {
 pub struct StreamConfig {
     /// `ti2v` or `t2v` for video, `t2a` for audio.
     pub model_type: String,
-    /// Latent frames, rows and columns of a video token; [1] for audio.
+    /// Latent frames, rows and columns of a video token; `[1]` for audio.
     pub patch_size: Vec<usize>,
     /// Width of a token.
     pub dim: usize,

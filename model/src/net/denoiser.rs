@@ -7,9 +7,9 @@ use candle_core::Tensor;
 /// Latents of one sample. A step on speech alone has no video.
 #[derive(Debug, Clone, Default)]
 pub struct Latents {
-    /// [48, frames, height, width].
+    /// `[48, frames, height, width]`.
     pub video: Option<Tensor>,
-    /// [latents, 20].
+    /// `[latents, 20]`.
     pub audio: Option<Tensor>,
 }
 
@@ -56,9 +56,9 @@ impl RefLayout {
 /// Pictures and voices of the subjects, as latents, in the subjects' order.
 #[derive(Debug, Clone)]
 pub struct References {
-    /// Pictures, a frame each: [48, pictures, height, width].
+    /// Pictures, a frame each: `[48, pictures, height, width]`.
     pub video: Option<Tensor>,
-    /// Voices: [latents, 20] each.
+    /// Voices: `[latents, 20]` each.
     pub audio: Vec<Tensor>,
     /// Where they lie.
     pub layout: RefLayout,

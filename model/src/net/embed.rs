@@ -55,7 +55,7 @@ impl Embed {
         }
     }
 
-    /// Tokens [n, d] of a latent: [channels, frames, height, width] for video, [latents, channels] for audio.
+    /// Tokens `[n, d]` of a latent: `[channels, frames, height, width]` for video, `[latents, channels]` for audio.
     pub fn forward(&self, latent: &Tensor) -> Result<Tensor> {
         match self {
             Self::Video { patches, size } => patches.forward(&patchify(latent, *size)?),
@@ -70,7 +70,7 @@ impl Embed {
     }
 }
 
-/// [c, f, h, w] to [tokens, c * t * ph * pw], channels slowest. Fails unless the patches fill it.
+/// `[c, f, h, w]` to `[tokens, c * t * ph * pw]`, channels slowest. Fails unless the patches fill it.
 fn patchify(latent: &Tensor, [t, ph, pw]: [usize; 3]) -> Result<Tensor> {
     let (c, f, h, w) = latent.dims4()?;
     if !f.is_multiple_of(t) || !h.is_multiple_of(ph) || !w.is_multiple_of(pw) {
@@ -86,7 +86,7 @@ fn patchify(latent: &Tensor, [t, ph, pw]: [usize; 3]) -> Result<Tensor> {
         .reshape((tokens, c * t * ph * pw))?)
 }
 
-/// [tokens, t * ph * pw * c], channels fastest, to [c, frames * t, rows * ph, columns * pw].
+/// `[tokens, t * ph * pw * c]`, channels fastest, to `[c, frames * t, rows * ph, columns * pw]`.
 pub(super) fn unpatchify(x: &Tensor, grid: [usize; 3], [t, ph, pw]: [usize; 3]) -> Result<Tensor> {
     let [f, h, w] = grid;
     let c = x.dim(1)? / (t * ph * pw);

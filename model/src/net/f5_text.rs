@@ -78,7 +78,7 @@ impl Grn {
         })
     }
 
-    /// [n, dim] to [n, dim]; the norm runs over the sequence.
+    /// `[n, dim]` to `[n, dim]`; the norm runs over the sequence.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let norm = x.sqr()?.sum_keepdim(0)?.sqrt()?; // (1, dim)
         let share = norm.broadcast_div(&(norm.mean_keepdim(1)? + EPS)?)?;
@@ -116,7 +116,7 @@ impl ConvNext {
         })
     }
 
-    /// [n, dim] to [n, dim].
+    /// `[n, dim]` to `[n, dim]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let taps = self.depthwise.t();
         let mut h = x.zeros_like()?.broadcast_add(&self.depthwise_bias.t())?;
@@ -158,7 +158,7 @@ impl F5Text {
         })
     }
 
-    /// Token ids (-1 for padding) as `length` rows [length, dim]: cut or filled up to it. Fails on an id beyond the table.
+    /// Token ids (-1 for padding) as `length` rows `[length, dim]`: cut or filled up to it. Fails on an id beyond the table.
     pub fn forward(&self, tokens: &[i64], length: usize) -> Result<Tensor> {
         self.embed(tokens, length, false)
     }

@@ -32,7 +32,7 @@ impl Linear {
         })
     }
 
-    /// A matrix [in, out] computed from stored weights, without bias.
+    /// A matrix `[in, out]` computed from stored weights, without bias.
     pub(super) fn from_param(weight: Param) -> Self {
         Self { weight, bias: None }
     }
@@ -62,7 +62,7 @@ impl Linear {
         })
     }
 
-    /// [.., in] to [.., out].
+    /// `[.., in]` to `[.., out]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.with(x, None)
     }
@@ -96,7 +96,7 @@ impl LayerNorm {
         })
     }
 
-    /// [.., dim] to [.., dim].
+    /// `[.., dim]` to `[.., dim]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(ops::layer_norm(x, &self.weight.t(), &self.bias.t(), self.eps)?)
     }

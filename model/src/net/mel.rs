@@ -104,7 +104,7 @@ impl Mel {
         &self.basis
     }
 
-    /// log10 mel [bands, samples / hop] of mono samples; what exceeds -1..=1 is clamped. Fails on fewer samples than the
+    /// log10 mel `[bands, samples / hop]` of mono samples; what exceeds -1..=1 is clamped. Fails on fewer samples than the
     /// reflection at the ends needs.
     pub fn forward(&self, samples: &[f32], device: &Device) -> Result<Tensor> {
         let MelConfig {

@@ -80,7 +80,7 @@ impl MtpCa {
         })
     }
 
-    /// Adds phonemes [.., `tts_dim`] to their text rows: text [n, `text_dim`]. Fails if prompt, points and tensors do not fit.
+    /// Adds phonemes `[.., tts_dim]` to their text rows: text `[n, text_dim]`. Fails if prompt, points and tensors do not fit.
     pub fn forward(&self, text: &Tensor, tts: &Tensor, prompt: &Prompt, points: &Points) -> Result<Tensor> {
         if text.dim(0)? != prompt.text || tts.dim(0)? != points.tts.len() || points.text.len() != prompt.text
         {

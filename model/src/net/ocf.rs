@@ -71,13 +71,13 @@ impl OcfConfig {
 /// Tokens of one sample; what is absent is `None`.
 #[derive(Debug, Clone)]
 pub struct OcfInput {
-    /// Text rows [n, `text_dim`], pads cut off.
+    /// Text rows `[n, text_dim]`, pads cut off.
     pub text: Tensor,
-    /// Patches of pictures [.., `video_dim`].
+    /// Patches of pictures `[.., video_dim]`.
     pub video: Option<Tensor>,
-    /// Latents of voices [.., `audio_dim`].
+    /// Latents of voices `[.., audio_dim]`.
     pub audio: Option<Tensor>,
-    /// Phonemes [.., `tts_dim`].
+    /// Phonemes `[.., tts_dim]`.
     pub tts: Option<Tensor>,
 }
 
@@ -135,9 +135,9 @@ pub struct Ocf {
 
 /// What comes out.
 pub struct OcfOutput {
-    /// The text enriched after each block; the last is what the backbone reads. [n, `text_dim`].
+    /// The text enriched after each block; the last is what the backbone reads. `[n, text_dim]`.
     pub enriched: Vec<Tensor>,
-    /// All tokens after the last block: text, pictures, voices, phonemes. [tokens, dim].
+    /// All tokens after the last block: text, pictures, voices, phonemes. `[tokens, dim]`.
     pub tokens: Tensor,
 }
 

@@ -19,9 +19,9 @@ use candle_core::Tensor;
 /// What a stream is given. A unit is a latent frame of video or one audio latent.
 #[derive(Debug, Clone)]
 pub struct StreamInput {
-    /// [channels, frames, height, width] or [latents, channels].
+    /// `[channels, frames, height, width]` or `[latents, channels]`.
     pub latent: Tensor,
-    /// Text rows [n, `text_dim`], n at most `text_len`.
+    /// Text rows `[n, text_dim]`, n at most `text_len`.
     pub text: Tensor,
     /// The scheduler's time, 0..=1000.
     pub t: f64,
@@ -49,11 +49,11 @@ impl StreamInput {
 
 /// Tokens ready for the blocks.
 pub struct Prepared {
-    /// [tokens, d].
+    /// `[tokens, d]`.
     pub x: Tensor,
     /// Where the tokens are.
     pub rope: Rope,
-    /// Text after its embedding, [`text_len`, d].
+    /// Text after its embedding, `[text_len, d]`.
     pub context: Tensor,
     e: Tensor,
     pub(super) e0: Tensor,
@@ -102,7 +102,7 @@ impl Stream {
         &self.config
     }
 
-    /// Tokens of a latent before the blocks: [tokens, d].
+    /// Tokens of a latent before the blocks: `[tokens, d]`.
     pub fn embed(&self, latent: &Tensor) -> Result<Tensor> {
         self.embed.forward(latent)
     }

@@ -44,7 +44,7 @@ impl TimeEmbedding {
         })
     }
 
-    /// For each time: the vector of the head [times, d] and the six of the blocks [times, 6, d].
+    /// For each time: the vector of the head `[times, d]` and the six of the blocks `[times, 6, d]`.
     pub fn forward(&self, times: &[f64], dtype: DType) -> Result<(Tensor, Tensor)> {
         let values: Vec<f64> = times.iter().flat_map(|t| sinusoid(*t, self.freq_dim)).collect();
         let x = Tensor::from_vec(values, (times.len(), self.freq_dim), &Device::Cpu)?;

@@ -186,7 +186,7 @@ impl Umt5Block {
             .forward(&ops::attention(&q, &k, &v, self.heads, 1.0, bias.as_ref())?)
     }
 
-    /// Bias by head and distance, from -(tokens - 1) to tokens - 1: [heads, 2 tokens - 1].
+    /// Bias by head and distance, from -(tokens - 1) to tokens - 1: `[heads, 2 tokens - 1]`.
     pub fn bias(&self, tokens: usize) -> Result<Tensor> {
         let table = self.distances.t();
         let span = i64::try_from(tokens).unwrap_or(i64::MAX) - 1;
@@ -256,7 +256,7 @@ impl Umt5 {
         })
     }
 
-    /// One text without pads, as [n, dim]. Pads would be masked and their rows cut off: leaving them out changes nothing.
+    /// One text without pads, as `[n, dim]`. Pads would be masked and their rows cut off: leaving them out changes nothing.
     /// Fails on an id beyond the table.
     pub fn forward(&self, ids: &[u32]) -> Result<Tensor> {
         let table = self.table.t();

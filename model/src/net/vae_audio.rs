@@ -1,7 +1,7 @@
 //! The audio VAE (MMAudio, 16 kHz): log10 mel to 20 channels at 31.25 Hz and back, with layers that keep magnitudes.
 //!
 //! The checkpoint holds raw weights; they are brought to unit length per output once, when loaded. Inside, time comes first:
-//! [frames, channels].
+//! `[frames, channels]`.
 
 use super::layers::Linear;
 use crate::{
@@ -81,7 +81,7 @@ pub fn pixel_norm(x: &Tensor) -> Result<Tensor> {
     Ok(x.broadcast_div(&length)?)
 }
 
-/// Raw weights [out, ..] to unit length per output.
+/// Raw weights `[out, ..]` to unit length per output.
 pub fn unit_weight(raw: &Tensor) -> candle_core::Result<Tensor> {
     let rows = raw.flatten_from(1)?;
     let floor = EPS * (rows.dim(1)? as f64).sqrt();
@@ -275,7 +275,7 @@ impl AudioVae {
         })
     }
 
-    /// Mean and log-variance [channels, frames / 2] of a log10 mel [bands, frames]. The model uses the mean.
+    /// Mean and log-variance `[channels, frames / 2]` of a log10 mel `[bands, frames]`. The model uses the mean.
     pub fn encode(&self, mel: &Tensor) -> Result<(Tensor, Tensor)> {
         let (mean, std) = (self.mean.t().squeeze(0)?, self.std.t().squeeze(0)?);
         let x = mel.broadcast_sub(&mean)?.broadcast_div(&std)?.t()?.contiguous()?; // (frames, bands)
@@ -293,7 +293,7 @@ impl AudioVae {
         Ok((half(0)?, half(self.embed_dim)?))
     }
 
-    /// Log10 mel [bands, 2 frames] of a latent [channels, frames].
+    /// Log10 mel `[bands, 2 frames]` of a latent `[channels, frames]`.
     pub fn decode(&self, latent: &Tensor) -> Result<Tensor> {
         let x = self.first[1].forward(&latent.t()?.contiguous()?)?;
         let mut x = self.middles[1].forward(&x)?;

@@ -1,4 +1,4 @@
-//! The vocoder (BigVGAN, 16 kHz): log10 mel to a waveform. Inside, time comes first: [samples, channels].
+//! The vocoder (BigVGAN, 16 kHz): log10 mel to a waveform. Inside, time comes first: `[samples, channels]`.
 
 use super::layers::Linear;
 use crate::{
@@ -141,7 +141,7 @@ impl Conv {
 
 /// A transposed convolution: every row spreads over `taps` rows at `rate` times the rate.
 struct Upsample {
-    /// [in, taps * out].
+    /// `[in, taps * out]`.
     layer: Linear,
     bias: Param,
     rate: usize,
@@ -165,7 +165,7 @@ impl Upsample {
         })
     }
 
-    /// [n, in] to [n * rate, out]: the taps of one row in groups of `rate`, each group a row of its own further on.
+    /// `[n, in]` to `[n * rate, out]`: the taps of one row in groups of `rate`, each group a row of its own further on.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (rows, bias) = (x.dim(0)?, self.bias.t());
         let output = bias.dim(0)?;
@@ -237,7 +237,7 @@ impl SnakeBeta {
         })
     }
 
-    /// The activation alone, [n, c].
+    /// The activation alone, `[n, c]`.
     pub fn snake(&self, x: &Tensor) -> Result<Tensor> {
         Ok(ops::snake(x, &self.rate.t(), &self.share.t())?)
     }
@@ -252,7 +252,7 @@ impl SnakeBeta {
         Ok(ops::halve_rate(x, &self.down)?)
     }
 
-    /// [n, c] to [n, c].
+    /// `[n, c]` to `[n, c]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.halve(&self.snake(&self.double(x)?)?)
     }
@@ -344,8 +344,8 @@ impl Vocoder {
         })
     }
 
-    /// Samples in -1..=1 of a log10 mel [bands, frames]: 256 per frame for the released one. `watch` is shown what lies
-    /// between as [samples, channels].
+    /// Samples in -1..=1 of a log10 mel `[bands, frames]`: 256 per frame for the released one. `watch` is shown what lies
+    /// between as `[samples, channels]`.
     pub fn forward(&self, mel: &Tensor, mut watch: impl FnMut(Stage, &Tensor)) -> Result<Tensor> {
         let mut x = self.first.forward(&mel.t()?.contiguous()?)?;
         watch(Stage::First, &x);

@@ -7,9 +7,9 @@ use candle_core::{D, Result, Tensor};
 /// Queries at a time where candle's ops do the work.
 const CHUNK: usize = 128;
 
-/// `softmax(scale q k^T + bias) v` by head: q [n, heads * h], k and v [m, heads * h], out [n, heads * h].
+/// `softmax(scale q k^T + bias) v` by head: q `[n, heads * h]`, k and v `[m, heads * h]`, out `[n, heads * h]`.
 ///
-/// `bias` [heads, n + m - 1] depends on the distance only: key j and query i take column `j + n - 1 - i`. It gets no gradient.
+/// `bias` `[heads, n + m - 1]` depends on the distance only: key j and query i take column `j + n - 1 - i`. It gets no gradient.
 /// Keys to be left out are not passed.
 pub fn attention(
     q: &Tensor,
@@ -59,7 +59,7 @@ pub(super) struct Chunked {
 }
 
 impl Chunked {
-    /// [tokens, heads * h] to [heads, tokens, h].
+    /// `[tokens, heads * h]` to `[heads, tokens, h]`.
     fn split(&self, x: &Tensor) -> Result<Tensor> {
         let (tokens, width) = x.dims2()?;
         x.reshape((tokens, self.heads, width / self.heads))?
@@ -74,7 +74,7 @@ impl Chunked {
             .reshape((tokens, self.heads * size))
     }
 
-    /// Attention weights of the queries `start..start + count`: [heads, count, keys], f32 or wider.
+    /// Attention weights of the queries `start..start + count`: `[heads, count, keys]`, f32 or wider.
     fn weights(&self, q: &Tensor, keys: &Tensor, start: usize, count: usize) -> Result<Tensor> {
         let scores = widen(&q.narrow(1, start, count)?.matmul(keys)?)?;
         let mut scores = (scores * self.scale)?;

@@ -1,4 +1,4 @@
-//! x W + b with W as [in, out].
+//! x W + b with W as `[in, out]`.
 
 use super::{
     act::{Activation, activate},
@@ -8,7 +8,7 @@ use super::{
 use crate::vjp::custom_vjp;
 use candle_core::{Result, Tensor};
 
-/// `activation(x w + bias)`: x [.., in], w [in, out], bias [out].
+/// `activation(x w + bias)`: x `[.., in]`, w `[in, out]`, bias `[out]`.
 ///
 /// The gradient computes nothing for frozen weights, where candle's own would.
 pub fn linear(
@@ -103,7 +103,7 @@ pub fn unfold_each(x: &Tensor, taps: usize, dilation: usize) -> Result<Vec<Tenso
         .collect()
 }
 
-/// Windows around each row: [rows, width] to [rows, taps * width]. A convolution along the rows is a linear layer of these.
+/// Windows around each row: `[rows, width]` to `[rows, taps * width]`. A convolution along the rows is a linear layer of these.
 pub fn unfold(x: &Tensor, taps: usize, dilation: usize) -> Result<Tensor> {
     if taps == 1 {
         return Ok(x.clone());

@@ -40,7 +40,7 @@ pub(super) fn widen(x: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// LayerNorm with weight and bias [d].
+/// LayerNorm with weight and bias `[d]`.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let plain = move |inputs: &[Tensor]| {
         plain_layer_norm(&inputs[0], eps)?
@@ -58,7 +58,7 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     with_plain(&inputs, Tensor::from_vec(out, x.shape(), x.device())?, plain)
 }
 
-/// `LN(x) * (1 + scale) + shift`, scale and shift by row: x [tokens, d], scale and shift [rows, d].
+/// `LN(x) * (1 + scale) + shift`, scale and shift by row: x `[tokens, d]`, scale and shift `[rows, d]`.
 pub fn modulate(x: &Tensor, shift: &Tensor, scale: &Tensor, rows: &Rows, eps: f64) -> Result<Tensor> {
     let (tokens, width) = x.dims2()?;
     rows.check(tokens, shift.dim(0)?)?;
@@ -110,7 +110,7 @@ fn normed<'a>(
     out
 }
 
-/// Root-mean-square norm with weight [d], in candle's ops; f32 inside.
+/// Root-mean-square norm with weight `[d]`, in candle's ops; f32 inside.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let wide = widen(x)?;
     let scale = (wide.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;

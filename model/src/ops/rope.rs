@@ -66,12 +66,12 @@ impl Rope {
         self.then(&still)
     }
 
-    /// The cosines and sines, [tokens, pairs] each.
+    /// The cosines and sines, `[tokens, pairs]` each.
     pub fn tables(&self) -> (&Tensor, &Tensor) {
         (&self.cos, &self.sin)
     }
 
-    /// Rotation in candle's ops: x [tokens, heads * 2 * pairs].
+    /// Rotation in candle's ops: x `[tokens, heads * 2 * pairs]`.
     fn rotate(&self, x: &Tensor) -> Result<Tensor> {
         let (tokens, width) = x.dims2()?;
         let pairs = self.cos.dim(1)?;
@@ -99,7 +99,7 @@ impl Rope {
     }
 }
 
-/// `rope(RMS(x) * weight)`, each part only where given: x [tokens, heads * head size], weight over the whole width.
+/// `rope(RMS(x) * weight)`, each part only where given: x `[tokens, heads * head size]`, weight over the whole width.
 pub fn norm_rope(x: &Tensor, weight: Option<&Tensor>, eps: f64, rope: Option<&Rope>) -> Result<Tensor> {
     let (tokens, width) = x.dims2()?;
     if let Some(rope) = rope {

@@ -56,7 +56,7 @@ impl Rows {
     }
 }
 
-/// `x + y * gate`, gate by row: x, y [tokens, d], gate [rows, d].
+/// `x + y * gate`, gate by row: x, y `[tokens, d]`, gate `[rows, d]`.
 pub fn add_gated(x: &Tensor, y: &Tensor, gate: &Tensor, rows: &Rows) -> Result<Tensor> {
     let (tokens, width) = x.dims2()?;
     rows.check(tokens, gate.dim(0)?)?;

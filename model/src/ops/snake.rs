@@ -20,7 +20,7 @@ fn held(row: isize, rows: usize) -> usize {
     usize::try_from(row).unwrap_or(0).min(rows.saturating_sub(1))
 }
 
-/// Twice the rate: [n, c] to [2n, c], `filter` of twelve taps.
+/// Twice the rate: `[n, c]` to `[2n, c]`, `filter` of twelve taps.
 pub fn double_rate(x: &Tensor, filter: &[f32; TAPS]) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     if on_cpu(&[x]) {
@@ -50,7 +50,7 @@ pub fn double_rate(x: &Tensor, filter: &[f32; TAPS]) -> Result<Tensor> {
     Tensor::stack(&[phase(0)?, phase(1)?], 1)?.reshape((2 * rows, width))
 }
 
-/// Half the rate: [n, c] to [n / 2, c], rounded up.
+/// Half the rate: `[n, c]` to `[n / 2, c]`, rounded up.
 pub fn halve_rate(x: &Tensor, filter: &[f32; TAPS]) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     let half = rows.div_ceil(2);
@@ -108,7 +108,7 @@ fn gathered(
     }
 }
 
-/// `x + sin(x * rate)^2 * share` by channel: x [n, c], rate and share [c].
+/// `x + sin(x * rate)^2 * share` by channel: x `[n, c]`, rate and share `[c]`.
 pub fn snake(x: &Tensor, rate: &Tensor, share: &Tensor) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     if !on_cpu(&[x, rate, share]) {

@@ -45,7 +45,7 @@ pub struct Plan {
     pub shift: f64,
     /// Guidance.
     pub guidance: Guidance,
-    /// The latent of a given first picture: [48, 1, height, width].
+    /// The latent of a given first picture: `[48, 1, height, width]`.
     pub first_frame: Option<Tensor>,
 }
 

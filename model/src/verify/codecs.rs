@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 const NETWORK: f64 = 1e-5;
 
-/// A batch of one [1, c, t, h, w] with frames first, and back.
+/// A batch of one `[1, c, t, h, w]` with frames first, and back.
 fn frames_first(x: &Tensor) -> Result<Tensor> {
     Ok(x.squeeze(0)?.transpose(0, 1)?.contiguous()?)
 }

@@ -2,7 +2,7 @@
 //!
 //! A network asks for each of its tensors by the checkpoint's own name and shape. Nothing fails on the way: what is missing
 //! or misshapen is gathered, and [`Weights::finish`] tells all of it at once, with what nobody asked for. Linear weights are
-//! held as [in, out], the checkpoints' are [out, in] (products are up to a third faster that way round).
+//! held as `[in, out]`, the checkpoints' are `[out, in]` (products are up to a third faster that way round).
 
 mod formula;
 mod init;
@@ -26,9 +26,9 @@ use std::{cell::RefCell, fmt::Display, io::Read, path::Path, rc::Rc};
 pub enum Stored {
     /// The same.
     AsIs,
-    /// [out, rest...] in the file, [rest, out] here.
+    /// `[out, rest...]` in the file, `[rest, out]` here.
     Transposed,
-    /// [out, in, taps] in the file, [taps * in, out] here.
+    /// `[out, in, taps]` in the file, `[taps * in, out]` here.
     Taps,
 }
 
@@ -148,7 +148,7 @@ impl Weights {
         self.stored(name, shape, Stored::AsIs)
     }
 
-    /// The matrix of a Linear, [`input`, `output`]; the file has [`output`, `input`].
+    /// The matrix of a Linear, `[input, output]`; the file has `[output, input]`.
     pub fn linear(&self, name: &str, input: usize, output: usize) -> Result<Param> {
         self.stored(name, &[output, input], Stored::Transposed)
     }

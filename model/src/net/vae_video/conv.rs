@@ -52,7 +52,7 @@ impl Caches {
 /// A convolution that sees the past only.
 #[derive(Debug, Clone)]
 pub struct CausalConv {
-    /// [out, taps * in, rows, columns]: the taps in time are channels of one plane.
+    /// `[out, taps * in, rows, columns]`: the taps in time are channels of one plane.
     weight: Param,
     bias: Param,
     taps: usize,
@@ -75,7 +75,7 @@ impl CausalConv {
         })
     }
 
-    /// [frames, in, h, w] to [frames, out, h, w]; before the first frame there are zeros.
+    /// `[frames, in, h, w]` to `[frames, out, h, w]`; before the first frame there are zeros.
     pub(super) fn forward(&self, x: &Tensor, caches: &mut Caches) -> Result<Tensor> {
         if self.taps == 1 {
             return self.planes(x, 1, x.dim(0)?);
@@ -94,7 +94,7 @@ impl CausalConv {
         self.planes(&joined, 1, x.dim(0)?)
     }
 
-    /// The whole of `x` from its first frame on: as [`Self::forward`] without a past.
+    /// The whole of `x` from its first frame on: with zeros before it.
     pub fn whole(&self, x: &Tensor) -> Result<Tensor> {
         self.forward(x, &mut Caches::default())
     }
@@ -185,7 +185,7 @@ impl ChannelNorm {
         Ok(Self { gamma })
     }
 
-    /// [frames, channels, h, w] to the same.
+    /// `[frames, channels, h, w]` to the same.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let length = x.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
         Ok(x.broadcast_div(&length)?.broadcast_mul(&self.gamma.t())?)
@@ -246,7 +246,7 @@ impl FrameAttention {
         })
     }
 
-    /// [frames, channels, h, w] to the same.
+    /// `[frames, channels, h, w]` to the same.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (frames, channels, height, width) = x.dims4()?;
         let qkv = self.qkv.forward(&self.norm.forward(x)?)?.flatten_from(2)?; // (frames, 3c, pixels)

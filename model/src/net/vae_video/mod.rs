@@ -1,7 +1,7 @@
 //! The video VAE (Wan2.2): pixels to latents at a sixteenth of the size and a quarter of the rate, and back, a few frames at a
 //! time. Every causal convolution carries the last frames it saw, so a long clip takes the memory of one chunk.
 //!
-//! Inside, frames are the batch: [frames, channels, height, width].
+//! Inside, frames are the batch: `[frames, channels, height, width]`.
 
 mod conv;
 mod decoder;
@@ -77,15 +77,15 @@ pub enum Stage {
     Up(usize),
 }
 
-/// Shown each stage's output as [frames, channels, height, width].
+/// Shown each stage's output as `[frames, channels, height, width]`.
 pub type Watch<'a> = &'a mut dyn FnMut(Stage, &Tensor);
 
 /// Mean and deviation of the latent channels; they are not in the checkpoint.
 #[derive(Debug, Clone)]
 pub struct LatentScale {
-    /// [channels, 1, 1, 1].
+    /// `[channels, 1, 1, 1]`.
     pub mean: Tensor,
-    /// [channels, 1, 1, 1].
+    /// `[channels, 1, 1, 1]`.
     pub std: Tensor,
 }
 
@@ -139,7 +139,7 @@ impl VideoVae {
         LatentScale::new(mean, std, &self.device)
     }
 
-    /// A clip [3, frames, height, width] in -1..=1 as latents [z, .., height / 16, width / 16], by the mean, normalised.
+    /// A clip `[3, frames, height, width]` in -1..=1 as latents `[z, .., height / 16, width / 16]`, by the mean, normalised.
     /// Frames beyond 4k + 1 are dropped, as the reference does. Fails if the size is no multiple of 16.
     pub fn encode(&self, video: &Tensor, scale: &LatentScale, watch: Watch<'_>) -> Result<Tensor> {
         let (_, frames, height, width) = video.dims4()?;
@@ -171,14 +171,14 @@ impl VideoVae {
         Ok(mean.broadcast_sub(&scale.mean)?.broadcast_div(&scale.std)?)
     }
 
-    /// Latents before the decoder, unnormalised: [frames, z, h, w].
+    /// Latents before the decoder, unnormalised: `[frames, z, h, w]`.
     pub fn unnormalised(&self, latent: &Tensor, scale: &LatentScale) -> Result<Tensor> {
         let z = latent.broadcast_mul(&scale.std)?.broadcast_add(&scale.mean)?;
         self.from_latent
             .forward(&z.transpose(0, 1)?.contiguous()?, &mut Caches::default())
     }
 
-    /// Latents [z, frames, h, w] as a clip; each latent frame's pictures [3, .., height, width] are handed to `take` as soon
+    /// Latents `[z, frames, h, w]` as a clip; each latent frame's pictures `[3, .., height, width]` are handed to `take` as soon
     /// as they are there: one for the first, four for each further one. Not clamped.
     pub fn decode(
         &self,

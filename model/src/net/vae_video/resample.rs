@@ -4,7 +4,7 @@ use super::conv::{Caches, CausalConv, FrameConv, Slot};
 use crate::{Result, weights::Weights};
 use candle_core::Tensor;
 
-/// 2x2 pixels to channels: [frames, c, h, w] to [frames, 4c, h/2, w/2]. The column of a pixel counts before its row.
+/// 2x2 pixels to channels: `[frames, c, h, w]` to `[frames, 4c, h/2, w/2]`. The column of a pixel counts before its row.
 pub fn pixels_to_patches(x: &Tensor) -> Result<Tensor> {
     let (f, c, h, w) = x.dims4()?;
     let split = x.reshape((f, c, h / 2, 2, w / 2, 2))?; // rows q at 3, columns r at 5
