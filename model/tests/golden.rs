@@ -28,7 +28,12 @@ fn holds(folder: &Path) -> usize {
     let checks = verify(folder).unwrap();
     let mut worst: BTreeMap<(&str, String), (f64, String)> = BTreeMap::new();
     for check in &checks {
-        if let Outcome::Compared { error, bound, measure } = check.outcome {
+        if let Outcome::Compared {
+            error,
+            bound,
+            measure,
+        } = check.outcome
+        {
             let key = (check.file.as_str(), format!("{bound:.0e} {measure:?}"));
             let line = format!("{error:.1e} {}", check.what);
             let entry = worst.entry(key).or_insert((error, line.clone()));
@@ -41,7 +46,13 @@ fn holds(folder: &Path) -> usize {
         println!("{file:30} {bound:16} {line}");
     }
     let bad = bad(&checks);
-    assert!(bad.is_empty(), "{} of {}\n{}", bad.len(), checks.len(), bad.join("\n"));
+    assert!(
+        bad.is_empty(),
+        "{} of {}\n{}",
+        bad.len(),
+        checks.len(),
+        bad.join("\n")
+    );
     worst.keys().map(|(file, _)| file).collect::<BTreeSet<_>>().len()
 }
 
