@@ -100,7 +100,7 @@ fn people(name: &str, who: &[([f64; 3], Option<&str>)]) -> Candidate {
         subjects.push(BoundSubject {
             subject: number,
             speaker: speaker.map(Into::into),
-            margin: None,
+            ..BoundSubject::default()
         });
         if let Some(speaker) = speaker {
             segments.push(segment(speaker, "en"));
@@ -116,8 +116,8 @@ fn people(name: &str, who: &[([f64; 3], Option<&str>)]) -> Candidate {
     one.binding = Some(Binding {
         clip: name.into(),
         subjects,
-        offscreen: Vec::new(),
         source: "local".into(),
+        ..Binding::default()
     });
     one.prompt = Some("<sub1> speaks".into());
     one
