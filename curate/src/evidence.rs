@@ -184,6 +184,7 @@ pub fn bind(clip: &str, evidence: &[AvEvidence], segments: &[Segment], weights: 
         faces: evidence.len() as i64,
         speakers: speakers.len() as i64,
         claim: None,
+        raw: None,
     }
 }
 

@@ -63,8 +63,6 @@ pub struct Claim {
     pub actions: String,
     /// The words between anchor and `<S>`, one for each segment of the transcript.
     pub leads: Vec<String>,
-    /// The answer as it came (JSON).
-    pub raw: Blob,
 }
 
 /// The binding of a clip: every subject once, every speaker at most once.
@@ -84,6 +82,8 @@ pub struct Binding {
     pub speakers: i64,
     /// What the service said; null for [`SOURCE_LOCAL`].
     pub claim: Option<Claim>,
+    /// The answer as it came (JSON); null for [`SOURCE_LOCAL`].
+    pub raw: Option<Blob>,
 }
 
 impl Record for Binding {
@@ -123,11 +123,16 @@ impl Record for Binding {
                 claim_columns(),
                 "what a service said; null for the local binder",
             ),
+            record(
+                "raw",
+                Blob::columns(),
+                "the answer as it came, JSON; null for the local binder",
+            ),
         ]
     }
 
     fn blobs_mut(&mut self) -> Vec<&mut Blob> {
-        self.claim.iter_mut().map(|claim| &mut claim.raw).collect()
+        self.raw.iter_mut().collect()
     }
 }
 
@@ -155,6 +160,5 @@ fn claim_columns() -> Vec<Column> {
             Kind::Text,
             "words between anchor and speech, one for each segment",
         ),
-        record("raw", Blob::columns(), "the answer as it came, JSON"),
     ]
 }

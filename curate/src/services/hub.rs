@@ -279,6 +279,10 @@ impl Hub {
     }
 
     fn auth(&self, service: &'static str, endpoint: &Endpoint) -> Result<Auth, ServiceError> {
+        // A test server on this machine wants no key, and a try with canned answers needs none.
+        if self.settings.addresses.contains_key(service) {
+            return Ok(Auth::None);
+        }
         let secret = match (endpoint.key_env.as_str(), endpoint.key_file.as_str()) {
             ("", "") => return Ok(Auth::None),
             ("", file) => Secret::from_file(file.as_ref())?,

@@ -546,7 +546,7 @@ fn claimed(
             scene,
             actions,
             leads,
-            raw,
         }),
+        raw: Some(raw),
     }
 }
