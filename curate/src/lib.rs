@@ -4,6 +4,7 @@
 //! beside it is the only registration there is. Nothing here prints, and nothing here is imported by `bench` or `model`:
 //! they meet in the records of `omni-schemas`.
 
+pub mod agreement;
 pub mod audit;
 mod clean;
 mod clip_media;

@@ -42,6 +42,8 @@ pub struct Work<'a> {
     pub(crate) guarded: bool,
     pub(crate) suspects: &'a BTreeMap<String, Faults>,
     pub(crate) scratch: PathBuf,
+    /// Tars of the records that are read.
+    pub(crate) tars: BTreeMap<&'static str, PathBuf>,
     pub(crate) log: &'a ClipLog,
     pub(crate) budget: &'a Budget,
     pub(crate) forgotten: &'a Forgotten,
@@ -191,7 +193,9 @@ fn run_clip<S: Stage>(
     }
     let pack = Pack::new();
     let scratch = work.scratch.join(&blake3::hash(key.as_bytes()).to_hex()[..16]);
-    let cx = Cx::new(key, &work.options.root, &pack, work.cancel).with_scratch(scratch);
+    let cx = Cx::new(key, &work.options.root, &pack, work.cancel)
+        .with_scratch(scratch)
+        .with_tars(work.tars.clone());
     locked(pulses).push(cx.pulse().clone());
     let run = || S::In::gather(key, work.tables).and_then(|input| stage.run(input, &cx));
     let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(bug(panic.as_ref())));

@@ -340,6 +340,16 @@ impl<'a> Shard<'a> {
         Ok(Some(omni_manifests::read_receipt(&path)?))
     }
 
+    /// Where the artifacts of the records that a step reads lie.
+    fn tars(&self, number: usize) -> BTreeMap<&'static str, PathBuf> {
+        let (plan, out) = (self.shared.plan, &self.shared.options.out);
+        let tar = |input: &usize| {
+            let step = &plan.steps()[*input];
+            (step.record, part_path(out, step, self.id).with_extension("tar"))
+        };
+        plan.steps()[number].inputs.iter().map(tar).collect()
+    }
+
     fn process(
         &self,
         number: usize,
@@ -380,6 +390,7 @@ impl<'a> Shard<'a> {
             guarded: about.guarded,
             suspects: shared.suspects.get(&step.dir).unwrap_or(&none),
             scratch,
+            tars: self.tars(number),
             log: shared.log,
             budget: shared.budget,
             forgotten: shared.forgotten,

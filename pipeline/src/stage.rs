@@ -83,6 +83,7 @@ pub struct Cx<'a> {
     counts: Mutex<BTreeMap<&'static str, u64>>,
     pulse: Arc<Pulse>,
     scratch: Option<PathBuf>,
+    tars: BTreeMap<&'static str, PathBuf>,
 }
 
 impl<'a> Cx<'a> {
@@ -97,7 +98,25 @@ impl<'a> Cx<'a> {
             counts: Mutex::default(),
             pulse,
             scratch: None,
+            tars: BTreeMap::new(),
         }
+    }
+
+    /// The same with the tars of the records that the stage reads.
+    #[must_use]
+    pub fn with_tars(mut self, tars: BTreeMap<&'static str, PathBuf>) -> Self {
+        self.tars = tars;
+        self
+    }
+
+    /// The bytes that a row of a record the stage reads points at.
+    ///
+    /// # Errors
+    /// [`Fault::Stop`] when the record has no tar, or the bytes are not those of the row.
+    pub fn bytes(&self, record: &str, blob: &Blob) -> Result<Vec<u8>, Fault> {
+        let tar = self.tars.get(record);
+        let tar = tar.ok_or_else(|| Fault::stop(format!("the record `{record}` has no tar here")))?;
+        omni_manifests::read_blob(tar, blob).map_err(Fault::stop)
     }
 
     pub(crate) fn with_scratch(mut self, folder: PathBuf) -> Self {

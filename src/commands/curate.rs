@@ -216,6 +216,7 @@ fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
     console.finish();
     let summary = result?;
     report(&summary, options)?;
+    agreement(options)?;
     Ok(match summary.outcome {
         _ if signals::was_interrupted() => Code::Interrupted,
         Outcome::Complete | Outcome::ShareComplete => Code::Done,
@@ -235,6 +236,34 @@ fn make_out(out: &Path) -> anyhow::Result<()> {
     }
     std::fs::create_dir_all(out)
         .with_context(|| format!("output folder {} (--out, or `out` in omni.toml)", out.display()))
+}
+
+/// How far the evidence agrees with the bindings, by route, where a stage held them against each other: a table, and
+/// `agreement` in the summary.
+fn agreement(options: &RunOptions) -> anyhow::Result<()> {
+    let rates = omni_curate::agreement::rates(&options.out)?;
+    if rates.is_empty() {
+        return Ok(());
+    }
+    let path = options.out.join("summary.json");
+    let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let mut summary: serde_json::Value = serde_json::from_slice(&text)?;
+    summary["agreement"] = serde_json::to_value(&rates)?;
+    let mut text = serde_json::to_vec_pretty(&summary)?;
+    text.push(b'\n');
+    omni_manifests::write_file(&path, &text)?;
+    let row = |(route, rate): (&String, &omni_curate::agreement::Rate)| {
+        vec![
+            route.clone(),
+            rate.clips.to_string(),
+            rate.compared.to_string(),
+            rate.rate
+                .map_or_else(|| "-".into(), |rate| format!("{:.1} %", 100.0 * rate)),
+        ]
+    };
+    let rows: Vec<Vec<String>> = rates.iter().map(row).collect();
+    let head = ["bound by", "clips", "speakers compared", "evidence agrees"];
+    output::line(&format!("\n{}", table::layout(&head, &rows)))
 }
 
 fn report(summary: &Summary, options: &RunOptions) -> anyhow::Result<()> {

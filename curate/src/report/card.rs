@@ -121,6 +121,7 @@ fn scores(known: &Known) -> Map<String, Value> {
             .get("agreement")
             .and_then(|value| value.as_f64().or(value.as_bool().map(f64::from)));
         put("agreement", agrees);
+        put("agreement_margin", check["margin"].as_f64());
     }
     scores
 }

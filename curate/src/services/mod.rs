@@ -4,9 +4,12 @@
 //! used, and `omni_net::service` the rest: retries, rates, the reply log, the budget.
 
 pub mod ask;
+pub mod binding;
 pub mod cosyvoice;
+pub mod gemini;
 mod hub;
 pub mod json;
+pub mod question;
 pub mod qwen;
 pub mod sentences;
 pub mod transcript;

@@ -9,6 +9,7 @@ use crate::{
     services::{
         Endpoint, Hub, Line,
         ask::{self, Route},
+        question::{Part, Question},
         qwen, transcript, whisper,
     },
 };
@@ -144,8 +145,8 @@ impl TranscribeService {
     fn announce(&self) {
         let (service, most, price) = match self.speakers {
             None => {
-                let question = self.question(&[], EXPECTED_SECONDS);
-                let call = question.call("", &self.settings.endpoint, None);
+                let question = self.question(Vec::new(), EXPECTED_SECONDS);
+                let call = qwen::call(&question, "", &self.settings.endpoint, None);
                 (qwen::SERVICE, call.price.most, call.price.largest())
             }
             Some(_) => {
@@ -177,13 +178,16 @@ impl TranscribeService {
         }
     }
 
-    fn question<'a>(&self, wav: &'a [u8], seconds: f64) -> qwen::Question<'a> {
-        qwen::Question {
+    fn question(&self, wav: Vec<u8>, seconds: f64) -> Question<'static> {
+        let wav = Arc::new(wav);
+        Question {
             prompt: PROMPT.0,
             words: PROMPT.1,
             schema: ("transcript", transcript::schema()),
-            wav,
-            seconds,
+            parts: vec![
+                Part::Sound { wav, seconds },
+                Part::Text(format!("The clip is {seconds:.2} seconds long.")),
+            ],
             seed: self.settings.seed,
             max_tokens: self.settings.max_tokens,
         }
@@ -191,24 +195,27 @@ impl TranscribeService {
 
     fn by_chat(&self, clip: &Clip, wave: &Waveform, cx: &Cx<'_>) -> Result<Transcript, Fault> {
         let seconds = length(wave);
-        let wav = omni_media::wav_s16(wave);
-        let question = self.question(&wav, seconds);
+        let question = self.question(omni_media::wav_s16(wave), seconds);
         let transport = self.transport(qwen::SERVICE)?;
-        let route = |model| Route { transport, model };
+        let route = |model| Route {
+            service: qwen::SERVICE,
+            transport,
+            model,
+        };
         let first = route(&self.settings.model);
         let fallback = Some(self.settings.fallback_model.as_str()).filter(|model| !model.is_empty());
         let fallback = fallback.map(route);
-        let (checked, model) = ask::ask(
+        let taken = ask::ask(
             (&first, fallback.as_ref()),
             cx,
-            |route, complaint| question.call(route.model, &self.settings.endpoint, complaint),
-            |reply, complaint| transcript::check(qwen::read(reply)?, seconds, complaint.is_some()),
+            |route, complaint| qwen::call(&question, route.model, &self.settings.endpoint, complaint),
+            |_, reply, complaint| transcript::check(qwen::read(reply)?, seconds, complaint.is_some()),
         )?;
         Ok(Transcript {
             clip: clip.clip.clone(),
-            segments: checked.segments,
-            audio_caption: checked.audio_caption,
-            origin: format!("qwen:{model}#{}", PROMPT.0),
+            segments: taken.answer.segments,
+            audio_caption: taken.answer.audio_caption,
+            origin: format!("qwen:{}#{}", taken.model, PROMPT.0),
         })
     }
 
@@ -234,6 +241,7 @@ impl TranscribeService {
                 language,
             );
             let route = Route {
+                service: whisper::SERVICE,
                 transport: self.transport(whisper::SERVICE)?,
                 model: &self.settings.model,
             };

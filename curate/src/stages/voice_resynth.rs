@@ -285,6 +285,7 @@ impl VoiceResynth {
                 rate: settings.rate,
             };
             let route = Route {
+                service: cosyvoice::SERVICE,
                 transport: self.transport()?,
                 model: &settings.model,
             };

@@ -259,6 +259,7 @@ fn recorded(path: &Path, at: u64) -> std::io::Result<Option<Recorded>> {
                 content_type,
                 encoding,
                 framed,
+                upload: Default::default(),
                 body,
             })
         }),

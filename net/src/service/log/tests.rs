@@ -8,6 +8,7 @@ fn reply(body: &[u8]) -> Reply {
         content_type: Some("application/json".into()),
         encoding: None,
         framed: true,
+        upload: Default::default(),
         body: body.to_vec(),
     }
 }
