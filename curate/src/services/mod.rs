@@ -5,6 +5,7 @@
 
 pub mod ask;
 pub mod cosyvoice;
+pub mod hearing;
 mod hub;
 pub mod json;
 pub mod qwen;
