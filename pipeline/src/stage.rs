@@ -1,6 +1,6 @@
 //! The one trait that the work is written in, and what a stage is handed.
 
-use crate::{Cancel, Inputs};
+use crate::{Cancel, Inputs, Wait};
 use omni_schemas::{Blob, Record};
 use serde_json::Value;
 use std::{
@@ -44,7 +44,8 @@ pub trait Stage: Send + Sync + 'static {
     /// The rows of one clip, in a fixed order; each row's key is the clip.
     ///
     /// # Errors
-    /// [`Fault::Drop`] when the clip is unusable, [`Fault::Stop`] when the run cannot go on.
+    /// [`Fault::Drop`] when the clip is unusable, [`Fault::Wait`] when what it needs cannot be had in this run,
+    /// [`Fault::Stop`] when the run cannot go on.
     fn run(&self, input: Self::In, cx: &Cx<'_>) -> Result<Vec<Self::Out>, Fault>;
 }
 
@@ -53,6 +54,9 @@ pub trait Stage: Send + Sync + 'static {
 pub enum Fault {
     /// This clip is unusable, for a reason of one short fixed word (`no_face`); the run goes on.
     Drop(String),
+    /// Nothing is wrong with this clip, but what it needs cannot be had in this run: it stays pending. The run goes on;
+    /// the step leaves no part.
+    Wait(Wait),
     /// The run cannot go on; the step leaves no part.
     Stop(Box<dyn std::error::Error + Send + Sync>),
 }

@@ -39,9 +39,11 @@ pub fn run(args: &CurateArgs) -> anyhow::Result<Code> {
         return services.estimate(&plan, &options);
     }
     check_networks(&plan, &kit, &args.only)?;
-    let code = work(&plan, &options);
+    let worked = work(&plan, &options);
     services.report()?;
-    code
+    let summary = worked?;
+    pending(&summary)?;
+    Ok(code(&summary))
 }
 
 fn recipe(args: &CurateArgs, config: &Config) -> anyhow::Result<Recipe> {
@@ -205,7 +207,7 @@ fn known(total: Option<usize>) -> String {
     total.map_or_else(|| "? (not listed yet)".into(), |total| total.to_string())
 }
 
-fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
+fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Summary> {
     make_out(&options.out)?;
     let cancel = Cancel::default();
     signals::on_interrupt(&cancel);
@@ -217,11 +219,50 @@ fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
     let summary = result?;
     report(&summary, options)?;
     agreement(options)?;
-    Ok(match summary.outcome {
+    Ok(summary)
+}
+
+fn code(summary: &Summary) -> Code {
+    match summary.outcome {
         _ if signals::was_interrupted() => Code::Interrupted,
         Outcome::Complete | Outcome::ShareComplete => Code::Done,
+        Outcome::Waiting => Code::Pending,
         _ => Code::Failed,
-    })
+    }
+}
+
+/// The closing lines when clips wait: how many, where, for what, and what to do.
+fn pending(summary: &Summary) -> anyhow::Result<()> {
+    if summary.waiting.is_empty() {
+        return Ok(());
+    }
+    output::line("")?;
+    let mut waiting = 0;
+    for some in &summary.waiting {
+        waiting += some.clips;
+        output::line(&format!(
+            "{} pending in {}, for {} ({}): {}",
+            clips(some.clips),
+            some.stage,
+            some.wait.on,
+            some.wait.why,
+            some.wait.what
+        ))?;
+    }
+    output::line(&format!(
+        "pending: {} ({} waiting, the rest in the same shards); nothing is lost and no answer is asked for twice: put \
+         that right and give the same command again (exit code {})",
+        clips(summary.pending),
+        waiting,
+        Code::Pending.number()
+    ))
+}
+
+fn clips(number: u64) -> String {
+    match number {
+        1 => "1 clip".to_owned(),
+        number => format!("{number} clips"),
+    }
 }
 
 /// The output folder; a file in its place is a slip of the user's.

@@ -11,6 +11,7 @@ mod init;
 mod models;
 mod people;
 mod report;
+mod review;
 mod services;
 mod show;
 
@@ -38,6 +39,7 @@ pub fn run(command: Command) -> anyhow::Result<Code> {
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Review(args) => review::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Select(args) => people::select(&args),
         Command::Pool(args) => people::pool(&args),

@@ -2,7 +2,7 @@
 //! clip is dropped `rejected:<reason>`.
 
 use omni_net::service::{Call, Key, Reply, ServiceError, Transport};
-use omni_pipeline::{Cx, Fault};
+use omni_pipeline::{Cx, Fault, Wait};
 
 /// Why an answer cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,8 +74,8 @@ pub struct Taken<A> {
 /// another service is asked afresh.
 ///
 /// # Errors
-/// Drops the clip when no answer can be used or the service refuses the request; stops the run when the endpoint is
-/// closed, dead or over budget, so that the clip stays pending.
+/// Drops the clip when no answer can be used or the service refuses the request; leaves it pending when the endpoint is
+/// closed, dead or over budget; stops the run when answers cannot be read or written.
 pub fn ask<A>(
     (first, fallback): (&Route<'_>, Option<&Route<'_>>),
     cx: &Cx<'_>,
@@ -116,21 +116,70 @@ pub fn ask<A>(
     Err(Fault::drop(format!("rejected:{reason}")))
 }
 
-/// One call; what it ends in for the clip.
+/// One call; what it ends in for the clip. A call that does not say so is noted as being about the clip.
 ///
 /// # Errors
 /// As [`ask`].
 pub fn send(route: &Route<'_>, call: &Call, cx: &Cx<'_>) -> Result<Reply, Fault> {
     cx.count("service_calls", 1);
-    let sent = route.transport.send(call);
+    let sent = match call.clips.is_empty() {
+        true => route.transport.send(&Call {
+            clips: vec![cx.key.to_owned()],
+            ..call.clone()
+        }),
+        false => route.transport.send(call),
+    };
     cx.alive();
-    sent.map_err(|error| match error {
-        error if error.is_pending() => Fault::stop(error),
-        error => Fault::drop(format!("rejected:{}", refused(&error))),
-    })
+    sent.map_err(fault)
 }
 
-/// The reason of an item that the service will not take.
-fn refused(error: &ServiceError) -> String {
-    error.reason()
+/// What follows for a clip whose call has no answer.
+pub fn fault(error: ServiceError) -> Fault {
+    match error {
+        error if error.leaves_pending() => Fault::Wait(Wait {
+            on: error.service().unwrap_or("a service").to_owned(),
+            why: error.reason(),
+            what: match error {
+                ServiceError::Exhausted { .. } => format!("{error}; is it running?"),
+                _ => error.to_string(),
+            },
+        }),
+        error if error.is_pending() => Fault::stop(error),
+        error => Fault::drop(format!("rejected:{}", error.reason())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(alive: bool) -> ServiceError {
+        ServiceError::Exhausted {
+            tries: 6,
+            alive,
+            last: Box::new(ServiceError::Transient {
+                service: "qwen",
+                reason: "cut",
+                message: "cut".into(),
+                retry_after: None,
+                maybe_paid: true,
+            }),
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_be_asked_leaves_the_clip_pending_and_a_sick_clip_is_dropped() {
+        let closed = ServiceError::Closed {
+            service: "qwen",
+            why: "is the key right?".into(),
+        };
+        for (error, why) in [(closed, "closed"), (cut(false), "cut")] {
+            match fault(error) {
+                Fault::Wait(wait) => assert_eq!((wait.on.as_str(), wait.why.as_str()), ("qwen", why)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(matches!(fault(cut(true)), Fault::Drop(reason) if reason == "rejected:cut"));
+        assert!(matches!(fault(ServiceError::Stopped), Fault::Stop(_)));
+    }
 }

@@ -31,6 +31,8 @@ pub struct Endpoint {
     pub tokens_per_minute: f64,
     /// Time for one exchange, seconds.
     pub deadline: f64,
+    /// When nobody was answered for so long the endpoint is given up for this run, seconds; its clips stay pending.
+    pub patience: f64,
     /// US dollars for a million tokens sent.
     pub usd_per_million_in: f64,
     /// US dollars for a million tokens made.
@@ -49,6 +51,7 @@ impl Default for Endpoint {
             requests_per_minute: 0.0,
             tokens_per_minute: 0.0,
             deadline: 300.0,
+            patience: 180.0,
             usd_per_million_in: 0.0,
             usd_per_million_out: 0.0,
             usd_per_hour: 0.0,
@@ -71,6 +74,9 @@ impl Endpoint {
         }
         if !(0.1..=86_400.0).contains(&self.deadline) {
             return Some(("deadline", "must be seconds, 0.1 to 86400"));
+        }
+        if !(0.0..=86_400.0).contains(&self.patience) {
+            return Some(("patience", "must be seconds, 0 to 86400"));
         }
         (!(1..=1024).contains(&self.in_flight)).then_some(("in_flight", "must lie in 1..=1024"))
     }
@@ -173,6 +179,14 @@ impl Hub {
         }
     }
 
+    /// The name of this run where services are really asked; none when answers come from a recording.
+    pub fn live(&self) -> Option<&str> {
+        match self.settings.mode {
+            Mode::Live => Some(&self.settings.worker),
+            Mode::Replay(_) => None,
+        }
+    }
+
     /// Notes what a stage may ask, for the estimate of a dry run.
     pub fn announce(&self, line: Line) {
         self.state().estimate.push(line);
@@ -211,13 +225,13 @@ impl Hub {
         }
         let made: Arc<dyn Transport> = match &self.settings.mode {
             Mode::Replay(folder) => Arc::new(Replay::open(folder)?),
-            Mode::Live => self.live(&mut state, service, endpoint, &url)?,
+            Mode::Live => self.stack(&mut state, service, endpoint, &url)?,
         };
         state.transports.insert((service, url), made.clone());
         Ok(made)
     }
 
-    fn live(
+    fn stack(
         &self,
         state: &mut State,
         service: &'static str,
@@ -243,6 +257,7 @@ impl Hub {
             in_flight: endpoint.in_flight,
             requests_per_minute: endpoint.requests_per_minute,
             tokens_per_minute: endpoint.tokens_per_minute,
+            patience: Duration::from_secs_f64(endpoint.patience),
         };
         let interrupted = self.settings.interrupted;
         let gate = || Gate::new(service, limits, Arc::new(omni_net::SystemClock), interrupted);

@@ -7,6 +7,7 @@ pub mod ask;
 pub mod binding;
 pub mod cosyvoice;
 pub mod gemini;
+pub mod hearing;
 mod hub;
 pub mod json;
 pub mod question;

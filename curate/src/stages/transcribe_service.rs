@@ -9,6 +9,7 @@ use crate::{
     services::{
         Endpoint, Hub, Line,
         ask::{self, Route},
+        hearing::Hearing,
         question::{Part, Question},
         qwen, transcript, whisper,
     },
@@ -26,7 +27,7 @@ const PROMPT: (&str, &str) = ("transcribe@1", include_str!("../../prompts/transc
 /// A dry run does not know how long the clips are, and says so.
 const EXPECTED_SECONDS: f64 = 10.0;
 
-/// What changes the result, but for `endpoint`.
+/// What changes the result, but for `endpoint` and `probe_sound`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -42,6 +43,8 @@ pub struct Settings {
     pub max_tokens: u64,
     /// Seed of the sampling. `chat` only.
     pub seed: u64,
+    /// Whether two sounds are sent first in each run, to see that the server hears. `chat` only; changes no result.
+    pub probe_sound: bool,
     /// Address, key, rates and prices.
     pub endpoint: Endpoint,
 }
@@ -55,6 +58,7 @@ impl Default for Settings {
             language: String::new(),
             max_tokens: 2048,
             seed: 7,
+            probe_sound: true,
             endpoint: Endpoint::default(),
         }
     }
@@ -83,6 +87,7 @@ pub const ENTRY: Entry = Entry {
             settings,
             speakers,
             hub,
+            hearing: Hearing::default(),
             transport: OnceLock::new(),
         };
         stage.announce();
@@ -95,6 +100,7 @@ struct TranscribeService {
     /// For a service that does not tell speakers apart.
     speakers: Option<(Loaded<Diarizer>, Vec<String>)>,
     hub: Arc<Hub>,
+    hearing: Hearing,
     transport: OnceLock<Arc<dyn Transport>>,
 }
 
@@ -108,6 +114,7 @@ impl Stage for TranscribeService {
         let mut settings = settings_json(&self.settings);
         if let Some(fields) = settings.as_object_mut() {
             fields.shift_remove("endpoint");
+            fields.shift_remove("probe_sound");
         }
         settings["prompt"] = format!(
             "{}#{}",
@@ -203,6 +210,9 @@ impl TranscribeService {
             model,
         };
         let first = route(&self.settings.model);
+        if let Some(run) = self.hub.live().filter(|_| self.settings.probe_sound) {
+            self.hearing.check(&first, &self.settings.endpoint, run, cx)?;
+        }
         let fallback = Some(self.settings.fallback_model.as_str()).filter(|model| !model.is_empty());
         let fallback = fallback.map(route);
         let taken = ask::ask(

@@ -124,6 +124,8 @@ pub struct Call {
     pub service: &'static str,
     /// Name and version of the prompt; part of the key.
     pub prompt: String,
+    /// The clips it is about, so that they can be forgotten; not part of the key.
+    pub clips: Vec<String>,
     /// How.
     pub method: Method,
     /// Path below the endpoint's address, with a leading slash.
@@ -152,6 +154,7 @@ impl Call {
         Call {
             service,
             prompt: prompt.to_owned(),
+            clips: Vec::new(),
             method: Method::Post,
             path: path.to_owned(),
             body,
@@ -277,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_of_a_call_is_in_its_key_but_not_price_and_deadline() {
+    fn every_part_of_a_call_is_in_its_key_but_not_price_deadline_and_clips() {
         let base = Call::post("qwen", "asr@1", "/v1", Body::Json(b"{}".to_vec()));
         let mut seen = vec![base.key()];
         let form = |name: &str, bytes: &[u8]| {
@@ -324,6 +327,7 @@ mod tests {
         let same = Call {
             headers: vec![("x", "y".into())],
             tokens: 9,
+            clips: vec!["talk.mp4".into()],
             deadline: Some(Duration::from_secs(1)),
             ..base.clone()
         };

@@ -163,6 +163,10 @@ pub(crate) fn error(
             closed(format!("refused for this account or region: {message}"))
         }
         404 if kind == "NOT_FOUND" || said.param == "model" => closed(format!("no such model: {message}")),
+        // What web frameworks and proxies say of a path that nobody serves.
+        404 if kind.is_empty() || message == "Not Found" => closed(format!(
+            "status 404, nothing is served under this path; is the address right? {message}"
+        )),
         429 if said.per_day => closed(format!("the quota of the day is used up: {message}")),
         300..=399 => closed(format!(
             "status {status}: the address is another one; calls follow no redirect"

@@ -34,7 +34,7 @@ pub use call::{Body, Call, Key, Media, Method, Part, Reply, UploadState};
 pub use error::ServiceError;
 pub use gate::{Gate, Limits};
 pub use http::{Auth, Http, HttpSettings};
-pub use log::{Counts, ReplyLog, Share};
+pub use log::{Counts, ForgotCalls, ReplyLog, Share, forget_calls};
 pub use recorded::Recorded;
 pub use replay::Replay;
 pub use retry::Retry;
