@@ -1,0 +1,19 @@
+//! The paper's section 4 in candle: Ovi's dual-stream transformer with Omni-Context Fusion, SA-MRoPE and masked TTS-to-prompt
+//! cross-attention, and the networks around it: VAEs, text encoders, vocoder, solvers.
+//!
+//! Not for media files, records or the command line. `docs/model.md` tells what is here and how it is checked.
+
+pub mod net;
+pub mod ops;
+pub mod sample;
+pub mod train;
+pub mod verify;
+pub mod vjp;
+pub mod weights;
+
+mod error;
+mod param;
+
+pub use error::{Error, Result};
+pub use param::{Param, no_grad};
+pub use verify::{Check, Measure, Outcome, verify};

@@ -1,0 +1,57 @@
+//! The heavy operations: each a kernel for f32 on the CPU, the same thing in candle's own ops for every other device and
+//! dtype, and a gradient. A test holds the two forms of each against one another.
+
+mod act;
+mod attention;
+mod attention_cpu;
+mod gemm;
+mod linear;
+mod norm;
+mod rope;
+mod rows;
+mod snake;
+mod vector;
+
+pub use act::{Activation, activate};
+pub use attention::attention;
+pub use linear::{linear, unfold, unfold_each};
+pub use norm::{layer_norm, modulate, rms_norm};
+pub use rope::{Rope, norm_rope};
+pub use rows::{Rows, add_gated};
+pub use snake::{TAPS as SNAKE_TAPS, double_rate, halve_rate, snake};
+
+use candle_core::{DType, Result, Storage, Tensor};
+
+/// Whether the kernels can take these: f32 on the CPU.
+fn on_cpu(tensors: &[&Tensor]) -> bool {
+    tensors
+        .iter()
+        .all(|tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32)
+}
+
+/// Hands the values of f32 CPU tensors, in row-major order, to `f`.
+fn with_values<const N: usize, R>(tensors: [&Tensor; N], f: impl FnOnce([&[f32]; N]) -> R) -> Result<R> {
+    let mut ordered = Vec::with_capacity(N);
+    for tensor in tensors {
+        ordered.push(tensor.contiguous()?);
+    }
+    let held: Vec<_> = ordered.iter().map(Tensor::storage_and_layout).collect();
+    let mut slices: [&[f32]; N] = [&[]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&held) {
+        let Storage::Cpu(cpu) = &**storage else {
+            candle_core::bail!("a CPU kernel was given a tensor of another device");
+        };
+        let start = layout.start_offset();
+        *slice = &cpu.as_slice::<f32>()?[start..start + layout.shape().elem_count()];
+    }
+    Ok(f(slices))
+}
+
+/// Rows and width of a matrix-like tensor: all dimensions but the last are rows.
+fn rows_and_width(tensor: &Tensor) -> Result<(usize, usize)> {
+    let width = tensor.dim(candle_core::D::Minus1)?;
+    Ok((tensor.elem_count() / width.max(1), width))
+}
+
+#[cfg(test)]
+mod tests;

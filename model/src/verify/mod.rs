@@ -1,0 +1,146 @@
+//! Holds the networks against stored numbers of the reference: every file of a folder, known by its name, read by its own
+//! configuration. Nothing here is tuned to particular files: other widths, head sizes, lengths and seeds are other files.
+
+mod backbone;
+mod codecs;
+mod context;
+mod golden;
+mod solvers;
+mod text;
+mod training;
+
+use crate::{Error, Result};
+use golden::Golden;
+use std::path::Path;
+
+/// How two tensors are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// ||a - b|| / ||b|| over the whole tensor.
+    Relative,
+    /// The largest difference of two values.
+    Absolute,
+}
+
+/// What came of a comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Compared.
+    Compared {
+        /// How far off; NaN if ours holds one.
+        error: f64,
+        /// What it may be at most.
+        bound: f64,
+        /// In which sense.
+        measure: Measure,
+    },
+    /// Nothing here knows what it is.
+    Unknown,
+    /// The comparison could not be made, and why.
+    Broken(String),
+}
+
+/// One comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// File name.
+    pub file: String,
+    /// Which tensor or case.
+    pub what: String,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+impl Check {
+    /// Whether it holds: compared, and within its bound.
+    pub fn passed(&self) -> bool {
+        matches!(self.outcome, Outcome::Compared { error, bound, .. } if error <= bound)
+    }
+
+    /// Whether it was recognised at all.
+    pub fn known(&self) -> bool {
+        self.outcome != Outcome::Unknown
+    }
+}
+
+type Run = fn(&mut Golden) -> Result<()>;
+
+/// File name without extension -> what checks it. The longest name that a file's name begins with counts.
+const KINDS: &[(&str, Run)] = &[
+    ("rope", backbone::rope),
+    ("time_embedding", backbone::time_embedding),
+    ("wan_block", backbone::wan_block),
+    ("video_only", backbone::video_only),
+    ("audio_only", backbone::audio_only),
+    ("fused", backbone::fused),
+    ("fused_mid_outputs", backbone::fused_mid),
+    ("fused_refs", backbone::fused_refs),
+    ("ocf_mtp_ca", context::ocf_mtp_ca),
+    ("schedulers", solvers::schedules),
+    ("sampler_tiny", solvers::sampler),
+    ("train_step_tiny", training::train_step),
+    ("f5_text", text::f5_text),
+    ("umt5_ovi", text::umt5_wan),
+    ("umt5_hf", text::umt5_hf),
+    ("wan22_vae", codecs::wan22_vae),
+    ("mmaudio_vae", codecs::mmaudio_vae),
+    ("mel_16k", codecs::mel_16k),
+    ("bigvgan", codecs::bigvgan),
+];
+
+/// What checks a file of this name.
+fn kind(stem: &str) -> Option<Run> {
+    let fits = |name: &str| {
+        stem.strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    let known = KINDS.iter().filter(|(name, _)| fits(name));
+    known.max_by_key(|(name, _)| name.len()).map(|(_, run)| *run)
+}
+
+/// Checks every safetensors file of `folder`, in the order of their names. A file that cannot be used is a check that did
+/// not hold, not an error; a tensor that no check looked at, and a file that none knows, are listed as unknown.
+///
+/// Fails if the folder cannot be listed.
+pub fn verify(folder: &Path) -> Result<Vec<Check>> {
+    let io = |source| Error::Io {
+        path: folder.to_owned(),
+        source,
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "safetensors")
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths.iter().flat_map(|path| verify_file(path)).collect())
+}
+
+/// Checks one file.
+pub fn verify_file(path: &Path) -> Vec<Check> {
+    let name = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let file = name(path.file_name());
+    let single = |what: &str, outcome| {
+        vec![Check {
+            file: file.clone(),
+            what: what.to_owned(),
+            outcome,
+        }]
+    };
+    let Some(run) = kind(&name(path.file_stem())) else {
+        return single("file", Outcome::Unknown);
+    };
+    let mut golden = match Golden::open(path) {
+        Ok(golden) => golden,
+        Err(error) => return single("file", Outcome::Broken(error.to_string())),
+    };
+    if let Err(error) = run(&mut golden) {
+        golden.broken("file", &error);
+    }
+    golden.finish()
+}

@@ -1,0 +1,259 @@
+//! Weights by name: strict, by memory map, one tensor at a time.
+//!
+//! A network asks for each of its tensors by the checkpoint's own name and shape. Nothing fails on the way: what is missing
+//! or misshapen is gathered, and [`Weights::finish`] tells all of it at once, with what nobody asked for. Linear weights are
+//! held as [in, out], the checkpoints' are [out, in] (products are up to a third faster that way round).
+
+mod formula;
+mod init;
+mod mismatch;
+mod source;
+
+pub use formula::{Formula, value_of};
+pub use init::Init;
+pub use mismatch::{Mismatch, WrongShape};
+pub use source::{File, Found, Loaded, ShapesOnly, Source};
+
+use crate::{Result, param::Param};
+use candle_core::{DType, Device, Tensor, Var};
+use std::{cell::RefCell, fmt::Display, path::Path, rc::Rc};
+
+/// How a trained variable lies in memory, against how the checkpoint has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// The same.
+    AsIs,
+    /// [out, rest...] in the file, [rest, out] here.
+    Transposed,
+    /// [out, in, taps] in the file, [taps * in, out] here.
+    Taps,
+}
+
+impl Stored {
+    /// From the checkpoint's form to ours.
+    pub fn load(self, tensor: &Tensor) -> candle_core::Result<Tensor> {
+        match self {
+            Self::AsIs => Ok(tensor.clone()),
+            Self::Transposed => tensor.flatten_from(1)?.t()?.contiguous(),
+            Self::Taps => tensor.permute((0, 2, 1))?.flatten_from(1)?.t()?.contiguous(),
+        }
+    }
+
+    /// From our form back to the checkpoint's `shape`.
+    pub fn save(self, tensor: &Tensor, shape: &[usize]) -> candle_core::Result<Tensor> {
+        match self {
+            Self::AsIs => Ok(tensor.clone()),
+            Self::Transposed => tensor.t()?.contiguous()?.reshape(shape),
+            Self::Taps => {
+                let rows = tensor.t()?.contiguous()?;
+                rows.reshape((shape[0], shape[2], shape[1]))?
+                    .permute((0, 2, 1))?
+                    .contiguous()
+            }
+        }
+    }
+
+    fn shape(self, shape: &[usize]) -> Vec<usize> {
+        match self {
+            Self::AsIs => shape.to_vec(),
+            Self::Transposed | Self::Taps => vec![shape[1..].iter().product(), shape[0]],
+        }
+    }
+}
+
+/// A weight that is trained.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// The checkpoint's name.
+    pub name: String,
+    /// The variable that the network uses.
+    pub var: Var,
+    /// The checkpoint's shape.
+    pub shape: Vec<usize>,
+    /// How the two differ.
+    pub stored: Stored,
+}
+
+struct Ledger {
+    source: Box<dyn Source>,
+    dtype: DType,
+    device: Device,
+    asked: Vec<(String, Vec<usize>)>,
+    missing: Vec<String>,
+    wrong: Vec<WrongShape>,
+    trains: Box<dyn Fn(&str) -> bool>,
+    trained: Vec<Trained>,
+}
+
+/// A place in a checkpoint: a prefix, and what has been asked for so far.
+#[derive(Clone)]
+pub struct Weights {
+    ledger: Rc<RefCell<Ledger>>,
+    prefix: String,
+}
+
+impl Weights {
+    /// From any source, in `dtype` on `device`.
+    pub fn new(source: impl Source + 'static, dtype: DType, device: &Device) -> Self {
+        let ledger = Ledger {
+            source: Box::new(source),
+            dtype,
+            device: device.clone(),
+            asked: Vec::new(),
+            missing: Vec::new(),
+            wrong: Vec::new(),
+            trains: Box::new(|_| false),
+            trained: Vec::new(),
+        };
+        Self {
+            ledger: Rc::new(RefCell::new(ledger)),
+            prefix: String::new(),
+        }
+    }
+
+    /// From a safetensors file. Fails if it cannot be mapped or its header is damaged.
+    pub fn open(path: &Path, dtype: DType, device: &Device) -> Result<Self> {
+        Ok(Self::new(File::open(path)?, dtype, device))
+    }
+
+    /// Names and shapes alone; what comes out takes no memory and computes nothing of use.
+    pub fn shapes_only() -> Self {
+        Self::new(ShapesOnly, DType::F32, &Device::Cpu)
+    }
+
+    /// Makes variables of the weights whose full names `trains` picks, from here on.
+    pub fn train(self, trains: impl Fn(&str) -> bool + 'static) -> Self {
+        self.ledger.borrow_mut().trains = Box::new(trains);
+        self
+    }
+
+    /// One level down: `weights.pp("blocks").pp(3)` reads `blocks.3.*`.
+    pub fn pp(&self, name: impl Display) -> Self {
+        Self {
+            ledger: self.ledger.clone(),
+            prefix: format!("{}{name}.", self.prefix),
+        }
+    }
+
+    /// The tensor `name`, as it is stored.
+    pub fn get(&self, name: &str, shape: &[usize]) -> Result<Param> {
+        self.stored(name, shape, Stored::AsIs)
+    }
+
+    /// The matrix of a Linear, [`input`, `output`]; the file has [`output`, `input`].
+    pub fn linear(&self, name: &str, input: usize, output: usize) -> Result<Param> {
+        self.stored(name, &[output, input], Stored::Transposed)
+    }
+
+    /// The tensor `name` with the checkpoint's `shape`, brought into the form `stored`.
+    pub fn stored(&self, name: &str, shape: &[usize], stored: Stored) -> Result<Param> {
+        let full = format!("{}{name}", self.prefix);
+        let Some(tensor) = self.fetch(&full, shape)? else {
+            return self.placeholder(&stored.shape(shape));
+        };
+        let tensor = stored.load(&tensor)?;
+        let mut ledger = self.ledger.borrow_mut();
+        if !(ledger.trains)(&full) {
+            return Ok(Param::new(tensor));
+        }
+        let var = Var::from_tensor(&tensor)?;
+        let param = Param::new(var.as_tensor().clone());
+        let shape = shape.to_vec();
+        ledger.trained.push(Trained {
+            name: full,
+            var,
+            shape,
+            stored,
+        });
+        Ok(param)
+    }
+
+    /// A frozen tensor of `shape` computed once from stored ones (a weight norm, a folded gain). If one of them is missing
+    /// nothing is computed.
+    pub fn derive(
+        &self,
+        parts: &[(&str, &[usize])],
+        shape: &[usize],
+        f: impl FnOnce(&[Tensor]) -> candle_core::Result<Tensor>,
+    ) -> Result<Param> {
+        let mut tensors = Vec::with_capacity(parts.len());
+        for (name, shape) in parts {
+            tensors.extend(self.fetch(&format!("{}{name}", self.prefix), shape)?);
+        }
+        if tensors.len() < parts.len() {
+            return self.placeholder(shape);
+        }
+        Ok(Param::new(f(&tensors)?))
+    }
+
+    /// Whether the source has a tensor of this name; asks for nothing.
+    pub fn has(&self, name: &str) -> bool {
+        self.ledger.borrow().source.has(&format!("{}{name}", self.prefix))
+    }
+
+    /// The device that tensors are loaded to.
+    pub fn device(&self) -> Device {
+        self.ledger.borrow().device.clone()
+    }
+
+    /// Every name asked for so far, in order, with the checkpoint's shape.
+    pub fn asked(&self) -> Vec<(String, Vec<usize>)> {
+        self.ledger.borrow().asked.clone()
+    }
+
+    /// The variables made so far.
+    pub fn trained(&self) -> Vec<Trained> {
+        self.ledger.borrow().trained.clone()
+    }
+
+    /// Says whether the network and the checkpoint have the same tensors.
+    ///
+    /// Fails with every name that is missing, misshapen, or that nobody asked for.
+    pub fn finish(&self) -> Result<()> {
+        let ledger = self.ledger.borrow();
+        let asked: std::collections::HashSet<&str> =
+            ledger.asked.iter().map(|(name, _)| name.as_str()).collect();
+        let mut extra = ledger.source.names();
+        extra.retain(|name| !asked.contains(name.as_str()));
+        let mismatch = Mismatch::new(
+            ledger.source.label(),
+            ledger.missing.clone(),
+            ledger.wrong.clone(),
+            extra,
+        );
+        if mismatch.is_empty() {
+            Ok(())
+        } else {
+            Err(mismatch.into())
+        }
+    }
+
+    fn fetch(&self, full: &str, shape: &[usize]) -> Result<Option<Tensor>> {
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.asked.push((full.to_owned(), shape.to_vec()));
+        let device = ledger.device.clone();
+        match ledger.source.load(full, shape, &device)? {
+            Found::Tensor(tensor) if tensor.dims() == shape => Ok(Some(tensor.to_dtype(ledger.dtype)?)),
+            Found::Tensor(tensor) => {
+                let found = tensor.dims().to_vec();
+                ledger.wrong.push(WrongShape::new(full, shape, &found));
+                Ok(None)
+            }
+            Found::Absent => {
+                ledger.missing.push(full.to_owned());
+                Ok(None)
+            }
+            Found::ShapeOnly => Ok(None),
+        }
+    }
+
+    /// A zero seen from every place of `shape`: no memory.
+    fn placeholder(&self, shape: &[usize]) -> Result<Param> {
+        let ledger = self.ledger.borrow();
+        let zero = Tensor::zeros((), ledger.dtype, &ledger.device)?;
+        Ok(Param::new(zero.broadcast_as(shape)?))
+    }
+}
+
+#[cfg(test)]
+mod tests;
