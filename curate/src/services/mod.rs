@@ -12,6 +12,7 @@ mod hub;
 pub mod json;
 pub mod question;
 pub mod qwen;
+pub mod routes;
 pub mod sentences;
 pub mod transcript;
 pub mod whisper;
