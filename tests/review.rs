@@ -52,7 +52,9 @@ fn film(scratch: &Scratch) -> bool {
         path.to_str().unwrap(),
     ]);
     if made {
-        (1..8).for_each(|n| drop(fs::copy(&path, scratch.join(&format!("clips/clip{n}.mp4"))).unwrap()));
+        for n in 1..8 {
+            fs::copy(&path, scratch.join(&format!("clips/clip{n}.mp4"))).unwrap();
+        }
     }
     made
 }
