@@ -47,8 +47,8 @@ Exit codes: 0 done (with --serve: ended by Ctrl-C), 1 the run or the report's fo
     Report(ReportArgs),
     /// Judge a random sample of bindings by eye and ear, and say how precise they are.
     #[command(after_help = "Example:\n  omni review out\n  omni review out --summary\n\n\
-Serves cards on this machine until Ctrl-C; a verdict is on the disk before the next card shows, and the same command goes\n\
-on. Precision is right of right and wrong, with Wilson's 95 % interval, overall and by who bound.\n\
+Serves cards on this machine until Ctrl-C; a verdict is on the disk before the next card shows, and the same\n\
+command goes on. Precision is right of right and wrong, with Wilson's 95 % interval, overall and by who bound.\n\
 Exit codes: 0 done (or ended by Ctrl-C), 1 the run cannot be read or makes no bindings, 2 wrong usage.")]
     Review(ReviewArgs),
     /// Write the kept clips in another program's format.

@@ -1,6 +1,10 @@
 //! A service that cannot be had leaves its clips pending and nothing else: the run goes on as far as it can, says what
 //! waits, and the next one takes up exactly that.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop"
+)]
 
 mod bench;
 mod common;

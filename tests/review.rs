@@ -10,7 +10,7 @@ mod browser;
 mod common;
 mod made;
 
-use common::{Scratch, code, stderr, stdout};
+use common::{Scratch, code, ffmpeg, stderr, stdout};
 use made::MadeClip;
 use serde_json::{Value, json};
 use std::{
@@ -31,6 +31,32 @@ fn make(scratch: &Scratch) {
     fs::write(scratch.join("clips/clip1.mp4"), "0123456789").unwrap();
     let shards = [(0..4).map(clip).collect::<Vec<_>>(), (4..8).map(clip).collect()];
     made::run(&scratch.join("out"), &scratch.join("clips"), &shards, 9);
+}
+
+/// Gives every clip a film; `false` without ffmpeg.
+fn film(scratch: &Scratch) -> bool {
+    let path = scratch.join("clips/clip0.mp4");
+    let (picture, sound) = ("testsrc2=s=320x180:r=25:d=2", "sine=f=300:d=2");
+    let made = ffmpeg(&[
+        "-f",
+        "lavfi",
+        "-i",
+        picture,
+        "-f",
+        "lavfi",
+        "-i",
+        sound,
+        "-pix_fmt",
+        "yuv420p",
+        "-shortest",
+        path.to_str().unwrap(),
+    ]);
+    if made {
+        for n in 1..8 {
+            fs::copy(&path, scratch.join(&format!("clips/clip{n}.mp4"))).unwrap();
+        }
+    }
+    made
 }
 
 struct Review {
@@ -300,7 +326,7 @@ fn a_person_judges_by_keys_and_sees_the_result() {
     let Some(browser) = browser::found() else { return };
     let scratch = Scratch::new();
     make(&scratch);
-    // A browser that cannot play the file says so; that is no error of the page.
+    let plays = film(&scratch);
     let review = Review::start(&scratch, &["--n", "3"]);
     let mut page = browser::Page::open(&browser);
     page.size(1280, 800);
@@ -311,6 +337,10 @@ fn a_person_judges_by_keys_and_sees_the_result() {
             json!({ "url": format!("http://{}{}", review.host, review.secret) }),
         );
         page.until("document.querySelector('.faces img')");
+        if plays {
+            page.until("document.querySelector('video').readyState >= 2");
+            page.until("document.querySelector('.screen canvas').width > 300");
+        }
         assert_eq!(page.eval("document.documentElement.dataset.theme"), scheme);
         page.shot(&format!("review-{scheme}"));
     }
@@ -322,6 +352,11 @@ fn a_person_judges_by_keys_and_sees_the_result() {
             "document.getElementById('count').textContent.startsWith('{judged} of 3')"
         ));
     };
+    if plays {
+        page.eval("document.querySelector('video').muted = true, state.hear()");
+        page.until("document.querySelector('video').currentTime > 0.4");
+        page.shot("review-playing");
+    }
     press(&mut page, "r", 1);
     press(&mut page, "W", 2);
     page.eval("document.querySelector('[data-verdict=unsure]').click()");
@@ -334,8 +369,8 @@ fn a_person_judges_by_keys_and_sees_the_result() {
         (&all["right"], &all["wrong"], &all["unsure"]),
         (&json!(1), &json!(1), &json!(1))
     );
-    page.eval("location.reload()");
-    page.until("document.querySelector('.end') && state.cards.length === 3");
+    page.eval("window.old = true, location.reload()");
+    page.until("!window.old && document.querySelector('.end') && state.cards.length === 3");
     page.size(420, 860);
     page.eval("step(-1)");
     page.until("document.querySelector('.faces img')");

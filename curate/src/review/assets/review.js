@@ -61,6 +61,7 @@ function stage(card) {
   const video = make("video", { controls: true, preload: "auto", playsinline: true, "aria-label": `Clip ${card.clip}` });
   const canvas = make("canvas", { "aria-hidden": "true" });
   const screen = make("div", { class: "screen" }, video, canvas);
+  if (card.width) video.style.aspectRatio = `${card.width} / ${card.height}`;
   const view = { card, video, canvas, onTime: [], until: null };
   const length = card.seconds || card.segments.reduce((most, one) => Math.max(most, one.end), 1);
   const lane = make("div", { class: "lane", title: "When somebody speaks" });
