@@ -63,11 +63,11 @@ def graphs(checkpoints: list[Path], reduced: bool) -> list[Graph]:
     made = {kind: [(random_floats(b, *shape, seed=b),) for b in (2, 1, 3)] for kind, shape in shapes.items()}
     made["text"] = [(tokens(b),) for b in (2, 1, 3)]
     output = (Port("embedding", "f32", ("b", widths["out_embed_dim"])),)
+    # The class averages pictures over clips, which the readers do themselves: it is given clips of one.
+    clips = lambda x, kind: x[:, None] if kind == "vision" else x  # noqa: E731
     return [Graph(f"imagebind_{kind}", f"imagebind_huge_{kind}", Tower(network, kind),
                   (Port("input", "i64" if kind == "text" else "f32", ("b", *cases[0][0].shape[1:])),), output,
-                  lambda cases=cases: cases, 1e-4,
-                  # Other kinds of input with five axes are averaged over clips, which the readers do themselves.
-                  None if kind == "vision" else lambda x, kind=kind: (network({kind: x})[kind],))
+                  lambda cases=cases: cases, 1e-4, lambda x, kind=kind: (network({kind: clips(x, kind)})[kind],))
             for kind, cases in made.items()]
 
 
