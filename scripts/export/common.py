@@ -9,6 +9,7 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import json
+import pickle
 import shutil
 import sys
 import tempfile
@@ -78,7 +79,7 @@ class Exporter:
 
 
 class Mismatch(Exception):
-    """A graph is not what it should be: other names, other sizes, other numbers."""
+    """A checkpoint or a graph is not what it should be: other names, other sizes, other numbers."""
 
 
 @contextlib.contextmanager
@@ -258,8 +259,16 @@ def write(graph: Graph, checkpoints: list[dict], out: Path, largest: int = LARGE
 
 def run(exporter: Exporter, checkpoints: list[Path], out: Path, reduced: bool) -> dict[str, float]:
     """All graphs of one network; the largest error of each."""
+    for path in checkpoints:
+        if not path.exists():
+            raise Mismatch(f"no such checkpoint: {path}")
     sources = [entry for path in checkpoints for entry in files_of(path)]
-    errors = {graph.file: write(graph, sources, out) for graph in exporter.graphs(checkpoints, reduced)}
+    try:
+        graphs = exporter.graphs(checkpoints, reduced)
+    except (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        given = ", ".join(map(str, checkpoints))
+        raise Mismatch(f"{given}: not what this script reads ({', '.join(exporter.checkpoints)}): {error}") from error
+    errors = {graph.file: write(graph, sources, out) for graph in graphs}
     for name in exporter.beside:
         for path in (c / name for c in checkpoints if (c / name).is_file()):
             shutil.copyfile(path, out / name)

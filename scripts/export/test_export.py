@@ -205,6 +205,18 @@ class Checks(unittest.TestCase):
             files = json.loads((Path(folder) / "twice.json").read_text())["files"]
             self.assertEqual([f["name"] for f in files], kept[1:])
 
+    def test_what_is_no_checkpoint_is_named(self):
+        with tempfile.TemporaryDirectory() as folder:
+            torch.save({"other": torch.zeros(1)}, Path(folder) / "other.pth")
+            (Path(folder) / "text.pth").write_text("not a checkpoint")
+            for name in SCRIPTS:
+                exporter = importlib.import_module(name).EXPORTER
+                for file, word in (("absent.pth", "no such"), ("text.pth", "not what"), ("other.pth", "other")):
+                    with self.subTest(name, file=file), self.assertRaisesRegex(Mismatch, word):
+                        paths = [Path(folder) / file] * len(exporter.checkpoints)
+                        common.run(exporter, paths, Path(folder) / "out", reduced=True)
+            self.assertFalse((Path(folder) / "out").exists())
+
     def test_a_failed_check_ends_the_script_with_one(self):
         wrong = common.Exporter("", ("file",), lambda *_: [], lambda *_: [self.graph(tolerance=-1.0)])
         with tempfile.TemporaryDirectory() as folder, unittest.mock.patch("sys.argv", ["x", "--reduced", "1", "--out", folder]):

@@ -9,7 +9,7 @@ from unittest import mock
 
 import torch
 from audiobox_aesthetics.model.wavlm import WavLM, WavLMConfig
-from common import Exporter, Graph, Port, load_weights, main, random_floats, seeded
+from common import Exporter, Graph, Mismatch, Port, load_weights, main, random_floats, seeded
 from f5_tts.eval.ecapa_tdnn import ECAPA_TDNN
 from torch import Tensor, nn
 
@@ -93,7 +93,7 @@ def graphs(checkpoints: list[Path], reduced: bool) -> list[Graph]:
     # Training leaves heads of its own in the checkpoint; nothing that is asked may lack.
     unknown = [name for name in unknown if not name.startswith(("loss_calculator.", "feature_extract.model.mask_emb"))]
     if lacking or unknown:
-        raise SystemExit(f"error: another checkpoint: lacking {lacking[:5]}, unknown {unknown[:5]}")
+        raise Mismatch(f"another checkpoint: lacking {lacking[:5]}, unknown {unknown[:5]}")
     network.eval()
     nn.utils.remove_weight_norm(network.feature_extract.model.encoder.pos_conv[0])
     return [Graph("wavlm_large_sv", "wavlm_large_sv", Voice(network), (Port("wav", "f32", (1, "t")),),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 import torch
-from common import Exporter, Graph, Port, main, random_floats, seeded, traced
+from common import Exporter, Graph, Mismatch, Port, main, random_floats, seeded, traced
 from onnx import helper
 from torch import Tensor, nn
 from transformers import EncoderDecoderCache, WhisperConfig, WhisperForConditionalGeneration
@@ -126,7 +126,7 @@ def merged(first: onnx.ModelProto, after: onnx.ModelProto, inputs: list, shared:
     for model, prefix in ((after, "after/"), (first, "first/")):
         for tensor in model.graph.initializer:
             if tensor.name in shared and weights.setdefault(tensor.name, tensor).raw_data != tensor.raw_data:
-                raise SystemExit(f"error: the branches differ in `{tensor.name}`")
+                raise Mismatch(f"the branches differ in `{tensor.name}`")
         keep = shared | {value.name for value in inputs}
         branches.append(branch(model.graph, prefix, keep, shared))
     outputs = [helper.make_empty_tensor_value_info(value.name) for value in first.graph.output]
