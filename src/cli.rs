@@ -10,7 +10,7 @@ use std::path::PathBuf;
     about,
     after_help = "Settings of a working folder come from omni.toml; `omni init` writes one.\n\
 Exit codes: 0 done, 1 something failed or is pending, 2 wrong usage or recipe, 3 something needed is missing,\n\
-4 a clip hung (run the same command again), 130 Ctrl-C."
+4 a clip hung (run the same command again), 5 clips wait for a service (run the same command again), 130 Ctrl-C."
 )]
 pub struct Arguments {
     /// What to do.
@@ -45,6 +45,12 @@ The page lies in out/report/index.html and opens without a server. The same comm
 Exit codes: 0 done (with --serve: ended by Ctrl-C), 1 the run or the report's folder cannot be read or written,\n\
 2 wrong usage, 130 Ctrl-C before the page was done.")]
     Report(ReportArgs),
+    /// Judge a random sample of bindings by eye and ear, and say how precise they are.
+    #[command(after_help = "Example:\n  omni review out\n  omni review out --summary\n\n\
+Serves cards on this machine until Ctrl-C; a verdict is on the disk before the next card shows, and the same\n\
+command goes on. Precision is right of right and wrong, with Wilson's 95 % interval, overall and by who bound.\n\
+Exit codes: 0 done (or ended by Ctrl-C), 1 the run cannot be read or makes no bindings, 2 wrong usage.")]
+    Review(ReviewArgs),
     /// Write the kept clips in another program's format.
     #[command(
         after_help = "Example:\n  omni export out --format webdataset --out shards\n\n\
@@ -370,6 +376,31 @@ pub struct ReportArgs {
     /// Media files opened side by side [default: the number of cores].
     #[arg(long)]
     pub threads: Option<usize>,
+}
+
+/// `omni review`.
+#[derive(Debug, Args)]
+pub struct ReviewArgs {
+    /// The output folder of the run [default: omni.toml's `out`].
+    pub out: Option<PathBuf>,
+    /// How many pairs of face and voice are drawn.
+    #[arg(long, default_value_t = 100)]
+    pub n: usize,
+    /// Seed of the draw; more of the same seed only adds to it.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Print what the verdicts come to, and serve nothing.
+    #[arg(long)]
+    pub summary: bool,
+    /// As --summary, in JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Port on 127.0.0.1; 0: any free one.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// The clips' folder, when it has moved.
+    #[arg(long)]
+    pub root: Option<PathBuf>,
 }
 
 /// `omni export`.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Code {
     /// 0: all done.
     Done,
-    /// 1: some items failed or are pending, or a check did not hold.
+    /// 1: some items failed, a stage was left out so that clips are pending, or a check did not hold.
     Failed,
     /// 2: wrong usage or recipe.
     Usage,
@@ -15,6 +15,9 @@ pub enum Code {
     Missing,
     /// 4: a clip hung and the run ended itself; the same command goes on.
     Stuck,
+    /// 5: clips wait for a service that is closed, does not answer, or is beyond the budget; all else is done, and the same
+    /// command goes on.
+    Pending,
     /// 130: stopped by Ctrl-C; what was done is kept.
     Interrupted,
 }
@@ -87,6 +90,7 @@ impl Code {
             Code::Usage => 2,
             Code::Missing => 3,
             Code::Stuck => 4,
+            Code::Pending => 5,
             Code::Interrupted => 130,
         }
     }

@@ -2,9 +2,9 @@
 
 use crate::{exit::Code, output, signals};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use omni_pipeline::{Event, Progress};
+use omni_pipeline::{Event, Progress, Wait};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -21,6 +21,8 @@ pub struct Console {
 #[derive(Default)]
 struct State {
     stages: BTreeMap<&'static str, Stage>,
+    /// What was said of clips that wait: stage, whom for, why.
+    waits: BTreeSet<(&'static str, String, String)>,
 }
 
 struct Stage {
@@ -81,6 +83,16 @@ impl Console {
         if let Some(stage) = state.stages.get_mut(name) {
             stage.done += clips;
             stage.bar.iter().for_each(|bar| bar.inc(clips));
+        }
+    }
+
+    /// Once for each cause: thousands of clips may wait for the same.
+    fn waits(&self, state: &mut State, stage: &'static str, key: &str, wait: &Wait) {
+        if state.waits.insert((stage, wait.on.clone(), wait.why.clone())) {
+            self.say(&format!(
+                "{stage}: {key} stays pending, as will others for this reason, and everything else goes on: {}",
+                wait.what
+            ));
         }
     }
 
@@ -183,6 +195,7 @@ impl Progress for Console {
             } => {
                 self.clip_done(&mut state, stage, key, dropped.as_deref());
             }
+            Event::ClipWaits { stage, key, wait } => self.waits(&mut state, stage, key, wait),
             Event::ClipSlow { stage, key, seconds } => {
                 self.say(&format!("{stage}: {key} has been silent for {seconds:.0} s"));
             }

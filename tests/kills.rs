@@ -13,38 +13,16 @@ mod common;
 mod kit;
 
 use common::{Scratch, code};
-use kit::{Group, Signals};
+use kit::{Group, Random, Signals};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 /// Aimed kills may miss: a short stage is over before the signal arrives.
 const TRIES: usize = 12;
-
-/// SplitMix64: the delays only have to be repeatable.
-struct Random(u64);
-
-impl Random {
-    /// From `OMNI_SEED`, else from the clock; printed, so that a failure can be repeated.
-    fn new() -> Random {
-        let named = std::env::var("OMNI_SEED").ok().and_then(|text| text.parse().ok());
-        let clock = SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
-        let seed = named.unwrap_or_else(|| u64::from(clock));
-        println!("OMNI_SEED={seed}");
-        Random(seed)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
 
 struct Chain {
     scratch: Scratch,

@@ -6,104 +6,16 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod bench;
 mod common;
 mod kit;
 
+use bench::Bench;
 use common::{Scratch, code, stderr, stdout};
 use omni_loopback::{Options, Personality, Rule, Server};
-use std::{collections::BTreeMap, fs, path::Path, process::Output, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 const KEY: &str = "sk-test-0123456789";
-
-/// A recipe of two stages that needs no network.
-const CHAT: &str = r#"
-name = "chat"
-source = "openhumanvid"
-stages = ["probe", "transcribe_service"]
-"#;
-
-struct Bench {
-    scratch: Scratch,
-    root: String,
-    server: Server,
-}
-
-impl Bench {
-    fn new(personality: Personality, rules: Vec<Rule>, options: Options) -> Option<Bench> {
-        let root = kit::sample()?.to_str().unwrap().to_owned();
-        let scratch = Scratch::new();
-        scratch.write("chat.toml", CHAT);
-        let server = Server::with_options(personality, rules, options).unwrap();
-        Some(Bench {
-            scratch,
-            root,
-            server,
-        })
-    }
-
-    fn chat(rules: Vec<Rule>) -> Option<Bench> {
-        Bench::new(Personality::Vllm, rules, Options::default())
-    }
-
-    /// `omni curate` on the recipe, with the server's address.
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    /// One clip, always the same, asked live.
-    fn one(&self) -> Output {
-        self.run(&[
-            "--services",
-            "live",
-            "--out",
-            "out",
-            "--limit",
-            "1",
-            "--seed",
-            "1",
-        ])
-    }
-
-    fn command(&self, args: &[&str]) -> std::process::Command {
-        let url = format!("settings.transcribe_service.endpoint.url={}", self.server.url());
-        let recipe = [
-            "curate",
-            "--recipe",
-            "chat.toml",
-            "--root",
-            &self.root,
-            "--set",
-            &url,
-        ];
-        let mut command = self.scratch.command(&[&recipe, args].concat());
-        command.env("NO_PROXY", "127.0.0.1");
-        command
-    }
-
-    /// Files below a folder of the output, by name without the folder's own.
-    fn parts(&self, out: &str, stage: &str) -> BTreeMap<String, Vec<u8>> {
-        let folders = fs::read_dir(self.scratch.join(out))
-            .unwrap()
-            .map(|entry| entry.unwrap().path());
-        let mine = folders.filter(|path| {
-            path.file_name()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .starts_with(&format!("{stage}-"))
-        });
-        let files = mine.flat_map(|folder| fs::read_dir(folder).unwrap());
-        files
-            .map(|entry| entry.unwrap().path())
-            .map(|path| {
-                (
-                    path.file_name().unwrap().to_str().unwrap().to_owned(),
-                    fs::read(path).unwrap(),
-                )
-            })
-            .collect()
-    }
-}
 
 fn everything(folder: &Path, each: &mut dyn FnMut(&Path, &[u8])) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -290,46 +202,16 @@ fn a_wrong_key_leaves_everything_pending_after_one_request() {
         "--set",
         "settings.transcribe_service.endpoint.in_flight=1",
     ]);
-    assert_eq!(code(&output), 1);
+    assert_eq!(code(&output), 5);
     assert!(
-        stderr(&output).contains("is the key right?"),
+        stdout(&output).contains("is the key right?"),
         "{}",
-        stderr(&output)
+        stdout(&output)
     );
     assert_eq!(bench.server.log().len(), 1);
     assert!(
         bench.parts("out", "transcribe_service").is_empty(),
         "no part, so the clips are pending"
-    );
-}
-
-#[test]
-fn a_budget_stops_the_run_and_a_larger_one_goes_on_from_there() {
-    let Some(bench) = Bench::chat(vec![]) else { return };
-    // At most 2048 tokens out at 1000 usd a million: 2.048 usd to book; 58 tokens, 0.058 usd, are paid.
-    let price = "settings.transcribe_service.endpoint.usd_per_million_out=1000";
-    let base = [
-        "--services",
-        "live",
-        "--out",
-        "out",
-        "--set",
-        price,
-        "--set",
-        "settings.transcribe_service.endpoint.in_flight=1",
-    ];
-    let small = bench.run(&[&base[..], &["--budget", "2.1usd"]].concat());
-    assert_eq!(code(&small), 1, "{}", stdout(&small));
-    assert!(stderr(&small).contains("--budget"), "{}", stderr(&small));
-    let asked = bench.server.log().len();
-    assert!((1..3).contains(&asked), "{asked} calls");
-    let large = bench.run(&[&base[..], &["--budget", "50usd"]].concat());
-    assert_eq!(code(&large), 0, "{}", stderr(&large));
-    let calls = bench.server.log().len() as f64;
-    assert!(
-        stdout(&large).contains(&format!("{:.6}", calls * 0.058).trim_end_matches('0').to_owned()),
-        "{}",
-        stdout(&large)
     );
 }
 
@@ -497,5 +379,170 @@ fn a_voice_is_spoken_anew_or_marked_as_the_source() {
             (Some("source_segment"), Some("Come in."))
         );
         assert!(row["similarity"].is_null());
+    }
+}
+
+/// Both services live, against servers of this test's.
+#[test]
+fn a_replay_speaks_with_the_voices_of_the_live_run() {
+    let recipe =
+        "name = 'v'\nsource = 'openhumanvid'\nstages = ['probe', 'transcribe_service', 'voice_resynth']\n";
+    let Some(bench) = Bench::of(recipe, Personality::Vllm, vec![], Options::default()) else {
+        return;
+    };
+    let voices = Server::start(Personality::Cosyvoice, vec![]).unwrap();
+    let url = format!("settings.voice_resynth.endpoint.url={}", voices.url());
+    let base = [
+        "--limit",
+        "4",
+        "--set",
+        &url,
+        "--set",
+        "settings.voice_resynth.min_similarity=-1",
+        "--set",
+        "settings.voice_resynth.trusted=[]",
+    ];
+    let live = bench.run(&[&base[..], &["--services", "live", "--out", "out"]].concat());
+    assert_eq!(code(&live), 0, "{}", stderr(&live));
+    let asked = (bench.server.log().len(), voices.log().len());
+    assert!(asked.0 > 0 && asked.1 > 0);
+    let replay = ["--services", "replay:out/replies", "--out", "replayed"];
+    let replay = bench.run(&[&base[..], &replay].concat());
+    assert_eq!(code(&replay), 0, "{}", stderr(&replay));
+    assert_eq!(
+        (bench.server.log().len(), voices.log().len()),
+        asked,
+        "nobody is called"
+    );
+    kit::assert_same(&bench.scratch.join("replayed"), &bench.scratch.join("out"));
+    let rows = kit::rows(&bench.scratch, "replayed", "voice_ref");
+    assert!(!rows.is_empty() && rows.iter().all(|row| row["origin"] == "resynthesised"));
+    // A sound that is not in the recording is no call either: the run says which is missing.
+    let other = bench.run(
+        &[
+            &base[..],
+            &["--services", "replay:out/replies", "--out", "other"],
+            &["--set", "settings.voice_resynth.prefix=x<|endofprompt|>"],
+        ]
+        .concat(),
+    );
+    assert!(
+        code(&other) == 1 && stderr(&other).contains("no recorded answer"),
+        "{}",
+        stderr(&other)
+    );
+    assert_eq!(voices.log().len(), asked.1);
+}
+
+#[test]
+fn a_transcription_endpoint_gives_the_words_and_the_diariser_the_speakers() {
+    let Some(bench) = Bench::new(Personality::Whisper, vec![], Options::default()) else {
+        return;
+    };
+    let args = [
+        "--services",
+        "live",
+        "--out",
+        "out",
+        "--limit",
+        "8",
+        "--set",
+        "settings.transcribe_service.api=transcription",
+        "--set",
+        "settings.transcribe_service.model=whisper-1",
+    ];
+    let live = bench.run(&args);
+    assert_eq!(code(&live), 0, "{}", stderr(&live));
+    let rows = kit::rows(&bench.scratch, "out", "transcript");
+    let log = bench.server.log();
+    assert!(!log.is_empty() && log.iter().all(|seen| seen.path == "/v1/audio/transcriptions"));
+    let spoken: Vec<_> = rows
+        .iter()
+        .filter(|row| !row["segments"].as_array().unwrap().is_empty())
+        .collect();
+    assert!(
+        !spoken.is_empty() && spoken.len() >= log.len(),
+        "{} of {} clips",
+        spoken.len(),
+        rows.len()
+    );
+    for row in &rows {
+        assert_eq!(
+            (row["origin"].as_str(), &row["audio_caption"]),
+            (Some("whisper:whisper-1"), &serde_json::Value::Null)
+        );
+    }
+    for row in spoken {
+        let segment = &row["segments"][0];
+        assert_eq!(
+            (segment["text"].as_str(), segment["language"].as_str()),
+            (Some("Come in. Sit down."), Some("en"))
+        );
+        assert!(segment["speaker"].as_str().unwrap().starts_with('S'), "{row}");
+    }
+    // An answer without times cannot be given to anybody.
+    let untimed = Bench::new(
+        Personality::Whisper,
+        vec![Rule::canned("no_times")],
+        Options::default(),
+    )
+    .unwrap();
+    let dropped = untimed.run(&args);
+    assert!(
+        stdout(&dropped).contains("dropped: rejected:schema"),
+        "{}{}",
+        stdout(&dropped),
+        stderr(&dropped)
+    );
+}
+
+#[test]
+fn a_server_that_does_not_hear_gets_no_clip() {
+    let probe = ["--set", "settings.transcribe_service.probe_sound=true"];
+    let live = [
+        &[
+            "--services",
+            "live",
+            "--out",
+            "out",
+            "--limit",
+            "1",
+            "--seed",
+            "1",
+        ][..],
+        &probe,
+    ]
+    .concat();
+    let Some(hears) = Bench::chat(vec![]) else { return };
+    let output = hears.run(&live);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(hears.server.log().len(), 3, "two sounds, then the clip");
+    let replay = [
+        "--services",
+        "replay:out/replies",
+        "--out",
+        "replayed",
+        "--limit",
+        "1",
+        "--seed",
+        "1",
+    ];
+    let replay = hears.run(&[&replay[..], &probe].concat());
+    assert_eq!(code(&replay), 0, "{}", stderr(&replay));
+    kit::assert_same(&hears.scratch.join("replayed"), &hears.scratch.join("out"));
+    // It says that it heard, and answers every sound alike.
+    let same = Rule {
+        say: omni_loopback::Say {
+            content: Some(r#"{"tones": 2}"#.into()),
+            ..omni_loopback::Say::default()
+        },
+        ..Rule::default()
+    };
+    for rule in [same, Rule::canned("deaf")] {
+        let deaf = Bench::chat(vec![rule]).unwrap();
+        let output = deaf.run(&live);
+        assert_eq!(code(&output), 5, "{}", stderr(&output));
+        assert!(stdout(&output).contains("for qwen (deaf)"), "{}", stdout(&output));
+        assert_eq!(deaf.server.log().len(), 2, "no clip was sent");
     }
 }

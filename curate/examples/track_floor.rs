@@ -31,6 +31,15 @@ fn cpu() -> f64 {
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
 
+/// Rounds that are measured.
+const ROUNDS: usize = 9;
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
     let before = cpu();
     let result = work();
@@ -77,7 +86,7 @@ fn main() {
         .unwrap()
     };
     let count = frames(&mut |_| {});
-    let (mut work, counts) = run_track(&clip, &registry, &store, &library);
+    let (_, counts) = run_track(&clip, &registry, &store, &library);
     let embeds = counts["embedder_calls"];
 
     let runtime = Runtime::open(&library, Device::Cpu).unwrap();
@@ -85,10 +94,10 @@ fn main() {
     let (face, vector) = (find("face_detector"), find("face_embedder"));
     let detector = Bare::new(&runtime, &face, [1, 3, 640, 640]);
     let embedder = Bare::new(&runtime, &vector, [1, 3, 112, 112]);
-    // The machine is shared: the least of a few rounds, in turns.
-    let (mut decode, mut floor) = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..3 {
-        decode = decode.min(timed(|| frames(&mut |_| {})).0);
+    // The machine is shared and its speed drifts: both in turns, and the median of the ratios within a round.
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let decode = timed(|| frames(&mut |_| {})).0;
         let calls = || {
             let (mut seen, mut left) = (0, embeds);
             frames(&mut |_| {
@@ -102,9 +111,17 @@ fn main() {
             });
             (0..left).for_each(|_| embedder.call());
         };
-        floor = floor.min(timed(calls).0);
-        work = work.min(run_track(&clip, &registry, &store, &library).0);
+        let floor = timed(calls).0;
+        let work = run_track(&clip, &registry, &store, &library).0;
+        rounds.push([decode, floor, work, work / floor]);
     }
+    let [decode, floor, work, ratio] =
+        [0, 1, 2, 3].map(|what| median(rounds.iter().map(|round| round[what])));
+    let ratios = || rounds.iter().map(|round| round[3]);
+    let (least, most) = (
+        ratios().fold(f64::INFINITY, f64::min),
+        ratios().fold(0.0, f64::max),
+    );
 
     println!(
         "{} pictures, {} detector calls, {embeds} embedder calls",
@@ -113,7 +130,7 @@ fn main() {
     println!("decode alone              {decode:7.2} CPU s");
     println!("decode and bare networks  {floor:7.2} CPU s");
     println!("track                     {work:7.2} CPU s");
-    println!("track / floor             {:7.3}", work / floor);
+    println!("track / floor             {ratio:7.3}  (median of {ROUNDS} rounds, {least:.3} to {most:.3})");
     if let Some(python) = arguments.next() {
         reference(&python, &clip, [&face.first(), &vector.first()], embeds, work);
     }

@@ -141,10 +141,7 @@ pub fn bind(clip: &str, evidence: &[AvEvidence], segments: &[Segment], weights: 
     let mut speakers: Vec<&str> = segments.iter().map(|segment| segment.speaker.as_str()).collect();
     speakers.sort_unstable();
     speakers.dedup();
-    let score = |row: &AvEvidence, speaker: &str| {
-        let voice = row.voices.iter().find(|voice| voice.speaker == speaker);
-        voice.and_then(|voice| strength(voice, weights)).unwrap_or(0.0)
-    };
+    let score = |row: &AvEvidence, speaker: &str| strength_of(row, speaker, weights).unwrap_or(0.0);
     let scores: Vec<Vec<f64>> = evidence
         .iter()
         .map(|row| speakers.iter().map(|speaker| score(row, speaker)).collect())
@@ -171,6 +168,7 @@ pub fn bind(clip: &str, evidence: &[AvEvidence], segments: &[Segment], weights: 
         margin: bound
             .get(&face)
             .map(|voice| margin(&scores, face, *voice, weights.min_motion)),
+        confidence: None,
     });
     let subjects = subjects.collect();
     let heard = |voice: &usize| !bound.values().any(|taken| taken == voice);
@@ -183,7 +181,18 @@ pub fn bind(clip: &str, evidence: &[AvEvidence], segments: &[Segment], weights: 
         subjects,
         offscreen,
         source: SOURCE_LOCAL.into(),
+        faces: evidence.len() as i64,
+        speakers: speakers.len() as i64,
+        claim: None,
+        raw: None,
     }
+}
+
+/// How strongly the evidence of one person speaks for a voice, grey levels; nothing when the person was never seen
+/// during it.
+pub fn strength_of(evidence: &AvEvidence, speaker: &str, weights: &Weights) -> Option<f64> {
+    let voice = evidence.voices.iter().find(|voice| voice.speaker == speaker);
+    voice.and_then(|voice| strength(voice, weights))
 }
 
 fn strength(voice: &VoiceMotion, weights: &Weights) -> Option<f64> {

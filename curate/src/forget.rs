@@ -1,6 +1,6 @@
 //! What `omni forget` takes out beside the run itself: selections, pools and the report, and who an identity is.
 
-use crate::{finished::Error, report};
+use crate::{finished::Error, report, review};
 use omni_manifests::{read_part, rewrite_part};
 use omni_pipeline::Forgot;
 use omni_schemas::{Identity, Record, Selection};
@@ -27,6 +27,8 @@ pub struct Beside {
     pub rows: BTreeMap<PathBuf, u64>,
     /// Files of the report.
     pub report: Vec<PathBuf>,
+    /// Verdicts of `omni review`.
+    pub verdicts: u64,
 }
 
 /// Takes the clips out of the selections and pools in the folder `out`, and out of its report. An identity that
@@ -43,6 +45,7 @@ pub fn forget_beside(
 ) -> Result<Beside, Error> {
     let mut beside = Beside {
         report: report::files_of(out, &run.shards)?,
+        verdicts: review::forget(out, clips, write)?,
         ..Beside::default()
     };
     if write {

@@ -4,6 +4,7 @@
 //! beside it is the only registration there is. Nothing here prints, and nothing here is imported by `bench` or `model`:
 //! they meet in the records of `omni-schemas`.
 
+pub mod agreement;
 pub mod audit;
 mod clean;
 mod clip_media;
@@ -12,6 +13,7 @@ pub mod export;
 pub mod finished;
 pub mod forget;
 pub mod given;
+mod http;
 pub mod ingest;
 pub mod kit;
 pub mod masks;
@@ -20,6 +22,7 @@ pub mod pool;
 pub mod prompt;
 pub mod recipe;
 pub mod report;
+pub mod review;
 pub mod select;
 pub mod services;
 pub mod sources;

@@ -22,6 +22,8 @@ pub struct Subject {
 pub struct Line {
     /// Who speaks.
     pub anchor: String,
+    /// The words between the anchor and the speech, for example `says,`; may hold other anchors.
+    pub lead: String,
     /// The words.
     pub text: String,
     /// ISO 639-1 code.
@@ -135,7 +137,8 @@ fn utterance(writer: &mut Writer, line: &Line) -> Option<Utterance> {
         return None;
     }
     writer.push(if writer.text.is_empty() { "" } else { " " });
-    writer.push(&format!("{} says, <S>", line.anchor));
+    let lead = if line.lead.is_empty() { "says," } else { &line.lead };
+    writer.push(&format!("{} {lead} <S>", line.anchor));
     let start = writer.characters;
     writer.push(&line.text);
     let end = writer.characters;
@@ -194,6 +197,7 @@ mod tests {
             actions: "<sub1> speaks".into(),
             lines: vec![Line {
                 anchor: "<sub1>".into(),
+                lead: String::new(),
                 text: "Come in.".into(),
                 language: "en".into(),
             }],
@@ -219,7 +223,7 @@ mod tests {
         ) {
             let anchor = "<sub1>".to_owned();
             let lines = texts.iter()
-                .map(|text| Line { anchor: anchor.clone(), text: clean_given(text), language: "en".into() })
+                .map(|text| Line { anchor: anchor.clone(), lead: String::new(), text: clean_given(text), language: "en".into() })
                 .collect();
             let label = format!("x{}", clean_given(&label));
             let subject = Subject { anchor, label, visual: "near".into(), acoustic: String::new(), source: "measured".into() };

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::answer::Answer;
+use crate::personality::Files;
 use crate::wire::{self, Sent};
 use crate::{Fault, Personality, Request, Rule, decode};
 
@@ -72,6 +73,7 @@ struct Shared {
     count: AtomicU64,
     began: Instant,
     over: AtomicBool,
+    files: Files,
 }
 
 /// A running server; it ends when this is dropped.
@@ -106,6 +108,7 @@ impl Server {
             count: AtomicU64::new(0),
             began: Instant::now(),
             over: AtomicBool::new(false),
+            files: Files::default(),
         });
         let accepting = shared.clone();
         std::thread::spawn(move || accept(&listener, &accepting));
@@ -226,8 +229,8 @@ impl Shared {
             return (refused, None);
         }
         match self.rule(request, nth) {
-            None => (self.personality.answer(request, None, None), None),
-            Some(rule) => (said(self.personality, request, &rule), rule.fault),
+            None => (self.personality.answer(request, &self.files, (None, None)), None),
+            Some(rule) => (self.said(request, &rule), rule.fault),
         }
     }
 
@@ -261,25 +264,30 @@ impl Shared {
     }
 }
 
-fn said(personality: Personality, request: &Request, rule: &Rule) -> Answer {
-    let say = &rule.say;
-    let file = say.body_file.as_ref().map(std::fs::read);
-    let body = match (&say.body, file) {
-        (Some(text), _) => Some(text.as_bytes().to_vec()),
-        (None, Some(Ok(bytes))) => Some(bytes),
-        (None, Some(Err(error))) => Some(format!("rule's body_file: {error}").into_bytes()),
-        (None, None) => None,
-    };
-    let mut answer = match body {
-        Some(body) => Answer {
-            body,
-            ..Answer::json(200, "")
-        },
-        None => personality.answer(request, say.content.as_deref(), say.canned.as_deref()),
-    };
-    answer.status = say.status.unwrap_or(answer.status);
-    answer.headers.extend(say.headers.clone());
-    answer
+impl Shared {
+    fn said(&self, request: &Request, rule: &Rule) -> Answer {
+        let say = &rule.say;
+        let file = say.body_file.as_ref().map(std::fs::read);
+        let body = match (&say.body, file) {
+            (Some(text), _) => Some(text.as_bytes().to_vec()),
+            (None, Some(Ok(bytes))) => Some(bytes),
+            (None, Some(Err(error))) => Some(format!("rule's body_file: {error}").into_bytes()),
+            (None, None) => None,
+        };
+        let mut answer = match body {
+            Some(body) => Answer {
+                body,
+                ..Answer::json(200, "")
+            },
+            None => {
+                let words = (say.content.as_deref(), say.canned.as_deref());
+                self.personality.answer(request, &self.files, words)
+            }
+        };
+        answer.status = say.status.unwrap_or(answer.status);
+        answer.headers.extend(say.headers.clone());
+        answer
+    }
 }
 
 fn shows(request: &Request, key: &str) -> bool {

@@ -146,7 +146,19 @@ fn the_errors_of_vllm() {
             "route",
             404,
             &openai("Not Found", "NotFoundError", "", 404),
-            Want::Refused(404, "NotFoundError", "Not Found"),
+            Want::Closed("is the address right?"),
+        ),
+        vllm(
+            "route of a framework",
+            404,
+            r#"{"detail":"Not Found"}"#,
+            Want::Closed("is the address right?"),
+        ),
+        vllm(
+            "a thing that is asked for by name",
+            404,
+            &openai("The file `x` was not found.", "NotFoundError", "file", 404),
+            Want::Refused(404, "NotFoundError", "file"),
         ),
         vllm(
             "route for this model",
@@ -254,7 +266,7 @@ fn the_errors_of_a_transcription_endpoint() {
     let mut other = row(
         "no such route",
         vec![file()],
-        Want::Refused(404, "NotFoundError", "Not Found"),
+        Want::Closed("is the address right?"),
     );
     other.personality = Personality::Vllm;
     check(vec![other]);

@@ -1,6 +1,7 @@
 //! What a run tells its listener: typed facts, not sentences. Steps and shards run side by side, so events of
 //! several come mixed; those of one step come in order.
 
+use crate::Wait;
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// Something that happened in a run.
@@ -43,7 +44,7 @@ pub enum Event {
         /// Its clips.
         clips: u64,
     },
-    /// A step cannot run yet: the stages in `only` leave out the one that makes its input.
+    /// A step cannot run yet: the stages in `only` leave out the one that makes its input, or clips of that one wait.
     StepWaits {
         /// The stage.
         stage: &'static str,
@@ -83,6 +84,15 @@ pub enum Event {
         /// What the stage counted with `Cx::count`.
         counts: BTreeMap<&'static str, u64>,
     },
+    /// A clip waits for what cannot be had in this run; it stays pending.
+    ClipWaits {
+        /// The stage.
+        stage: &'static str,
+        /// The clip.
+        key: String,
+        /// What it waits for.
+        wait: Wait,
+    },
     /// A clip has shown no sign of life for longer than `RunOptions::slow_after`. Sent once per silence.
     ClipSlow {
         /// The stage.
@@ -120,6 +130,17 @@ pub enum Event {
         rows: u64,
         /// Wall seconds.
         seconds: f64,
+    },
+    /// Clips of a step wait, so there is no part.
+    StepPending {
+        /// The stage.
+        stage: &'static str,
+        /// The shard.
+        shard: String,
+        /// Clips it was given.
+        clips: u64,
+        /// Those that wait.
+        waiting: u64,
     },
     /// Something on disk was unsound; it was removed and will be made again.
     Repair {

@@ -1,12 +1,14 @@
 //! One step of one shard: clips side by side, results in the order of the listing, one part at the end.
 
 use crate::{
-    Cancel, Cx, Error, Event, Fault, Forgotten, Inputs, Pack, Progress, RunOptions, Stage, Tables,
+    Cancel, Cx, Error, Event, Fault, Forgotten, Inputs, Pack, Progress, RunOptions, Stage, Tables, Wait,
+    Waiting,
     budget::{Budget, Place},
     forgotten,
     journal::{self, Faults, Journal},
     shard::ClipLog,
     stage::locked,
+    wait::Waits,
     watch::{Pulses, watch},
 };
 use omni_manifests::{PackWriter, Receipt};
@@ -42,6 +44,8 @@ pub struct Work<'a> {
     pub(crate) guarded: bool,
     pub(crate) suspects: &'a BTreeMap<String, Faults>,
     pub(crate) scratch: PathBuf,
+    /// Tars of the records that are read.
+    pub(crate) tars: BTreeMap<&'static str, PathBuf>,
     pub(crate) log: &'a ClipLog,
     pub(crate) budget: &'a Budget,
     pub(crate) forgotten: &'a Forgotten,
@@ -52,7 +56,7 @@ pub struct Work<'a> {
 }
 
 /// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepEnd {
     /// The part is there.
     Done {
@@ -61,6 +65,8 @@ pub enum StepEnd {
         /// Clips dropped.
         dropped: u64,
     },
+    /// Clips wait for what could not be had; there is no part.
+    Waits(Vec<Waiting>),
     /// The run was cancelled; there is no part.
     Cancelled,
 }
@@ -71,7 +77,20 @@ type Stopped = Box<dyn std::error::Error + Send + Sync>;
 struct Made<R> {
     rows: Vec<R>,
     dropped: Option<String>,
+    wait: Option<Wait>,
     blobs: Vec<(Blob, Vec<u8>)>,
+}
+
+impl<R> Made<R> {
+    /// Nothing, for a reason.
+    fn dropped(reason: &str) -> Self {
+        Made {
+            rows: Vec::new(),
+            dropped: Some(reason.to_owned()),
+            wait: None,
+            blobs: Vec::new(),
+        }
+    }
 }
 
 pub(crate) fn run_step<S: Stage>(stage: &S, work: &Work<'_>) -> Result<StepEnd, Error> {
@@ -142,15 +161,7 @@ fn run_suspects<S: Stage>(
             stuck: faults.stuck,
         });
         if let Some(reason) = faults.verdict() {
-            let dropped = Some(reason.to_owned());
-            alone.insert(
-                number,
-                Made {
-                    rows: Vec::new(),
-                    dropped,
-                    blobs: Vec::new(),
-                },
-            );
+            alone.insert(number, Made::dropped(reason));
         } else if let Some(_alone) = work.budget.alone(over) {
             let made = run_clip(stage, work, key, pulses).map_err(|source| Error::Stage {
                 stage: S::NAME.to_owned(),
@@ -176,11 +187,7 @@ fn run_clip<S: Stage>(
     pulses: &Pulses,
 ) -> Result<Made<S::Out>, Stopped> {
     if work.forgotten.has(key) {
-        return Ok(Made {
-            rows: Vec::new(),
-            dropped: Some(forgotten::REASON.to_owned()),
-            blobs: Vec::new(),
-        });
+        return Ok(Made::dropped(forgotten::REASON));
     }
     work.progress.on(&Event::ClipStarted {
         stage: S::NAME,
@@ -191,7 +198,9 @@ fn run_clip<S: Stage>(
     }
     let pack = Pack::new();
     let scratch = work.scratch.join(&blake3::hash(key.as_bytes()).to_hex()[..16]);
-    let cx = Cx::new(key, &work.options.root, &pack, work.cancel).with_scratch(scratch);
+    let cx = Cx::new(key, &work.options.root, &pack, work.cancel)
+        .with_scratch(scratch)
+        .with_tars(work.tars.clone());
     locked(pulses).push(cx.pulse().clone());
     let run = || S::In::gather(key, work.tables).and_then(|input| stage.run(input, &cx));
     let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(bug(panic.as_ref())));
@@ -199,33 +208,44 @@ fn run_clip<S: Stage>(
     if work.guarded {
         work.journal.end(work.dir, key)?;
     }
-    let (rows, dropped) = match result {
-        Ok(rows) => (rows, None),
-        Err(Fault::Drop(reason)) => (Vec::new(), Some(reason)),
+    let (rows, dropped, wait) = match result {
+        Ok(rows) => (rows, None, None),
+        Err(Fault::Drop(reason)) => (Vec::new(), Some(reason), None),
+        Err(Fault::Wait(wait)) => (Vec::new(), None, Some(wait)),
         Err(Fault::Stop(error)) => return Err(error),
     };
     if let Some(row) = rows.iter().find(|row| row.key() != key) {
         return Err(format!("bug: made a row of the clip `{}`", row.key()).into());
     }
-    tell_done::<S>(work, &cx, dropped.clone())?;
+    tell::<S>(work, &cx, dropped.clone(), wait.clone())?;
     drop(cx);
     Ok(Made {
         rows,
         dropped,
+        wait,
         blobs: pack.into_entries(),
     })
 }
 
-fn tell_done<S: Stage>(work: &Work<'_>, cx: &Cx<'_>, dropped: Option<String>) -> Result<(), Error> {
+fn tell<S: Stage>(
+    work: &Work<'_>,
+    cx: &Cx<'_>,
+    dropped: Option<String>,
+    wait: Option<Wait>,
+) -> Result<(), Error> {
     let (key, counts) = (cx.key.to_owned(), cx.counts());
     let seconds = cx.pulse().began.elapsed().as_secs_f64();
     *locked(work.spent) += seconds;
-    let event = Event::ClipDone {
-        stage: S::NAME,
-        key,
-        dropped,
-        seconds,
-        counts,
+    let stage = S::NAME;
+    let event = match wait {
+        Some(wait) => Event::ClipWaits { stage, key, wait },
+        None => Event::ClipDone {
+            stage,
+            key,
+            dropped,
+            seconds,
+            counts,
+        },
     };
     work.log.write(&event)?;
     work.progress.on(&event);
@@ -259,6 +279,7 @@ struct State<R> {
     rows: Vec<R>,
     drops: BTreeMap<String, String>,
     tar: Option<PackWriter>,
+    waits: Waits,
     fault: Option<Error>,
 }
 
@@ -271,6 +292,7 @@ impl<R> Default for State<R> {
             rows: Vec::new(),
             drops: BTreeMap::new(),
             tar: None,
+            waits: Waits::default(),
             fault: None,
         }
     }
@@ -334,6 +356,7 @@ impl<R: Record> Turns<'_, R> {
                 Some(made) => Made {
                     rows: made.rows.clone(),
                     dropped: made.dropped.clone(),
+                    wait: made.wait.clone(),
                     blobs: made.blobs.clone(),
                 },
                 None => match state.waiting.remove(&state.turn) {
@@ -353,6 +376,17 @@ impl<R: Record> Turns<'_, R> {
 
 /// Puts a clip's blobs into the tar and its rows into the part.
 fn append<R: Record>(state: &mut State<R>, key: &str, made: Made<R>, work: &Work<'_>) -> Result<(), Error> {
+    if let Some(reason) = made.dropped {
+        state.drops.insert(key.to_owned(), reason);
+    }
+    if let Some(wait) = made.wait {
+        state.waits.add(work.stage, wait);
+    }
+    // There will be no part, so nothing of it is held; the temporary tar goes with its writer.
+    if !state.waits.is_empty() {
+        (state.rows, state.tar) = (Vec::new(), None);
+        return Ok(());
+    }
     let mut placed: BTreeMap<String, Blob> = BTreeMap::new();
     for (mut blob, bytes) in made.blobs {
         let name = blob.name.clone();
@@ -381,9 +415,6 @@ fn append<R: Record>(state: &mut State<R>, key: &str, made: Made<R>, work: &Work
         }
         state.rows.push(row);
     }
-    if let Some(reason) = made.dropped {
-        state.drops.insert(key.to_owned(), reason);
-    }
     Ok(())
 }
 
@@ -395,6 +426,9 @@ fn publish<R: Record>(state: State<R>, work: &Work<'_>) -> Result<StepEnd, Error
     check_drops(&state.drops, work)?;
     if let Some(end) = made_by_another(work) {
         return Ok(end);
+    }
+    if !state.waits.is_empty() {
+        return Ok(StepEnd::Waits(state.waits.list()));
     }
     let end = StepEnd::Done {
         rows: state.rows.len() as u64,

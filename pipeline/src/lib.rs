@@ -28,6 +28,7 @@ mod source;
 mod stage;
 mod summary;
 mod tally;
+mod wait;
 mod watch;
 mod worker;
 
@@ -47,3 +48,4 @@ pub use run::{StepStatus, run, status};
 pub use source::{ListingSink, Source, SourceError};
 pub use stage::{Cx, Fault, Pack, Stage};
 pub use summary::{Outcome, ShardCounts, Summary};
+pub use wait::{Wait, Waiting};

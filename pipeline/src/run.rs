@@ -84,6 +84,7 @@ fn finish(
         Err(_) => Outcome::Failed,
         Ok(()) if cancel.is_cancelled() => Outcome::Stopped,
         Ok(()) if summary.pending == 0 => Outcome::Complete,
+        Ok(()) if !summary.waiting.is_empty() => Outcome::Waiting,
         Ok(()) if summary.pending == summary.elsewhere => Outcome::ShareComplete,
         Ok(()) => Outcome::Pending,
     };

@@ -144,6 +144,7 @@ impl<'a> Schedule<'a> {
             open.turns[number] = Turn::Settled;
             open.receipts[number].clone_from(&settled.receipt);
         }
+        state.tally.waits.extend(settled.waiting);
         self.close(state);
         drop(guard);
         self.moved.notify_all();

@@ -1,7 +1,7 @@
 //! One shard through every step of a plan.
 
 use crate::{
-    Cancel, Error, Event, Forgotten, Plan, Progress, RunOptions, Step, Tables, Verify,
+    Cancel, Error, Event, Forgotten, Plan, Progress, RunOptions, Step, Tables, Verify, Waiting,
     budget::Budget,
     files,
     journal::{Journal, Suspects},
@@ -38,18 +38,21 @@ impl ClipLog {
     }
 
     pub(crate) fn write(&self, event: &Event) -> Result<(), Error> {
-        let Event::ClipDone {
-            stage,
-            key,
-            dropped,
-            seconds,
-            counts,
-        } = event
-        else {
-            return Ok(());
+        let line = match event {
+            Event::ClipDone {
+                stage,
+                key,
+                dropped,
+                seconds,
+                counts,
+            } => {
+                json!({ "stage": stage, "clip": key, "dropped": dropped, "seconds": seconds, "counts": counts })
+            }
+            Event::ClipWaits { stage, key, wait } => {
+                json!({ "stage": stage, "clip": key, "waits": wait.why, "on": wait.on })
+            }
+            _ => return Ok(()),
         };
-        let line =
-            json!({ "stage": stage, "clip": key, "dropped": dropped, "seconds": seconds, "counts": counts });
         let mut file = locked(&self.file);
         if file.is_none() {
             let open = File::options().create(true).append(true).open(&self.path);
@@ -122,6 +125,8 @@ pub(crate) struct Settled {
     pub(crate) made: bool,
     /// Seconds its clips took together.
     pub(crate) seconds: f64,
+    /// Clips that wait.
+    pub(crate) waiting: Vec<Waiting>,
 }
 
 /// Where the part of a step and shard lies.
@@ -246,19 +251,13 @@ impl<'a> Shard<'a> {
         }
         let wanted = found.is_none() && self.is_wanted(step) && !self.shared.cancel.is_cancelled();
         let settled = if wanted && self.is_ready(step, receipts) {
-            let mut seconds = 0.0;
-            let receipt = self.step(number, receipts, &mut seconds)?;
-            let made = true;
-            Settled {
-                receipt,
-                made,
-                seconds,
-            }
+            self.step(number, receipts)?
         } else {
             Settled {
                 receipt: found,
                 made: false,
                 seconds: 0.0,
+                waiting: Vec::new(),
             }
         };
         locked(&self.rows).forget(self.shared.plan, number);
@@ -306,8 +305,8 @@ impl<'a> Shard<'a> {
         Ok(None)
     }
 
-    /// Makes one part and returns its receipt as it stands on disk; `None` when cancelled.
-    fn step(&self, number: usize, receipts: &Receipts, worked: &mut f64) -> Result<Option<Receipt>, Error> {
+    /// Makes one part and returns its receipt as it stands on disk; none when cancelled or when clips wait.
+    fn step(&self, number: usize, receipts: &Receipts) -> Result<Settled, Error> {
         let (plan, progress) = (self.shared.plan, self.shared.progress);
         let step = &plan.steps()[number];
         let began = Instant::now();
@@ -323,9 +322,25 @@ impl<'a> Shard<'a> {
         let spent = Mutex::default();
         let end = self.process(number, receipts, (&tables, &keys), &spent);
         self.shared.log.flush()?;
-        *worked = *locked(&spent);
-        let StepEnd::Done { rows, dropped } = end? else {
-            return Ok(None);
+        let mut settled = Settled {
+            receipt: None,
+            made: true,
+            seconds: *locked(&spent),
+            waiting: Vec::new(),
+        };
+        let (rows, dropped) = match end? {
+            StepEnd::Done { rows, dropped } => (rows, dropped),
+            StepEnd::Cancelled => return Ok(settled),
+            StepEnd::Waits(waiting) => {
+                progress.on(&Event::StepPending {
+                    stage,
+                    shard,
+                    clips,
+                    waiting: waiting.iter().map(|some| some.clips).sum(),
+                });
+                settled.waiting = waiting;
+                return Ok(settled);
+            }
         };
         let seconds = began.elapsed().as_secs_f64();
         progress.on(&Event::StepDone {
@@ -337,7 +352,18 @@ impl<'a> Shard<'a> {
             seconds,
         });
         let path = part_path(&self.shared.options.out, step, self.id);
-        Ok(Some(omni_manifests::read_receipt(&path)?))
+        settled.receipt = Some(omni_manifests::read_receipt(&path)?);
+        Ok(settled)
+    }
+
+    /// Where the artifacts of the records that a step reads lie.
+    fn tars(&self, number: usize) -> BTreeMap<&'static str, PathBuf> {
+        let (plan, out) = (self.shared.plan, &self.shared.options.out);
+        let tar = |input: &usize| {
+            let step = &plan.steps()[*input];
+            (step.record, part_path(out, step, self.id).with_extension("tar"))
+        };
+        plan.steps()[number].inputs.iter().map(tar).collect()
     }
 
     fn process(
@@ -380,6 +406,7 @@ impl<'a> Shard<'a> {
             guarded: about.guarded,
             suspects: shared.suspects.get(&step.dir).unwrap_or(&none),
             scratch,
+            tars: self.tars(number),
             log: shared.log,
             budget: shared.budget,
             forgotten: shared.forgotten,

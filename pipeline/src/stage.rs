@@ -1,6 +1,6 @@
 //! The one trait that the work is written in, and what a stage is handed.
 
-use crate::{Cancel, Inputs};
+use crate::{Cancel, Inputs, Wait};
 use omni_schemas::{Blob, Record};
 use serde_json::Value;
 use std::{
@@ -44,7 +44,8 @@ pub trait Stage: Send + Sync + 'static {
     /// The rows of one clip, in a fixed order; each row's key is the clip.
     ///
     /// # Errors
-    /// [`Fault::Drop`] when the clip is unusable, [`Fault::Stop`] when the run cannot go on.
+    /// [`Fault::Drop`] when the clip is unusable, [`Fault::Wait`] when what it needs cannot be had in this run,
+    /// [`Fault::Stop`] when the run cannot go on.
     fn run(&self, input: Self::In, cx: &Cx<'_>) -> Result<Vec<Self::Out>, Fault>;
 }
 
@@ -53,6 +54,9 @@ pub trait Stage: Send + Sync + 'static {
 pub enum Fault {
     /// This clip is unusable, for a reason of one short fixed word (`no_face`); the run goes on.
     Drop(String),
+    /// Nothing is wrong with this clip, but what it needs cannot be had in this run: it stays pending. The run goes on;
+    /// the step leaves no part.
+    Wait(Wait),
     /// The run cannot go on; the step leaves no part.
     Stop(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -83,6 +87,7 @@ pub struct Cx<'a> {
     counts: Mutex<BTreeMap<&'static str, u64>>,
     pulse: Arc<Pulse>,
     scratch: Option<PathBuf>,
+    tars: BTreeMap<&'static str, PathBuf>,
 }
 
 impl<'a> Cx<'a> {
@@ -97,7 +102,25 @@ impl<'a> Cx<'a> {
             counts: Mutex::default(),
             pulse,
             scratch: None,
+            tars: BTreeMap::new(),
         }
+    }
+
+    /// The same with the tars of the records that the stage reads.
+    #[must_use]
+    pub fn with_tars(mut self, tars: BTreeMap<&'static str, PathBuf>) -> Self {
+        self.tars = tars;
+        self
+    }
+
+    /// The bytes that a row of a record the stage reads points at.
+    ///
+    /// # Errors
+    /// [`Fault::Stop`] when the record has no tar, or the bytes are not those of the row.
+    pub fn bytes(&self, record: &str, blob: &Blob) -> Result<Vec<u8>, Fault> {
+        let tar = self.tars.get(record);
+        let tar = tar.ok_or_else(|| Fault::stop(format!("the record `{record}` has no tar here")))?;
+        omni_manifests::read_blob(tar, blob).map_err(Fault::stop)
     }
 
     pub(crate) fn with_scratch(mut self, folder: PathBuf) -> Self {

@@ -1,5 +1,6 @@
 //! What a run amounts to.
 
+use crate::Waiting;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -14,6 +15,8 @@ pub enum Outcome {
     /// Something of this worker's share is pending, because `only` left out stages.
     #[default]
     Pending,
+    /// Clips wait for what could not be had in this run, and with them all of their shards; see `Summary::waiting`.
+    Waiting,
     /// The run was cancelled.
     Stopped,
     /// The run ended with an error.
@@ -42,6 +45,9 @@ pub struct Summary {
     pub pending: u64,
     /// Those of `pending` that belong to other ranks.
     pub elsewhere: u64,
+    /// Clips that wait for what could not be had, by stage and cause. They and those of their shards are in `pending`.
+    #[serde(default)]
+    pub waiting: Vec<Waiting>,
     /// Rows that `limit` left out; not part of `listed`.
     pub beyond_limit: u64,
     /// Seconds of work by stage in this run, as its clips took them: two clips side by side for a second are two

@@ -1,6 +1,6 @@
 //! Counting clips, parts and seconds while shards come and go.
 
-use crate::{Summary, listing::Index, shard::Receipts};
+use crate::{Summary, listing::Index, shard::Receipts, wait::Waits};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a run has counted so far.
@@ -11,6 +11,8 @@ pub(crate) struct Tally {
     pub(crate) computed: BTreeMap<&'static str, u64>,
     pub(crate) skipped: BTreeMap<&'static str, u64>,
     pub(crate) seconds: BTreeMap<&'static str, f64>,
+    /// Clips that wait.
+    pub(crate) waits: Waits,
     /// Shards whose clips are counted.
     pub(crate) seen: BTreeSet<usize>,
 }
@@ -37,6 +39,7 @@ impl Tally {
         let mut summary = self.summary;
         summary.listed = index.rows + index.dropped.values().sum::<u64>();
         summary.beyond_limit = index.beyond_limit;
+        summary.waiting = self.waits.list();
         for (reason, count) in &index.dropped {
             *summary.dropped.entry(reason.clone()).or_default() += count;
         }

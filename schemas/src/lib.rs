@@ -12,6 +12,7 @@ mod caption;
 mod case;
 mod clip;
 mod column;
+mod cross_check;
 mod face_ref;
 mod identity;
 mod listing;
@@ -23,12 +24,13 @@ mod voice_ref;
 
 pub use audit_row::AuditRow;
 pub use av_evidence::{AvEvidence, VoiceMotion};
-pub use binding::{Binding, BoundSubject, SOURCE_LOCAL};
+pub use binding::{Binding, BoundSubject, Claim, ClaimedDescriptor, SOURCE_LOCAL};
 pub use blob::Blob;
 pub use caption::Caption;
 pub use case::{Case, CaseSubject, CaseUtterance};
 pub use clip::Clip;
 pub use column::{Column, Kind, boolean, integer, list, real, record, text};
+pub use cross_check::{CheckedSpeaker, CrossCheck};
 pub use face_ref::FaceRef;
 pub use identity::{Identity, IdentityMember};
 pub use listing::{Listing, NamedScore, Partner};
@@ -70,6 +72,7 @@ pub const ALL: &[Described] = &[
     entry::<VoiceRef>(),
     entry::<AvEvidence>(),
     entry::<Binding>(),
+    entry::<CrossCheck>(),
     entry::<OmniCaption>(),
     entry::<Selection>(),
     entry::<Identity>(),

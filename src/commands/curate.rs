@@ -39,9 +39,11 @@ pub fn run(args: &CurateArgs) -> anyhow::Result<Code> {
         return services.estimate(&plan, &options);
     }
     check_networks(&plan, &kit, &args.only)?;
-    let code = work(&plan, &options);
+    let worked = work(&plan, &options);
     services.report()?;
-    code
+    let summary = worked?;
+    pending(&summary)?;
+    Ok(code(&summary))
 }
 
 fn recipe(args: &CurateArgs, config: &Config) -> anyhow::Result<Recipe> {
@@ -205,7 +207,7 @@ fn known(total: Option<usize>) -> String {
     total.map_or_else(|| "? (not listed yet)".into(), |total| total.to_string())
 }
 
-fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
+fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Summary> {
     make_out(&options.out)?;
     let cancel = Cancel::default();
     signals::on_interrupt(&cancel);
@@ -216,11 +218,51 @@ fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
     console.finish();
     let summary = result?;
     report(&summary, options)?;
-    Ok(match summary.outcome {
+    agreement(options)?;
+    Ok(summary)
+}
+
+fn code(summary: &Summary) -> Code {
+    match summary.outcome {
         _ if signals::was_interrupted() => Code::Interrupted,
         Outcome::Complete | Outcome::ShareComplete => Code::Done,
+        Outcome::Waiting => Code::Pending,
         _ => Code::Failed,
-    })
+    }
+}
+
+/// The closing lines when clips wait: how many, where, for what, and what to do.
+fn pending(summary: &Summary) -> anyhow::Result<()> {
+    if summary.waiting.is_empty() {
+        return Ok(());
+    }
+    output::line("")?;
+    let mut waiting = 0;
+    for some in &summary.waiting {
+        waiting += some.clips;
+        output::line(&format!(
+            "{} pending in {}, for {} ({}): {}",
+            clips(some.clips),
+            some.stage,
+            some.wait.on,
+            some.wait.why,
+            some.wait.what
+        ))?;
+    }
+    output::line(&format!(
+        "pending: {} ({} waiting, the rest in the same shards); nothing is lost and no answer is asked for twice: put \
+         that right and give the same command again (exit code {})",
+        clips(summary.pending),
+        waiting,
+        Code::Pending.number()
+    ))
+}
+
+fn clips(number: u64) -> String {
+    match number {
+        1 => "1 clip".to_owned(),
+        number => format!("{number} clips"),
+    }
 }
 
 /// The output folder; a file in its place is a slip of the user's.
@@ -235,6 +277,34 @@ fn make_out(out: &Path) -> anyhow::Result<()> {
     }
     std::fs::create_dir_all(out)
         .with_context(|| format!("output folder {} (--out, or `out` in omni.toml)", out.display()))
+}
+
+/// How far the evidence agrees with the bindings, by route, where a stage held them against each other: a table, and
+/// `agreement` in the summary.
+fn agreement(options: &RunOptions) -> anyhow::Result<()> {
+    let rates = omni_curate::agreement::rates(&options.out)?;
+    if rates.is_empty() {
+        return Ok(());
+    }
+    let path = options.out.join("summary.json");
+    let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let mut summary: serde_json::Value = serde_json::from_slice(&text)?;
+    summary["agreement"] = serde_json::to_value(&rates)?;
+    let mut text = serde_json::to_vec_pretty(&summary)?;
+    text.push(b'\n');
+    omni_manifests::write_file(&path, &text)?;
+    let row = |(route, rate): (&String, &omni_curate::agreement::Rate)| {
+        vec![
+            route.clone(),
+            rate.clips.to_string(),
+            rate.compared.to_string(),
+            rate.rate
+                .map_or_else(|| "-".into(), |rate| format!("{:.1} %", 100.0 * rate)),
+        ]
+    };
+    let rows: Vec<Vec<String>> = rates.iter().map(row).collect();
+    let head = ["bound by", "clips", "speakers compared", "evidence agrees"];
+    output::line(&format!("\n{}", table::layout(&head, &rows)))
 }
 
 fn report(summary: &Summary, options: &RunOptions) -> anyhow::Result<()> {

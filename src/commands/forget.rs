@@ -9,6 +9,7 @@ use crate::{
 };
 use anyhow::Context;
 use omni_curate::forget::{Beside, clips_of, forget_beside};
+use omni_net::service::{ForgotCalls, forget_calls};
 use omni_pipeline::{Forgot, forget};
 use std::{collections::BTreeSet, path::Path};
 
@@ -28,8 +29,10 @@ pub fn run(args: &ForgetArgs) -> anyhow::Result<Code> {
             out.display()
         )));
     }
+    // Before the pools, which say who an identity is should the command be given again.
+    let calls = calls(&out, &clips, write)?;
     let beside = forget_beside(&out, &clips, &run, write)?;
-    print(&out, &clips, &run, &beside, write)?;
+    print(&clips, &run, &calls, &beside, write)?;
     Ok(Code::Done)
 }
 
@@ -56,10 +59,24 @@ fn clips(args: &ForgetArgs, out: &Path) -> anyhow::Result<BTreeSet<String>> {
     Ok(clips)
 }
 
+/// What services were asked about the clips, and said.
+fn calls(out: &Path, clips: &BTreeSet<String>, write: bool) -> anyhow::Result<ForgotCalls> {
+    let mut all = ForgotCalls::default();
+    for folder in ["replies", "replies-loopback"].map(|name| out.join(name)) {
+        let forgot = forget_calls(&folder, clips, write)?;
+        all.calls += forgot.calls;
+        all.bytes += forgot.bytes;
+        all.shared += forgot.shared;
+        all.unnamed += forgot.unnamed;
+        all.damaged += forgot.damaged;
+    }
+    Ok(all)
+}
+
 fn print(
-    out: &Path,
     clips: &BTreeSet<String>,
     run: &Forgot,
+    calls: &ForgotCalls,
     beside: &Beside,
     write: bool,
 ) -> anyhow::Result<()> {
@@ -78,11 +95,16 @@ fn print(
     put("their bytes".into(), run.bytes);
     put("parts of older steps, or unsound".into(), run.parts.len() as u64);
     put("lines of the log".into(), run.log);
+    put("calls to services and their answers".into(), calls.calls);
+    put("bytes of those answers".into(), calls.bytes);
+    put("names at answers that other clips share".into(), calls.shared);
+    put("unreadable stretches of reply logs".into(), calls.damaged);
     beside
         .rows
         .iter()
         .for_each(|(path, number)| put(format!("rows of {}", path.display()), *number));
     put("files of the report".into(), beside.report.len() as u64);
+    put("verdicts of the review".into(), beside.verdicts);
     rows.retain(|row| row[1] != "0");
     output::line(&table::layout(
         &[if write { "taken out" } else { "to be taken out" }, "number"],
@@ -96,14 +118,12 @@ fn print(
             "identities that appear in these clips are gone whole; `omni pool` makes them anew from the clips that stay",
         );
     }
-    for folder in ["replies", "replies-loopback"].map(|name| out.join(name)) {
-        if folder.exists() {
-            output::note(&format!(
-                "not touched: {}, the answers of services, which may hold words and voices of these clips; \
-                 delete it to be rid of them (what is asked again is paid again)",
-                folder.display()
-            ));
-        }
+    if calls.unnamed > 0 {
+        output::note(&format!(
+            "not touched: {} calls in logs of an older version, which do not say what they are about; delete OUT/replies \
+             to be rid of them (what is asked again is paid again)",
+            calls.unnamed
+        ));
     }
     output::note("not touched: the corpus itself, and exports, selections and pools outside this folder");
     Ok(())

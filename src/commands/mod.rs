@@ -12,6 +12,7 @@ mod init;
 mod models;
 mod people;
 mod report;
+mod review;
 mod schema;
 mod services;
 mod show;
@@ -41,6 +42,7 @@ pub fn run(command: Command) -> anyhow::Result<Code> {
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Review(args) => review::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Select(args) => people::select(&args),
         Command::Pool(args) => people::pool(&args),

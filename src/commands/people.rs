@@ -16,7 +16,7 @@ use omni_manifests::{ListingReader, Receipt, fingerprint, read_part, write_part}
 use omni_perception::registry::Registry;
 use omni_pipeline::readers::Run;
 use omni_schemas::{
-    Binding, Clip, FaceRef, Identity, Listing, OmniCaption, Record, Track, Transcript, VoiceRef,
+    Binding, Clip, CrossCheck, FaceRef, Identity, Listing, OmniCaption, Record, Track, Transcript, VoiceRef,
 };
 use serde_json::json;
 use std::{
@@ -282,6 +282,7 @@ struct Known {
     transcript: Option<Transcript>,
     voices: Vec<VoiceRef>,
     binding: Option<Binding>,
+    check: Option<CrossCheck>,
     caption: Option<OmniCaption>,
 }
 
@@ -293,6 +294,7 @@ impl Known {
             .with_transcript(self.transcript)
             .with_voice_refs(self.voices)
             .with_binding(self.binding)
+            .with_cross_check(self.check)
             .with_caption(self.caption)
     }
 }
@@ -308,6 +310,7 @@ struct Clips {
     transcripts: Rows<Transcript>,
     voices: Rows<VoiceRef>,
     bindings: Rows<Binding>,
+    checks: Rows<CrossCheck>,
     captions: Rows<OmniCaption>,
 }
 
@@ -320,6 +323,7 @@ impl Clips {
             transcripts: rows(run)?,
             voices: rows(run)?,
             bindings: rows(run)?,
+            checks: rows(run)?,
             captions: rows(run)?,
         })
     }
@@ -332,6 +336,7 @@ impl Clips {
             transcript: of(&mut self.transcripts, &key)?.pop(),
             voices: of(&mut self.voices, &key)?,
             binding: of(&mut self.bindings, &key)?.pop(),
+            check: of(&mut self.checks, &key)?.pop(),
             caption: of(&mut self.captions, &key)?.pop(),
             clip,
         })

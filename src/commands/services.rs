@@ -103,7 +103,7 @@ fn start() -> anyhow::Result<Vec<(&'static str, Server)>> {
 }
 
 /// A name that no other process has: host, process and time.
-fn worker() -> String {
+pub fn worker() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host: String = host
         .trim()

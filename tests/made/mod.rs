@@ -436,12 +436,13 @@ fn binding(clip: &MadeClip) -> Binding {
         subject,
         speaker: (subject == 1).then(|| "S1".into()),
         margin: (subject == 1).then_some(1.9),
+        ..BoundSubject::default()
     };
     Binding {
         clip: clip.key.clone(),
         subjects: (1..=clip.people).map(subject).collect(),
-        offscreen: Vec::new(),
         source: "local".into(),
+        ..Binding::default()
     }
 }
 

@@ -191,10 +191,10 @@ fn a_person_of_two_tracks_counts_by_frames() {
         subjects: vec![BoundSubject {
             subject: 2,
             speaker: Some("S9".into()),
-            margin: None,
+            ..BoundSubject::default()
         }],
-        offscreen: Vec::new(),
         source: "local".into(),
+        ..Binding::default()
     };
     let found = people_of(&tracks, &binding);
     assert_eq!(found[0].subject, 1);

@@ -121,6 +121,7 @@ fn scores(known: &Known) -> Map<String, Value> {
             .get("agreement")
             .and_then(|value| value.as_f64().or(value.as_bool().map(f64::from)));
         put("agreement", agrees);
+        put("agreement_margin", check["margin"].as_f64());
     }
     scores
 }
@@ -172,7 +173,7 @@ pub(super) fn card(known: &Known, shard: &Shard, look: &Look, present: bool) -> 
 }
 
 /// Boxes as whole pixels, five numbers a frame: what is drawn needs no more.
-fn track(row: &Row) -> Value {
+pub(crate) fn track(row: &Row) -> Value {
     let frames = row["frames"].as_array().map_or(&[][..], Vec::as_slice);
     let mut flat = Vec::with_capacity(frames.len() * 5);
     for frame in frames {
@@ -189,7 +190,7 @@ fn track(row: &Row) -> Value {
     })
 }
 
-fn face(row: &Row, shard: &Shard) -> Value {
+pub(crate) fn face(row: &Row, shard: &Shard) -> Value {
     let mut shown = row.clone();
     let picture = as_blob(&row["image"]).zip(shard.tars.get("face_ref"));
     let bytes = picture.and_then(|(blob, tar)| read_blob(tar, &blob).ok());

@@ -7,10 +7,10 @@
 
 mod base64;
 mod build;
-mod card;
-mod media;
+pub(crate) mod card;
+pub(crate) mod media;
 mod names;
-mod place;
+pub(crate) mod place;
 pub mod serve;
 
 pub use build::{Made, Options, make};

@@ -20,7 +20,7 @@ pub(super) fn relative(from: &Path, to: &Path) -> String {
 }
 
 /// A path below a folder, each step percent-encoded; steps that lead out of it are left out.
-pub(super) fn below(path: &str) -> String {
+pub(crate) fn below(path: &str) -> String {
     let words = path.split('/').filter(|word| !matches!(*word, "" | "." | ".."));
     words.map(encode).collect::<Vec<_>>().join("/")
 }
@@ -38,7 +38,7 @@ fn encode(word: &str) -> String {
 }
 
 /// Undoes percent-encoding; nothing when it is broken or no UTF-8.
-pub(super) fn decode(text: &str) -> Option<String> {
+pub(crate) fn decode(text: &str) -> Option<String> {
     let (mut bytes, mut rest) = (Vec::new(), text.bytes());
     while let Some(byte) = rest.next() {
         if byte == b'%' {

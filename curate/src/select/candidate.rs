@@ -1,14 +1,24 @@
 //! Everything known of one clip, as the rules see it.
 
-use omni_schemas::{Binding, Clip, FaceRef, OmniCaption, Reference, Selection, Track, Transcript, VoiceRef};
+use omni_schemas::{
+    Binding, Clip, CrossCheck, FaceRef, OmniCaption, Reference, Selection, Track, Transcript, VoiceRef,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The scores every clip has beside those of its corpus. A corpus' score of the same name is hidden by them.
 pub const SCORES: &[(&str, &str)] = &[
+    (
+        "agreement",
+        "share of the speakers on whom binding and evidence agree, 0..1",
+    ),
+    (
+        "agreement_margin",
+        "smallest evidence for a claimed voice less that for its best rival, grey levels",
+    ),
     ("audio_seconds", "length of the sound, seconds"),
     (
         "binding_margin",
-        "smallest margin of a bound voice that had a rival, grey levels",
+        "smallest margin of a voice bound by the local binder that had a rival, grey levels",
     ),
     (
         "face_confidence",
@@ -48,6 +58,8 @@ pub struct Candidate {
     pub voice_refs: Vec<VoiceRef>,
     /// Which face is which voice.
     pub binding: Option<Binding>,
+    /// What the evidence says of that.
+    pub cross_check: Option<CrossCheck>,
     /// The prompt.
     pub prompt: Option<String>,
     /// Further readings by name, for example of a metric that was run on the clips.
@@ -64,6 +76,7 @@ impl Candidate {
             transcript: None,
             voice_refs: Vec::new(),
             binding: None,
+            cross_check: None,
             prompt: None,
             readings: BTreeMap::new(),
         }
@@ -103,6 +116,12 @@ impl Candidate {
         self
     }
 
+    /// Adds what the evidence says of the binding.
+    pub fn with_cross_check(mut self, cross_check: Option<CrossCheck>) -> Candidate {
+        self.cross_check = cross_check;
+        self
+    }
+
     /// Adds the prompt.
     pub fn with_caption(mut self, caption: Option<OmniCaption>) -> Candidate {
         self.prompt = caption.map(|caption| caption.prompt);
@@ -138,6 +157,8 @@ impl Candidate {
     /// A score by name: one of [`SCORES`], a reading, or the corpus' own.
     pub fn score(&self, name: &str) -> Option<f64> {
         let value = match name {
+            "agreement" => self.cross_check.as_ref().and_then(|check| check.agreement),
+            "agreement_margin" => self.cross_check.as_ref().and_then(|check| check.margin),
             "audio_seconds" => Some(self.clip.audio_seconds),
             "binding_margin" => self.binding_margin(),
             "face_confidence" => least(self.face_refs.iter().map(|face| face.score)),
@@ -240,7 +261,9 @@ impl Candidate {
 
     /// A voice whose face had no rival has no margin; when no voice had a rival, nothing limits the clip.
     fn binding_margin(&self) -> Option<f64> {
-        let subjects = &self.binding.as_ref()?.subjects;
+        // A service's claim has none; `agreement_margin` is what is measured of it.
+        let local = self.binding.as_ref().filter(|binding| binding.claim.is_none());
+        let subjects = &local?.subjects;
         let mut bound = subjects
             .iter()
             .filter(|subject| subject.speaker.is_some())

@@ -1,6 +1,7 @@
 use super::*;
 use omni_schemas::{
-    Binding, Blob, BoundSubject, Clip, FaceRef, Identity, NamedScore, Segment, Transcript, VoiceRef,
+    Binding, Blob, BoundSubject, Claim, Clip, CrossCheck, FaceRef, Identity, NamedScore, Segment, Transcript,
+    VoiceRef,
 };
 
 const GUARD: Thresholds = Thresholds {
@@ -100,7 +101,7 @@ fn people(name: &str, who: &[([f64; 3], Option<&str>)]) -> Candidate {
         subjects.push(BoundSubject {
             subject: number,
             speaker: speaker.map(Into::into),
-            margin: None,
+            ..BoundSubject::default()
         });
         if let Some(speaker) = speaker {
             segments.push(segment(speaker, "en"));
@@ -116,8 +117,8 @@ fn people(name: &str, who: &[([f64; 3], Option<&str>)]) -> Candidate {
     one.binding = Some(Binding {
         clip: name.into(),
         subjects,
-        offscreen: Vec::new(),
         source: "local".into(),
+        ..Binding::default()
     });
     one.prompt = Some("<sub1> speaks".into());
     one
@@ -227,6 +228,33 @@ fn a_margin_limits_when_there_was_a_rival() {
     };
     assert!(asks(0.4).is_empty());
     assert_eq!(asks(0.5), ["minimum:binding_margin"]);
+}
+
+#[test]
+fn agreement_and_its_margin_limit_and_a_claim_of_a_service_has_no_other_margin() {
+    let mut clip = single("a");
+    let asks = |rule: &str, clip: &Candidate| {
+        let recipe = recipe(&format!("minimum.{rule}"));
+        rules(&recipe, &HeldOut::nobody(), clip.clone())
+    };
+    assert_eq!(asks("agreement = 0.0", &clip), ["minimum:agreement:absent"]);
+    clip.cross_check = Some(CrossCheck {
+        agreement: Some(0.5),
+        margin: Some(-1.0),
+        ..CrossCheck::default()
+    });
+    assert!(asks("agreement = 0.5", &clip).is_empty());
+    assert_eq!(asks("agreement = 0.6", &clip), ["minimum:agreement"]);
+    assert_eq!(
+        asks("agreement_margin = 0.0", &clip),
+        ["minimum:agreement_margin"]
+    );
+    assert!(asks("binding_margin = 1.0", &clip).is_empty());
+    clip.binding.as_mut().unwrap().claim = Some(Claim::default());
+    assert_eq!(
+        asks("binding_margin = 1.0", &clip),
+        ["minimum:binding_margin:absent"]
+    );
 }
 
 #[test]

@@ -169,6 +169,7 @@ mod tests {
             content_type: None,
             encoding: None,
             framed,
+            upload: Default::default(),
             body,
         }
     }

@@ -1,8 +1,9 @@
 //! Where stages get their transports: live, or from a recording; one gate, log and budget for the whole process.
 
+use super::gemini;
 use omni_net::service::{
     Auth, Budget, Cached, Counts, Gate, Http, HttpSettings, Limits, Money, Price, Rates, Recorded, Replay,
-    ReplyLog, Retry, Secret, ServiceError, Share, Transport, Usage,
+    ReplyLog, Retry, Secret, ServiceError, Share, Transport, UploadSettings, Uploads, Usage,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -30,6 +31,8 @@ pub struct Endpoint {
     pub tokens_per_minute: f64,
     /// Time for one exchange, seconds.
     pub deadline: f64,
+    /// When nobody was answered for so long the endpoint is given up for this run, seconds; its clips stay pending.
+    pub patience: f64,
     /// US dollars for a million tokens sent.
     pub usd_per_million_in: f64,
     /// US dollars for a million tokens made.
@@ -48,6 +51,7 @@ impl Default for Endpoint {
             requests_per_minute: 0.0,
             tokens_per_minute: 0.0,
             deadline: 300.0,
+            patience: 180.0,
             usd_per_million_in: 0.0,
             usd_per_million_out: 0.0,
             usd_per_hour: 0.0,
@@ -70,6 +74,9 @@ impl Endpoint {
         }
         if !(0.1..=86_400.0).contains(&self.deadline) {
             return Some(("deadline", "must be seconds, 0.1 to 86400"));
+        }
+        if !(0.0..=86_400.0).contains(&self.patience) {
+            return Some(("patience", "must be seconds, 0 to 86400"));
         }
         (!(1..=1024).contains(&self.in_flight)).then_some(("in_flight", "must lie in 1..=1024"))
     }
@@ -172,6 +179,14 @@ impl Hub {
         }
     }
 
+    /// The name of this run where services are really asked; none when answers come from a recording.
+    pub fn live(&self) -> Option<&str> {
+        match self.settings.mode {
+            Mode::Live => Some(&self.settings.worker),
+            Mode::Replay(_) => None,
+        }
+    }
+
     /// Notes what a stage may ask, for the estimate of a dry run.
     pub fn announce(&self, line: Line) {
         self.state().estimate.push(line);
@@ -210,13 +225,13 @@ impl Hub {
         }
         let made: Arc<dyn Transport> = match &self.settings.mode {
             Mode::Replay(folder) => Arc::new(Replay::open(folder)?),
-            Mode::Live => self.live(&mut state, service, endpoint, &url)?,
+            Mode::Live => self.stack(&mut state, service, endpoint, &url)?,
         };
         state.transports.insert((service, url), made.clone());
         Ok(made)
     }
 
-    fn live(
+    fn stack(
         &self,
         state: &mut State,
         service: &'static str,
@@ -237,19 +252,26 @@ impl Hub {
             system_proxy: !self.settings.addresses.contains_key(service),
             ..HttpSettings::new(service, url)
         };
+        let http = || Http::new(settings.clone());
         let limits = Limits {
             in_flight: endpoint.in_flight,
             requests_per_minute: endpoint.requests_per_minute,
             tokens_per_minute: endpoint.tokens_per_minute,
+            patience: Duration::from_secs_f64(endpoint.patience),
         };
-        let clock = Arc::new(omni_net::SystemClock);
-        let gate = Gate::new(service, limits, clock, self.settings.interrupted);
+        let interrupted = self.settings.interrupted;
+        let gate = || Gate::new(service, limits, Arc::new(omni_net::SystemClock), interrupted);
         let (log, budget) = self.open(state)?;
-        let recorded = Recorded::new(Http::new(settings)?, log.clone(), budget);
-        Ok(Arc::new(Cached::new(
-            Retry::new(recorded, omni_net::Retry::default(), gate),
-            log,
-        )))
+        let recorded = Recorded::new(http()?, log.clone(), budget);
+        let asking = Retry::new(recorded, omni_net::Retry::default(), gate());
+        if service != gemini::SERVICE {
+            return Ok(Arc::new(Cached::new(asking, log)));
+        }
+        // Uploads are neither booked nor recorded, so they have a way of their own.
+        let files = Retry::new(http()?, omni_net::Retry::default(), gate());
+        let clock = Arc::new(omni_net::SystemClock);
+        let uploads = Uploads::new(asking, files, UploadSettings::default(), clock, interrupted);
+        Ok(Arc::new(Cached::new(uploads, log)))
     }
 
     fn open(&self, state: &mut State) -> Result<(Arc<ReplyLog>, Arc<Budget>), ServiceError> {
@@ -272,6 +294,10 @@ impl Hub {
     }
 
     fn auth(&self, service: &'static str, endpoint: &Endpoint) -> Result<Auth, ServiceError> {
+        // A test server on this machine wants no key, and a try with canned answers needs none.
+        if self.settings.addresses.contains_key(service) {
+            return Ok(Auth::None);
+        }
         let secret = match (endpoint.key_env.as_str(), endpoint.key_file.as_str()) {
             ("", "") => return Ok(Auth::None),
             ("", file) => Secret::from_file(file.as_ref())?,
@@ -282,7 +308,7 @@ impl Hub {
                 })?,
         };
         Ok(match service {
-            "gemini" => Auth::Header("x-goog-api-key", secret),
+            gemini::SERVICE => Auth::Header("x-goog-api-key", secret),
             _ => Auth::Bearer(secret),
         })
     }

@@ -4,10 +4,15 @@
 //! used, and `omni_net::service` the rest: retries, rates, the reply log, the budget.
 
 pub mod ask;
+pub mod binding;
 pub mod cosyvoice;
+pub mod gemini;
+pub mod hearing;
 mod hub;
 pub mod json;
+pub mod question;
 pub mod qwen;
+pub mod routes;
 pub mod sentences;
 pub mod transcript;
 pub mod whisper;

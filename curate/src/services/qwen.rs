@@ -5,80 +5,84 @@ use super::{
     Endpoint,
     ask::{Complaint, Unusable},
     json,
+    question::{Part, Question, again},
 };
 use omni_net::service::{Body, Call, Reply, Usage, data_url};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Name of the service.
 pub const SERVICE: &str = "qwen";
-/// Most characters of a refused answer that are sent back.
-const MOST_ECHO: usize = 4000;
+/// Tokens of a second of sound.
+const SOUND: f64 = 25.0;
+/// Pixels of a token: patches of 16, joined two by two, and less where pictures are scaled.
+const PATCH: u64 = 784;
 
-/// A question with sound.
-pub struct Question<'a> {
-    /// Name and version of the prompt.
-    pub prompt: &'a str,
-    /// Its words.
-    pub words: &'a str,
-    /// Name of the schema and the schema.
-    pub schema: (&'a str, Value),
-    /// A WAV file.
-    pub wav: &'a [u8],
-    /// Its length.
-    pub seconds: f64,
-    /// Seed of the sampling.
-    pub seed: u64,
-    /// Most tokens that the answer may have.
-    pub max_tokens: u64,
+/// The most that a call can use.
+pub fn most(question: &Question<'_>, complaint: Option<&Complaint>) -> Usage {
+    let media = question.parts.iter().map(|part| match part {
+        Part::Text(_) => 0,
+        Part::Video(video) => {
+            (video.seconds * SOUND).ceil() as u64 + video.pictures * (video.pixels.div_ceil(PATCH) + 16)
+        }
+        Part::Sound { seconds, .. } => (seconds * SOUND).ceil() as u64,
+        Part::Picture { pixels, .. } => pixels.div_ceil(PATCH) + 16,
+    });
+    Usage {
+        input: question.words(complaint) + media.sum::<u64>(),
+        output: question.max_tokens,
+        seconds: 0.0,
+    }
 }
 
-impl Question<'_> {
-    /// The most that the call can use: the prompt at three bytes a token, 25 tokens a second of sound, a full answer.
-    pub fn most(&self, complaint: bool) -> Usage {
-        let words =
-            self.words.len() + self.schema.1.to_string().len() + if complaint { MOST_ECHO } else { 0 };
-        Usage {
-            input: (words as u64).div_ceil(3) + (self.seconds * 25.0).ceil() as u64 + 64,
-            output: self.max_tokens,
-            seconds: 0.0,
-        }
+/// The request.
+pub fn call(
+    question: &Question<'_>,
+    model: &str,
+    endpoint: &Endpoint,
+    complaint: Option<&Complaint>,
+) -> Call {
+    let (name, schema) = &question.schema;
+    let content: Vec<Value> = question.parts.iter().flat_map(content).collect();
+    let mut messages = vec![
+        json!({"role": "system", "content": question.words}),
+        json!({"role": "user", "content": content}),
+    ];
+    if let Some(complaint) = complaint {
+        let (answer, words) = again(complaint, &said(&complaint.answer));
+        messages.push(json!({"role": "assistant", "content": answer}));
+        messages.push(json!({"role": "user", "content": words}));
     }
+    let body = json!({
+        "model": model, "temperature": 0, "seed": question.seed, "max_completion_tokens": question.max_tokens,
+        "modalities": ["text"], "messages": messages,
+        "response_format": {"type": "json_schema", "json_schema": {"name": name, "strict": true, "schema": schema}},
+    });
+    let most = most(question, complaint);
+    Call {
+        tokens: most.input + most.output,
+        price: endpoint.price(most, used),
+        ..Call::post(
+            SERVICE,
+            question.prompt,
+            "/v1/chat/completions",
+            Body::Json(body.to_string().into_bytes()),
+        )
+    }
+}
 
-    /// The request.
-    pub fn call(&self, model: &str, endpoint: &Endpoint, complaint: Option<&Complaint>) -> Call {
-        let (name, schema) = &self.schema;
-        let mut messages = vec![
-            serde_json::json!({"role": "system", "content": self.words}),
-            serde_json::json!({"role": "user", "content": [
-                {"type": "audio_url", "audio_url": {"url": data_url("audio/wav", self.wav)}},
-                {"type": "text", "text": format!("The clip is {:.2} seconds long.", self.seconds)}]}),
-        ];
-        if let Some(complaint) = complaint {
-            let said: String = said(&complaint.answer).chars().take(MOST_ECHO).collect();
-            messages.push(serde_json::json!({"role": "assistant", "content": said}));
-            let words = format!(
-                "That cannot be used: {}. Answer again, with the JSON object alone.",
-                complaint.why.detail
-            );
-            messages.push(serde_json::json!({"role": "user", "content": words}));
+fn content(part: &Part) -> Vec<Value> {
+    let sound = |wav: &[u8]| json!({"type": "audio_url", "audio_url": {"url": data_url("audio/wav", wav)}});
+    match part {
+        Part::Text(text) => vec![json!({"type": "text", "text": text})],
+        Part::Sound { wav, .. } => vec![sound(wav)],
+        Part::Picture { png, .. } => {
+            vec![json!({"type": "image_url", "image_url": {"url": data_url("image/png", png)}})]
         }
-        let body = serde_json::json!({
-            "model": model, "temperature": 0, "seed": self.seed, "max_completion_tokens": self.max_tokens,
-            "modalities": ["text"], "messages": messages,
-            "response_format": {"type": "json_schema", "json_schema": {"name": name, "strict": true, "schema": schema}},
-        });
-        let most = self.most(complaint.is_some());
-        Call {
-            tokens: most.input + most.output,
-            price: endpoint.price(most, used),
-            ..Call::post(
-                SERVICE,
-                self.prompt,
-                "/v1/chat/completions",
-                Body::Json(body.to_string().into_bytes()),
-            )
-        }
+        Part::Video(video) => vec![
+            json!({"type": "video_url", "video_url": {"url": data_url("video/mp4", &video.mp4)}}),
+            sound(&video.wav),
+        ],
     }
 }
 

@@ -108,6 +108,7 @@ mod tests {
                 content_type: None,
                 encoding: None,
                 framed: true,
+                upload: Default::default(),
                 body: body.as_bytes().to_vec(),
             };
             read(&reply, 2.0).map_or_else(|error| error.reason, |_| "good")

@@ -1,5 +1,5 @@
-//! Writes the structured omni-caption (paper, equation 2) from what was measured and given; it calls no model and makes
-//! nothing up: no sex, age, clothes or mood.
+//! Writes the structured omni-caption (paper, equation 2) from what was measured and given, or from what the model that
+//! bound the clip said of it; it calls no model itself and makes nothing up: no sex, age, clothes or mood.
 
 use super::Entry;
 use crate::{
@@ -7,7 +7,9 @@ use crate::{
     prompt::{Line, Parts, Subject, render},
 };
 use omni_pipeline::{Cx, Fault, Many, One, Stage};
-use omni_schemas::{Binding, Caption, Clip, OmniCaption, Track, Transcript, VoiceRef};
+use omni_schemas::{
+    Binding, Caption, Claim, ClaimedDescriptor, Clip, OmniCaption, Track, Transcript, VoiceRef,
+};
 use std::collections::BTreeMap;
 
 /// Listed as `compose`.
@@ -38,7 +40,7 @@ impl Stage for Compose {
     );
     type Out = OmniCaption;
     const NAME: &'static str = "compose";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn settings(&self) -> serde_json::Value {
         serde_json::json!({})
@@ -57,20 +59,31 @@ impl Stage for Compose {
         let lines: Vec<Line> = transcript
             .segments
             .iter()
-            .filter_map(|said| {
+            .enumerate()
+            .filter_map(|(at, said)| {
                 let text = clean_given(&said.text);
+                let lead = view.claim().and_then(|claim| claim.leads.get(at));
                 Some(Line {
                     anchor: anchor(&said.speaker)?,
+                    lead: lead.cloned().unwrap_or_default(),
                     text,
                     language: said.language.clone(),
                 })
             })
             .collect();
         let audio = caption.audio_caption.or(transcript.audio_caption);
+        // A claim's texts were cleaned and checked when it was taken; their anchors must stay.
+        let (scene, acts) = match view.claim() {
+            Some(claim) => (claim.scene.clone(), claim.actions.clone()),
+            None => {
+                let given = caption.caption.as_deref();
+                (given.map(clean_given).unwrap_or_default(), actions(&lines))
+            }
+        };
         let parts = Parts {
             subjects: view.subjects(&anchors),
-            scene: caption.caption.as_deref().map(clean_given).unwrap_or_default(),
-            actions: actions(&lines),
+            scene,
+            actions: acts,
             lines,
             audio: audio.as_deref().map(clean_given).unwrap_or_default(),
         };
@@ -116,6 +129,32 @@ impl View<'_> {
             .collect()
     }
 
+    fn claim(&self) -> Option<&Claim> {
+        self.binding.claim.as_ref()
+    }
+
+    /// The model's words for an anchor in the place of the measured ones, where it has any.
+    fn worded(&self, measured: Subject, silent: bool) -> Subject {
+        let mut claimed = self.claim().into_iter().flat_map(|claim| &claim.descriptors);
+        let Some(claimed) = claimed.find(|row| row.anchor == measured.anchor) else {
+            return measured;
+        };
+        let ClaimedDescriptor {
+            anchor,
+            label,
+            visual,
+            acoustic,
+        } = claimed.clone();
+        Subject {
+            anchor,
+            label,
+            visual,
+            // Who has no voice is silent, whatever the model says of it.
+            acoustic: if silent { measured.acoustic } else { acoustic },
+            source: self.binding.source.clone(),
+        }
+    }
+
     fn subjects(&self, anchors: &BTreeMap<String, String>) -> Vec<Subject> {
         let places: BTreeMap<i64, Place> = self
             .binding
@@ -123,24 +162,28 @@ impl View<'_> {
             .iter()
             .map(|row| (row.subject, self.place(row.subject)))
             .collect();
-        let seen = self.binding.subjects.iter().map(|row| Subject {
-            anchor: format!("<sub{}>", row.subject),
-            label: label(row.subject, &places),
-            visual: visual(places[&row.subject]),
-            acoustic: row
-                .speaker
-                .as_deref()
-                .map_or_else(|| "silent".to_owned(), |name| self.acoustic(name)),
-            source: "measured".into(),
+        let seen = self.binding.subjects.iter().map(|row| {
+            let measured = Subject {
+                anchor: format!("<sub{}>", row.subject),
+                label: label(row.subject, &places),
+                visual: visual(places[&row.subject]),
+                acoustic: row
+                    .speaker
+                    .as_deref()
+                    .map_or_else(|| "silent".to_owned(), |name| self.acoustic(name)),
+                source: "measured".into(),
+            };
+            self.worded(measured, row.speaker.is_none())
         });
         let heard = self.binding.offscreen.iter().filter_map(|speaker| {
-            Some(Subject {
+            let measured = Subject {
                 anchor: anchors.get(speaker)?.clone(),
                 label: "an off-screen voice".into(),
                 visual: String::new(),
                 acoustic: self.acoustic(speaker),
                 source: "measured".into(),
-            })
+            };
+            Some(self.worded(measured, false))
         });
         seen.chain(heard).collect()
     }
@@ -255,6 +298,7 @@ mod tests {
     fn actions_follow_the_order_of_speech() {
         let line = |n: i64| Line {
             anchor: format!("<sub{n}>"),
+            lead: String::new(),
             text: "x".into(),
             language: "en".into(),
         };

@@ -2,8 +2,10 @@
 
 pub mod av_evidence;
 pub mod bind;
+pub mod bind_service;
 pub mod caption_ingest;
 pub mod compose;
+pub mod cross_check;
 pub mod face_ref;
 pub mod probe;
 pub mod track;
@@ -68,6 +70,8 @@ pub const ALL: &[Entry] = &[
     voice_resynth::ENTRY,
     av_evidence::ENTRY,
     bind::ENTRY,
+    bind_service::ENTRY,
+    cross_check::ENTRY,
     compose::ENTRY,
 ];
 

@@ -202,7 +202,7 @@ mod tests {
         {
             Ok(_) => "kept".into(),
             Err(Fault::Drop(reason)) => reason,
-            Err(Fault::Stop(error)) => panic!("{error}"),
+            Err(other) => panic!("{other:?}"),
         }
     }
 

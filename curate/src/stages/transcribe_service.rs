@@ -9,6 +9,8 @@ use crate::{
     services::{
         Endpoint, Hub, Line,
         ask::{self, Route},
+        hearing::Hearing,
+        question::{Part, Question},
         qwen, transcript, whisper,
     },
 };
@@ -25,7 +27,7 @@ const PROMPT: (&str, &str) = ("transcribe@1", include_str!("../../prompts/transc
 /// A dry run does not know how long the clips are, and says so.
 const EXPECTED_SECONDS: f64 = 10.0;
 
-/// What changes the result, but for `endpoint`.
+/// What changes the result, but for `endpoint` and `probe_sound`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -41,6 +43,8 @@ pub struct Settings {
     pub max_tokens: u64,
     /// Seed of the sampling. `chat` only.
     pub seed: u64,
+    /// Whether two sounds are sent first in each run, to see that the server hears. `chat` only; changes no result.
+    pub probe_sound: bool,
     /// Address, key, rates and prices.
     pub endpoint: Endpoint,
 }
@@ -54,6 +58,7 @@ impl Default for Settings {
             language: String::new(),
             max_tokens: 2048,
             seed: 7,
+            probe_sound: true,
             endpoint: Endpoint::default(),
         }
     }
@@ -82,6 +87,7 @@ pub const ENTRY: Entry = Entry {
             settings,
             speakers,
             hub,
+            hearing: Hearing::default(),
             transport: OnceLock::new(),
         };
         stage.announce();
@@ -94,6 +100,7 @@ struct TranscribeService {
     /// For a service that does not tell speakers apart.
     speakers: Option<(Loaded<Diarizer>, Vec<String>)>,
     hub: Arc<Hub>,
+    hearing: Hearing,
     transport: OnceLock<Arc<dyn Transport>>,
 }
 
@@ -107,6 +114,7 @@ impl Stage for TranscribeService {
         let mut settings = settings_json(&self.settings);
         if let Some(fields) = settings.as_object_mut() {
             fields.shift_remove("endpoint");
+            fields.shift_remove("probe_sound");
         }
         settings["prompt"] = format!(
             "{}#{}",
@@ -144,8 +152,8 @@ impl TranscribeService {
     fn announce(&self) {
         let (service, most, price) = match self.speakers {
             None => {
-                let question = self.question(&[], EXPECTED_SECONDS);
-                let call = question.call("", &self.settings.endpoint, None);
+                let question = self.question(Vec::new(), EXPECTED_SECONDS);
+                let call = qwen::call(&question, "", &self.settings.endpoint, None);
                 (qwen::SERVICE, call.price.most, call.price.largest())
             }
             Some(_) => {
@@ -177,13 +185,16 @@ impl TranscribeService {
         }
     }
 
-    fn question<'a>(&self, wav: &'a [u8], seconds: f64) -> qwen::Question<'a> {
-        qwen::Question {
+    fn question(&self, wav: Vec<u8>, seconds: f64) -> Question<'static> {
+        let wav = Arc::new(wav);
+        Question {
             prompt: PROMPT.0,
             words: PROMPT.1,
             schema: ("transcript", transcript::schema()),
-            wav,
-            seconds,
+            parts: vec![
+                Part::Sound { wav, seconds },
+                Part::Text(format!("The clip is {seconds:.2} seconds long.")),
+            ],
             seed: self.settings.seed,
             max_tokens: self.settings.max_tokens,
         }
@@ -191,24 +202,30 @@ impl TranscribeService {
 
     fn by_chat(&self, clip: &Clip, wave: &Waveform, cx: &Cx<'_>) -> Result<Transcript, Fault> {
         let seconds = length(wave);
-        let wav = omni_media::wav_s16(wave);
-        let question = self.question(&wav, seconds);
+        let question = self.question(omni_media::wav_s16(wave), seconds);
         let transport = self.transport(qwen::SERVICE)?;
-        let route = |model| Route { transport, model };
+        let route = |model| Route {
+            service: qwen::SERVICE,
+            transport,
+            model,
+        };
         let first = route(&self.settings.model);
+        if let Some(run) = self.hub.live().filter(|_| self.settings.probe_sound) {
+            self.hearing.check(&first, &self.settings.endpoint, run, cx)?;
+        }
         let fallback = Some(self.settings.fallback_model.as_str()).filter(|model| !model.is_empty());
         let fallback = fallback.map(route);
-        let (checked, model) = ask::ask(
+        let taken = ask::ask(
             (&first, fallback.as_ref()),
             cx,
-            |route, complaint| question.call(route.model, &self.settings.endpoint, complaint),
-            |reply, complaint| transcript::check(qwen::read(reply)?, seconds, complaint.is_some()),
+            |route, complaint| qwen::call(&question, route.model, &self.settings.endpoint, complaint),
+            |_, reply, complaint| transcript::check(qwen::read(reply)?, seconds, complaint.is_some()),
         )?;
         Ok(Transcript {
             clip: clip.clip.clone(),
-            segments: checked.segments,
-            audio_caption: checked.audio_caption,
-            origin: format!("qwen:{model}#{}", PROMPT.0),
+            segments: taken.answer.segments,
+            audio_caption: taken.answer.audio_caption,
+            origin: format!("qwen:{}#{}", taken.model, PROMPT.0),
         })
     }
 
@@ -234,6 +251,7 @@ impl TranscribeService {
                 language,
             );
             let route = Route {
+                service: whisper::SERVICE,
                 transport: self.transport(whisper::SERVICE)?,
                 model: &self.settings.model,
             };

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 use omni_media::Waveform;
-use omni_net::service::Transport;
+use omni_net::service::{Call, Transport};
 use omni_perception::{
     Error,
     audio::{
@@ -285,10 +285,15 @@ impl VoiceResynth {
                 rate: settings.rate,
             };
             let route = Route {
+                service: cosyvoice::SERVICE,
                 transport: self.transport()?,
                 model: &settings.model,
             };
-            let reply = ask::send(&route, &cosyvoice::call(&wanted, &settings.endpoint), cx)?;
+            let call = Call {
+                clips: vec![cx.key.to_owned()],
+                ..cosyvoice::call(&wanted, &settings.endpoint)
+            };
+            let reply = ask::send(&route, &call, cx)?;
             match cosyvoice::read(&reply, &wanted) {
                 Err(_) => cx.count("unusable_answers", 1),
                 Ok(wave) => {

@@ -2,10 +2,20 @@
 
 use serde_json::{Value, json};
 
+use super::{Files, binding};
 use crate::Request;
 use crate::answer::Answer;
 
-pub(crate) fn answer(request: &Request, content: Option<&str>, canned: Option<&str>) -> Answer {
+pub(crate) fn answer(
+    request: &Request,
+    files: &Files,
+    content: Option<&str>,
+    canned: Option<&str>,
+) -> Answer {
+    let canned = canned.unwrap_or_default();
+    if let Some(answer) = files.answer(request, canned) {
+        return answer;
+    }
     if request.method != "POST" || !request.path.ends_with(":generateContent") {
         return error(
             404,
@@ -22,9 +32,15 @@ pub(crate) fn answer(request: &Request, content: Option<&str>, canned: Option<&s
         let message = "Invalid JSON payload received. Unknown name \"additionalProperties\" at 'generation_config.response_schema'";
         return error(400, "INVALID_ARGUMENT", message, json!([]));
     }
+    if canned == "expired" {
+        files.expire();
+    }
+    if let Some(refused) = files.refuses(&body) {
+        return refused;
+    }
     match content {
         Some(text) => said(&[json!({"text": text})], "STOP"),
-        None => by_name(canned.unwrap_or_default()),
+        None => by_name(&body, canned),
     }
 }
 
@@ -59,8 +75,12 @@ fn said(parts: &[Value], finish: &str) -> Answer {
     )
 }
 
-fn by_name(name: &str) -> Answer {
-    let good = r#"{"bindings":[{"face":1,"speaker":"S1","confidence":0.93}]}"#;
+fn by_name(body: &Value, name: &str) -> Answer {
+    let good = match binding::task(&body["contents"]) {
+        Some(task) => binding::answer(&task, name),
+        None => r#"{"bindings":[{"face":1,"speaker":"S1","confidence":0.93}]}"#.into(),
+    };
+    let good = good.as_str();
     let text = |text: &str| json!({"text": text});
     let thought = json!({"text": "The mouth moves at 0.5 s.", "thought": true});
     match name {
@@ -90,6 +110,7 @@ fn by_name(name: &str) -> Answer {
         "thought_only" => said(&[thought], "STOP"),
         "split_parts" => said(&[thought, text(&good[..20]), text(&good[20..])], "STOP"),
         "missing_field" => said(&[text(r#"{"bindings":[{"face":1}]}"#)], "STOP"),
+        "not_json" => said(&[text("I am sorry, I cannot help with that.")], "STOP"),
         _ => said(&[thought, text(good)], "STOP"),
     }
 }

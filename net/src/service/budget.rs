@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::{ServiceError, locked};
 
@@ -105,7 +105,17 @@ impl Price {
 pub struct Budget {
     limit: Option<Money>,
     part: u64,
-    taken: Mutex<u64>,
+    taken: Mutex<Taken>,
+    freed: Condvar,
+}
+
+/// Millionths of a dollar.
+#[derive(Debug, Default)]
+struct Taken {
+    /// Booked and paid.
+    sum: u64,
+    /// What of it is booked for calls that are out, and may come out cheaper.
+    out: u64,
 }
 
 impl Budget {
@@ -114,7 +124,8 @@ impl Budget {
         Budget {
             limit: None,
             part: u64::MAX,
-            taken: Mutex::new(0),
+            taken: Mutex::default(),
+            freed: Condvar::new(),
         }
     }
 
@@ -123,39 +134,48 @@ impl Budget {
         Budget {
             limit: Some(limit),
             part: limit.0 / world.max(1) as u64,
-            taken: Mutex::new(spent.0),
+            taken: Mutex::new(Taken { sum: spent.0, out: 0 }),
+            freed: Condvar::new(),
         }
     }
 
-    /// Books a call at its largest price.
+    /// Books a call at its largest price, and waits for calls that are out where these may come out so much cheaper that
+    /// there is room; so an end of the budget is one. Every booking must be followed by [`Budget::correct`].
     ///
     /// # Errors
     /// [`ServiceError::Budget`] when the sum could be passed.
     pub fn book(&self, service: &'static str, price: Money) -> Result<(), ServiceError> {
         let mut taken = locked(&self.taken);
-        match taken.checked_add(price.0).filter(|sum| *sum <= self.part) {
-            Some(sum) => {
-                *taken = sum;
-                Ok(())
+        let fits = |sum: u64| sum.checked_add(price.0).filter(|sum| *sum <= self.part);
+        loop {
+            if let Some(sum) = fits(taken.sum) {
+                (taken.sum, taken.out) = (sum, taken.out.saturating_add(price.0));
+                return Ok(());
             }
-            None => Err(ServiceError::Budget {
-                service,
-                limit: self.limit.unwrap_or_default().to_string(),
-                left: Money(self.part.saturating_sub(*taken)).to_string(),
-                price: price.to_string(),
-            }),
+            if taken.out == 0 || fits(taken.sum.saturating_sub(taken.out)).is_none() {
+                return Err(ServiceError::Budget {
+                    service,
+                    limit: self.limit.unwrap_or_default().to_string(),
+                    left: Money(self.part.saturating_sub(taken.sum)).to_string(),
+                    price: price.to_string(),
+                });
+            }
+            taken = self.freed.wait(taken).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Puts the true price in the place of a booking.
+    /// Puts what was paid in the place of a booking: the call is back.
     pub fn correct(&self, booked: Money, paid: Money) {
         let mut taken = locked(&self.taken);
-        *taken = taken.saturating_sub(booked.0).saturating_add(paid.0);
+        taken.sum = taken.sum.saturating_sub(booked.0).saturating_add(paid.0);
+        taken.out = taken.out.saturating_sub(booked.0);
+        drop(taken);
+        self.freed.notify_all();
     }
 
     /// Booked and paid so far, earlier runs included.
     pub fn taken(&self) -> Money {
-        Money(*locked(&self.taken))
+        Money(locked(&self.taken).sum)
     }
 }
 
@@ -193,7 +213,7 @@ mod tests {
     fn the_sum_is_never_passed_and_a_correction_makes_room() {
         let budget = Budget::new(Money(100), 2, Money(10));
         budget.book("qwen", Money(40)).unwrap();
-        let error = budget.book("qwen", Money(1)).unwrap_err();
+        let error = budget.book("qwen", Money(41)).unwrap_err();
         assert!(
             error.is_pending() && error.to_string().contains("--budget"),
             "{error}"
@@ -201,6 +221,23 @@ mod tests {
         budget.correct(Money(40), Money(5));
         budget.book("qwen", Money(35)).unwrap();
         assert_eq!(budget.taken(), Money(50));
+        budget.correct(Money(35), Money(35));
+        assert!(budget.book("qwen", Money(1)).is_err());
         Budget::unlimited().book("qwen", Money(1 << 60)).unwrap();
+    }
+
+    #[test]
+    fn a_call_waits_for_those_that_are_out_and_may_leave_room() {
+        let budget = Budget::new(Money(100), 1, Money(0));
+        budget.book("qwen", Money(80)).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| budget.book("qwen", Money(80)));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            budget.correct(Money(80), Money(5));
+            second.join().unwrap().unwrap();
+        });
+        assert_eq!(budget.taken(), Money(85));
+        budget.correct(Money(80), Money(80));
+        assert!(budget.book("qwen", Money(80)).is_err(), "nobody is out");
     }
 }

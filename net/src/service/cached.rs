@@ -51,7 +51,10 @@ impl<T: Transport> Transport for Cached<T> {
         let key = call.key();
         let _claim = self.claim(key);
         match self.log.find(key)? {
-            Some(Recorded::Answer(reply)) => Ok(reply),
+            Some(Recorded::Answer(reply)) => {
+                self.log.about(key, &call.clips)?;
+                Ok(reply)
+            }
             // A refusal cost nothing, and the server may have been set right since.
             Some(Recorded::Refused { .. }) | None => self.inner.send(call),
         }

@@ -1,6 +1,7 @@
 //! What is asked and what comes back, free of any HTTP library's types.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -14,6 +15,8 @@ pub enum Method {
     Get,
     /// POST.
     Post,
+    /// DELETE.
+    Delete,
 }
 
 impl Method {
@@ -22,6 +25,7 @@ impl Method {
         match self {
             Method::Get => "GET",
             Method::Post => "POST",
+            Method::Delete => "DELETE",
         }
     }
 }
@@ -72,6 +76,8 @@ pub enum Body {
     Json(Vec<u8>),
     /// `multipart/form-data`.
     Form(Vec<Part>),
+    /// A piece of a file.
+    Bytes(Vec<u8>),
 }
 
 /// Media may be inside, so only sizes are shown.
@@ -81,7 +87,33 @@ impl fmt::Debug for Body {
             Body::Empty => f.write_str("Empty"),
             Body::Json(text) => write!(f, "Json({} bytes)", text.len()),
             Body::Form(parts) => f.debug_tuple("Form").field(parts).finish(),
+            Body::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
         }
+    }
+}
+
+/// A medium that is too large for a request. The body names it by [`Media::placeholder`], and so the call's key depends on
+/// its bytes and not on the address it is given.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Media {
+    /// Media type, for example `video/mp4`.
+    pub media_type: String,
+    /// The content.
+    pub bytes: Arc<Vec<u8>>,
+}
+
+impl Media {
+    /// What stands in a body in the place of the address: it holds the content's SHA-256.
+    pub fn placeholder(&self) -> String {
+        let hash = Sha256::digest(self.bytes.as_slice());
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("omni-media:{hex}")
+    }
+}
+
+impl fmt::Debug for Media {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} bytes)", self.media_type, self.bytes.len())
     }
 }
 
@@ -92,6 +124,8 @@ pub struct Call {
     pub service: &'static str,
     /// Name and version of the prompt; part of the key.
     pub prompt: String,
+    /// The clips it is about, so that they can be forgotten; not part of the key.
+    pub clips: Vec<String>,
     /// How.
     pub method: Method,
     /// Path below the endpoint's address, with a leading slash.
@@ -104,6 +138,14 @@ pub struct Call {
     pub price: Price,
     /// Time for the whole exchange; `None`: the endpoint's own.
     pub deadline: Option<Duration>,
+    /// Further headers; no part of the key.
+    pub headers: Vec<(&'static str, String)>,
+    /// Media to be uploaded first, see [`super::Uploads`].
+    pub media: Vec<Media>,
+    /// Whether the request names an uploaded file, so that a status may be about the file and not about the key or the model.
+    pub names_file: bool,
+    /// The key of the call that this one stands for.
+    pub known_as: Option<Key>,
 }
 
 impl Call {
@@ -112,12 +154,17 @@ impl Call {
         Call {
             service,
             prompt: prompt.to_owned(),
+            clips: Vec::new(),
             method: Method::Post,
             path: path.to_owned(),
             body,
             tokens: 0,
             price: Price::default(),
             deadline: None,
+            headers: Vec::new(),
+            media: Vec::new(),
+            names_file: false,
+            known_as: None,
         }
     }
 
@@ -131,6 +178,9 @@ impl Call {
 
     /// The hash by which the answer is known: everything that may change it, and neither address nor key.
     pub fn key(&self) -> Key {
+        if let Some(key) = self.known_as {
+            return key;
+        }
         let mut hasher = Sha256::new();
         let mut add = |bytes: &[u8]| {
             // The length first, so that no two lists of fields run together.
@@ -155,6 +205,10 @@ impl Call {
                     add(media_type.as_bytes());
                     add(&part.bytes);
                 }
+            }
+            Body::Bytes(bytes) => {
+                add(b"bytes");
+                add(bytes);
             }
         }
         Key(hasher.finalize().into())
@@ -189,6 +243,15 @@ impl fmt::Debug for Key {
     }
 }
 
+/// What an answer's headers say of an upload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UploadState {
+    /// Path of the session.
+    pub path: Option<String>,
+    /// `active` or `final`.
+    pub status: Option<String>,
+}
+
 /// A whole answer with a status of success, raw.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -200,6 +263,8 @@ pub struct Reply {
     pub encoding: Option<String>,
     /// Whether the server said where the body ends (a length, or chunks with an end mark).
     pub framed: bool,
+    /// Where an upload goes on (a path below the endpoint's address) and how it stands; never recorded.
+    pub upload: UploadState,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -215,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_of_a_call_is_in_its_key_but_not_price_and_deadline() {
+    fn every_part_of_a_call_is_in_its_key_but_not_price_deadline_and_clips() {
         let base = Call::post("qwen", "asr@1", "/v1", Body::Json(b"{}".to_vec()));
         let mut seen = vec![base.key()];
         let form = |name: &str, bytes: &[u8]| {
@@ -260,13 +325,29 @@ mod tests {
             seen.push(other.key());
         }
         let same = Call {
+            headers: vec![("x", "y".into())],
             tokens: 9,
+            clips: vec!["talk.mp4".into()],
             deadline: Some(Duration::from_secs(1)),
             ..base.clone()
         };
         assert_eq!(same.key(), base.key());
         assert_eq!(Key::parse(&base.key().hex()), Some(base.key()));
         assert_eq!(Key::parse("zz"), None);
+    }
+
+    #[test]
+    fn a_medium_is_known_by_its_bytes() {
+        let media = |bytes: &[u8]| Media {
+            media_type: "video/mp4".into(),
+            bytes: Arc::new(bytes.to_vec()),
+        };
+        assert_eq!(
+            media(b"foo").placeholder(),
+            "omni-media:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+        );
+        assert_ne!(media(b"foo").placeholder(), media(b"fop").placeholder());
+        assert!(!format!("{:?}", media(b"foo")).contains("foo"));
     }
 
     #[test]

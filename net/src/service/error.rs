@@ -35,7 +35,7 @@ pub enum ServiceError {
         message: String,
     },
     /// The endpoint serves nobody who asks like us: its items wait for a later run.
-    #[error("{service}: {why}; its clips stay pending")]
+    #[error("{service}: {why}")]
     Closed {
         /// The endpoint's kind.
         service: &'static str,
@@ -108,6 +108,27 @@ impl ServiceError {
             Self::Stopped => "stopped".into(),
             Self::Setup(_) => "setup".into(),
         }
+    }
+
+    /// The kind of endpoint concerned, if one is.
+    pub fn service(&self) -> Option<&'static str> {
+        match self {
+            Self::Transient { service, .. }
+            | Self::Refused { service, .. }
+            | Self::Closed { service, .. }
+            | Self::Budget { service, .. }
+            | Self::NotRecorded { service, .. } => Some(service),
+            Self::Exhausted { last, .. } => last.service(),
+            Self::Log { .. } | Self::Stopped | Self::Setup(_) => None,
+        }
+    }
+
+    /// Whether the items of this endpoint wait while everything else may go on: it is closed, dead, or too dear.
+    pub fn leaves_pending(&self) -> bool {
+        matches!(
+            self,
+            Self::Closed { .. } | Self::Budget { .. } | Self::Exhausted { alive: false, .. }
+        )
     }
 
     /// Whether the item should wait for a later run; else the item itself is at fault.

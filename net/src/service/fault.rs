@@ -125,6 +125,26 @@ fn short(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MESSAGE).collect()
 }
 
+/// Kind of a refusal that is about an uploaded file: it is gone, somebody else's, or not ready. Uploading it again may help.
+pub(crate) const FILE_GONE: &str = "file_gone";
+
+/// A status that is about an uploaded file, in a request that names one. The service uses the codes of a wrong key and of an
+/// unknown model for it, so the message decides.
+pub(crate) fn file_gone(service: &'static str, status: u16, said: &Said) -> Option<ServiceError> {
+    let message = said.message.to_lowercase();
+    let about_a_file = match status {
+        403 | 404 => message.contains("file"),
+        400 => message.contains("file") && message.contains("active"),
+        _ => false,
+    };
+    about_a_file.then(|| ServiceError::Refused {
+        service,
+        status,
+        kind: FILE_GONE.into(),
+        message: said.message.clone(),
+    })
+}
+
 /// What follows from a status that is no success.
 pub(crate) fn error(
     service: &'static str,
@@ -143,6 +163,10 @@ pub(crate) fn error(
             closed(format!("refused for this account or region: {message}"))
         }
         404 if kind == "NOT_FOUND" || said.param == "model" => closed(format!("no such model: {message}")),
+        // What web frameworks and proxies say of a path that nobody serves.
+        404 if kind.is_empty() || message == "Not Found" => closed(format!(
+            "status 404, nothing is served under this path; is the address right? {message}"
+        )),
         429 if said.per_day => closed(format!("the quota of the day is used up: {message}")),
         300..=399 => closed(format!(
             "status {status}: the address is another one; calls follow no redirect"

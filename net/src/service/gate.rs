@@ -24,6 +24,8 @@ pub struct Limits {
     pub requests_per_minute: f64,
     /// Tokens a minute; 0: no bound.
     pub tokens_per_minute: f64,
+    /// An endpoint whose circuit opens when nobody was answered for so long is given up for this run.
+    pub patience: Duration,
 }
 
 impl Default for Limits {
@@ -32,6 +34,7 @@ impl Default for Limits {
             in_flight: 16,
             requests_per_minute: 0.0,
             tokens_per_minute: 0.0,
+            patience: Duration::from_secs(180),
         }
     }
 }
@@ -40,8 +43,9 @@ impl Default for Limits {
 struct State {
     closed: Option<String>,
     in_flight: usize,
-    /// Failures in a row.
+    /// Failures in a row, and when the first of them was.
     failures: u32,
+    failing_since: Option<SystemTime>,
     open_until: Option<SystemTime>,
     /// The one call that tries a half-open circuit is out.
     probing: bool,
@@ -211,13 +215,24 @@ impl Pass<'_> {
         let mut state = locked(&self.gate.state);
         match how {
             Ended::Well | Ended::Spoke => {
-                (state.failures, state.open_until) = (0, None);
+                (state.failures, state.failing_since, state.open_until) = (0, None, None);
                 state.successes += u64::from(how == Ended::Well);
             }
             Ended::Badly => {
                 state.failures += 1;
+                let since = *state.failing_since.get_or_insert(now);
                 if self.probe || state.failures >= BROKEN {
                     state.open_until = now.checked_add(OPEN);
+                    let silent = now.duration_since(since).unwrap_or_default();
+                    if silent >= self.gate.limits.patience {
+                        let why = format!(
+                            "nobody was answered for {:.0} s ({} failures in a row), so it is given up for this run; is \
+                             it running?",
+                            silent.as_secs_f64(),
+                            state.failures
+                        );
+                        state.closed.get_or_insert(why);
+                    }
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use super::{Body, Call, Method, Reply, Secret, ServiceError, Transport, fault};
+use super::{Body, Call, Method, Reply, Secret, ServiceError, Transport, UploadState, fault};
 use crate::retry::retry_after;
 use crate::{Clock, SystemClock};
 
@@ -132,7 +132,7 @@ impl Http {
         let response = request.send().await.map_err(|error| self.failed(&error, false))?;
         let status = response.status().as_u16();
         if !response.status().is_success() {
-            return Err(self.refusal(response).await);
+            return Err(self.refusal(response, call).await);
         }
         let header = |name: &str| {
             let value = response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -150,12 +150,19 @@ impl Http {
             // Somebody between us and the service: a proxy's error or log-in page. It is no answer.
             return Err(self.transient("html", "a web page came in place of an answer".into(), false));
         }
+        let upload = UploadState {
+            path: header("x-goog-upload-url")
+                .map(|url| self.below(&url))
+                .transpose()?,
+            status: header("x-goog-upload-status"),
+        };
         let body = self.body(response).await?;
         Ok(Reply {
             status,
             content_type,
             encoding,
             framed,
+            upload,
             body,
         })
     }
@@ -165,14 +172,19 @@ impl Http {
         let request = match call.method {
             Method::Get => self.client.get(url),
             Method::Post => self.client.post(url),
+            Method::Delete => self.client.delete(url),
         };
-        let request = request.headers(self.headers.clone());
+        let mut request = request.headers(self.headers.clone());
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
+        }
         Ok(match &call.body {
             Body::Empty => request,
             Body::Json(text) => request
                 .header(CONTENT_TYPE, "application/json")
                 .body(text.clone()),
             Body::Form(parts) => request.multipart(form(parts)?),
+            Body::Bytes(bytes) => request.body(bytes.clone()),
         })
     }
 
@@ -196,7 +208,18 @@ impl Http {
         Ok(body)
     }
 
-    async fn refusal(&self, mut response: reqwest::Response) -> ServiceError {
+    /// The path of an address that the service gave. The key goes with every request, so it must be the endpoint's own.
+    fn below(&self, url: &str) -> Result<String, ServiceError> {
+        let path = url
+            .strip_prefix(&self.settings.base)
+            .filter(|path| path.starts_with('/'));
+        path.map(str::to_owned).ok_or_else(|| ServiceError::Closed {
+            service: self.settings.service,
+            why: "it sends uploads to another address; the key is not sent there".into(),
+        })
+    }
+
+    async fn refusal(&self, mut response: reqwest::Response, call: &Call) -> ServiceError {
         let status = response.status().as_u16();
         let header = response
             .headers()
@@ -216,7 +239,10 @@ impl Http {
                 secret.scrub(&String::from_utf8_lossy(&body)).into_bytes()
             }
         };
-        fault::error(self.settings.service, status, fault::read(&text), asked)
+        let (service, said) = (self.settings.service, fault::read(&text));
+        let gone = call.names_file.then(|| fault::file_gone(service, status, &said));
+        gone.flatten()
+            .unwrap_or_else(|| fault::error(service, status, said, asked))
     }
 
     fn transient(&self, reason: &'static str, message: String, maybe_paid: bool) -> ServiceError {

@@ -7,6 +7,8 @@
 //! * [`Recorded`] books each try against the [`Budget`] and writes the answer down, flushed, before anyone parses it;
 //! * [`Http`] speaks HTTP and names what went wrong.
 //!
+//! [`Uploads`] stands between [`Cached`] and [`Retry`] where a service takes large media as files.
+//!
 //! [`Replay`] stands in for all of them and answers from recorded logs only.
 
 mod base64;
@@ -23,19 +25,21 @@ mod recorded;
 mod replay;
 mod retry;
 mod secret;
+mod uploads;
 
 pub use base64::{data_url, encode as base64};
 pub use budget::{Budget, Money, Price, Rates, ReadUsage, Usage};
 pub use cached::Cached;
-pub use call::{Body, Call, Key, Method, Part, Reply};
+pub use call::{Body, Call, Key, Media, Method, Part, Reply, UploadState};
 pub use error::ServiceError;
 pub use gate::{Gate, Limits};
 pub use http::{Auth, Http, HttpSettings};
-pub use log::{Counts, ReplyLog, Share};
+pub use log::{Counts, ForgotCalls, ReplyLog, Share, forget_calls};
 pub use recorded::Recorded;
 pub use replay::Replay;
 pub use retry::Retry;
 pub use secret::Secret;
+pub use uploads::{UploadSettings, Uploads};
 
 /// Something that answers calls. Blocking; shared by threads.
 pub trait Transport: Send + Sync {

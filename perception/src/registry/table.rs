@@ -19,6 +19,7 @@ pub fn markdown(registry: &Registry) -> String {
         }
     }
     page.push_str(FOOT);
+    page.push_str(PAPER);
     page
 }
 
@@ -31,6 +32,9 @@ const COLUMNS: &str = "| id | role | source | size | download | licence of the p
 const FOOT: &str = "\n`never` under \"run here\": nobody has run that entry with real weights in this project, so no number of\n\
     ours comes from it. `NC`: non-commercial use only. `download`: what comes over the network, the whole package where\n    there is one; a package that serves several networks is fetched once. A size of `?` belongs to files that are not published\n\
     ready-made: bring your own with `omni models pull ID --from DIR`; their hash is recorded then.\n";
+
+/// How the networks come about that are published as checkpoints only.
+const PAPER: &str = include_str!("paper.md");
 
 fn profiles(registry: &Registry, page: &mut String) {
     let all = registry.profiles();

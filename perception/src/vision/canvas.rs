@@ -81,8 +81,6 @@ struct Canvas {
     to: (usize, usize),
     columns: Vec<Column>,
     rows: [Row; 2],
-    /// A finished row, 0..=255.
-    mixed: Vec<Lanes>,
 }
 
 /// A source row, resized horizontally: 11-bit fixed point without the last four bits.
@@ -102,7 +100,6 @@ impl Canvas {
             to: (0, 0),
             columns: Vec::new(),
             rows: Default::default(),
-            mixed: Vec::new(),
         }
     }
 
@@ -146,7 +143,6 @@ impl Canvas {
         for row in &mut self.rows {
             row.values.resize(self.to.0, [0; 4]);
         }
-        self.mixed.resize(self.to.0, [0; 4]);
     }
 
     /// One row of one colour of the tensor, as far as the picture goes.
@@ -192,14 +188,15 @@ impl Canvas {
             let wanted = [first, first + 1].map(|row| row.clamp(0, last) as usize);
             self.keep_rows(image, wanted);
             let [a, b] = &self.rows;
-            lanes::vertical(&a.values, &b.values, weights(fraction), &mut self.mixed);
-            for colour in 0..3 {
-                let start = (pixels.plane(colour) * self.size.1 + y) * self.size.0;
-                let target = &mut self.tensor[start..start + width];
-                for (to, pixel) in target.iter_mut().zip(&self.mixed) {
-                    *to = (f32::from(pixel[colour]) - pixels.mean) * pixels.scale;
-                }
+            let plane = self.size.0 * self.size.1;
+            let (first, rest) = self.tensor.split_at_mut(plane);
+            let (second, third) = rest.split_at_mut(plane);
+            let at = y * self.size.0;
+            let mut planes = [first, second, third].map(|plane| &mut plane[at..at + width]);
+            if pixels.bgr {
+                planes.reverse();
             }
+            lanes::vertical([&a.values, &b.values], weights(fraction), pixels, planes);
         }
     }
 

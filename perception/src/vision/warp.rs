@@ -3,6 +3,8 @@
 
 use omni_media::Image;
 
+use super::lanes::{bilinear, two_pixels};
+
 /// A 2x3 affine matrix, rows first: source pixel to target pixel.
 pub type Affine = [[f64; 3]; 2];
 
@@ -86,19 +88,12 @@ fn sample(image: &Image, x: i32, y: i32, to: &mut [u8]) {
     let (width, height) = (image.width as isize, image.height as isize);
     if x >= 0 && y >= 0 && x + 1 < width && y + 1 < height {
         let at = (y * width + x) as usize * 3;
-        let (Some(above), Some(below)) = (
-            image.data[at..].first_chunk::<6>(),
-            image.data[at + image.width * 3..].first_chunk::<6>(),
-        ) else {
-            return;
-        };
-        for (channel, to) in to.iter_mut().enumerate().take(3) {
-            let share = |row: &[u8; 6], k: usize, weight: u32| u32::from(row[k]).wrapping_mul(weight);
-            // At most 255 x 1024: `wrapping` only spares checks in the loop that every face pays for.
-            let above = share(above, channel, weights[0]).wrapping_add(share(above, channel + 3, weights[1]));
-            let below = share(below, channel, weights[2]).wrapping_add(share(below, channel + 3, weights[3]));
-            *to = (above.wrapping_add(below).wrapping_add(512) >> 10) as u8;
-        }
+        let (above, below) = (
+            two_pixels(&image.data, at),
+            two_pixels(&image.data, at + image.width * 3),
+        );
+        let [r, g, b, _] = bilinear(above, below, weights.map(|weight| weight as i16));
+        to.copy_from_slice(&[r, g, b]);
         return;
     }
     let mut sums = [0u32; 3];

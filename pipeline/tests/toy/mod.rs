@@ -47,6 +47,8 @@ pub struct Wish {
     pub drop_below: u64,
     pub stop_at: Option<String>,
     pub panic_at: Option<String>,
+    /// Clips for which `draw` cannot be had.
+    pub wait_at: Vec<&'static str>,
     pub factor: i64,
     /// Asked by `measure` for every clip.
     pub hold: Option<Hold>,
@@ -109,6 +111,13 @@ impl Stage for Draw {
         std::thread::sleep(self.0.sleep * (row.size % 3) as u32);
         if self.0.stop_at.as_ref() == Some(&row.clip) {
             return Err(Fault::stop("no service"));
+        }
+        if self.0.wait_at.contains(&row.clip.as_str()) {
+            return Err(Fault::Wait(Wait {
+                on: "painter".into(),
+                why: "closed".into(),
+                what: "no paint".into(),
+            }));
         }
         assert!(self.0.panic_at.as_ref() != Some(&row.clip), "a slip");
         let picture = |number: i64| {

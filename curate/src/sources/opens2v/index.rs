@@ -50,6 +50,8 @@ impl PartIndex {
                 format!("cannot be made ({error}); name a writable folder with `settings.opens2v.index`");
             table(folder, what)
         })?;
+        // What a process that was killed left under temporary names.
+        omni_manifests::sweep_temporaries(folder)?;
         Ok(PartIndex {
             json: json.to_owned(),
             folder: folder.to_owned(),

@@ -29,7 +29,14 @@ pub(crate) enum Head {
         service: String,
         booked: u64,
         doubts: u32,
+        /// What it is about; a log of an older version does not say.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        clips: Vec<String>,
     },
+    /// More clips that an answer is about: their request is the same.
+    About { key: String, clips: Vec<String> },
+    /// What tries that were taken out have cost, and the doubts that they had counted.
+    Carried { price: u64, counted: u64 },
     /// Its whole answer, which is the body of this record.
     Answer {
         id: u64,

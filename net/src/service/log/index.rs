@@ -1,7 +1,9 @@
 //! Which answer lies where, rebuilt from the logs at start and kept up while other workers write theirs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, TryLockError};
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use super::super::{Key, Money, Reply, ServiceError};
@@ -26,12 +28,14 @@ struct Log {
 pub(super) struct Index {
     logs: Vec<Log>,
     answers: HashMap<Key, Place>,
+    /// Which clips the calls are about, as hashes of key and clip.
+    about: HashSet<u64>,
     pub(super) damaged: u64,
 }
 
 /// One worker's tries of earlier runs.
 #[derive(Debug, Default)]
-struct Account {
+pub(super) struct Account {
     share: (u64, u64),
     /// Price of every try: booked, then true; gone when nothing was paid.
     prices: BTreeMap<u64, u64>,
@@ -39,6 +43,8 @@ struct Account {
     doubtful: BTreeMap<u64, Key>,
     /// Doubts that its tries have counted.
     counted: HashMap<Key, u32>,
+    /// Price and counted doubts of tries that were taken out.
+    carried: (u64, u64),
 }
 
 /// What dead processes left.
@@ -55,7 +61,7 @@ impl Killed {
             let sum = account
                 .prices
                 .values()
-                .fold(0u64, |sum, price| sum.saturating_add(*price));
+                .fold(account.carried.0, |sum, price| sum.saturating_add(*price));
             match account.share {
                 (rank, of) if of == world => own += u64::from(rank == share.rank as u64) * sum,
                 _ => other = other.saturating_add(sum),
@@ -81,13 +87,27 @@ impl Killed {
     /// Doubts that were counted so far.
     pub(super) fn twice(&self) -> u64 {
         let counts = self.0.iter().flat_map(|account| account.counted.values());
-        counts.map(|count| u64::from(*count)).sum()
+        let carried: u64 = self.0.iter().map(|account| account.carried.1).sum();
+        carried + counts.map(|count| u64::from(*count)).sum::<u64>()
     }
 }
 
 impl Account {
-    fn note(&mut self, head: &Head) {
+    /// The record that keeps the cost of tries that are taken out; nothing when they cost nothing.
+    pub(super) fn carried(&self) -> Option<Head> {
+        let sum = |sum: u64, price: &u64| sum.saturating_add(*price);
+        let price = self.prices.values().fold(self.carried.0, sum);
+        let counted = self.carried.1 + self.counted.values().map(|count| u64::from(*count)).sum::<u64>();
+        (price > 0 || counted > 0).then_some(Head::Carried { price, counted })
+    }
+
+    pub(super) fn note(&mut self, head: &Head) {
         match head {
+            Head::About { .. } => {}
+            Head::Carried { price, counted } => {
+                self.carried.0 = self.carried.0.saturating_add(*price);
+                self.carried.1 += counted;
+            }
             Head::Worker { rank, world } => self.share = (*rank, *world),
             Head::Sent {
                 id,
@@ -165,6 +185,13 @@ impl Index {
     }
 
     fn enter(&mut self, log: u32, head: &Head, at: u64) {
+        if let Head::Sent { key, clips, .. } | Head::About { key, clips } = head {
+            let key = Key::parse(key);
+            self.about.extend(
+                key.iter()
+                    .flat_map(|key| clips.iter().map(|clip| pair(*key, clip))),
+            );
+        }
         let (key, refused) = match head {
             Head::Answer { key, .. } => (Key::parse(key), false),
             Head::Refused { key, .. } => (Key::parse(key), true),
@@ -203,6 +230,12 @@ impl Index {
         }
     }
 
+    /// The clips that a call is not yet known to be about.
+    pub(super) fn unknown(&self, key: Key, clips: &[String]) -> Vec<String> {
+        let new = |clip: &&String| !self.about.contains(&pair(key, clip));
+        clips.iter().filter(new).cloned().collect()
+    }
+
     /// Reads what others have written since.
     pub(super) fn refresh(&mut self, folder: &Path) -> Result<(), ServiceError> {
         for path in logs(folder)? {
@@ -235,6 +268,12 @@ impl Index {
     }
 }
 
+fn pair(key: Key, clip: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (key, clip).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The record at a place; `None` when its head or body is damaged.
 fn recorded(path: &Path, at: u64) -> std::io::Result<Option<Recorded>> {
     let mut file = File::open(path)?;
@@ -259,6 +298,7 @@ fn recorded(path: &Path, at: u64) -> std::io::Result<Option<Recorded>> {
                 content_type,
                 encoding,
                 framed,
+                upload: Default::default(),
                 body,
             })
         }),
@@ -277,7 +317,7 @@ fn recorded(path: &Path, at: u64) -> std::io::Result<Option<Recorded>> {
 }
 
 /// The logs of a folder, by name.
-fn logs(folder: &Path) -> Result<Vec<PathBuf>, ServiceError> {
+pub(super) fn logs(folder: &Path) -> Result<Vec<PathBuf>, ServiceError> {
     let fail = |error| ServiceError::log(folder)(error);
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(fail)? {

@@ -2,8 +2,10 @@
 //!
 //! A worker appends to a log of its own, under a lock, and reads everybody's. A record `sent` stands before each try and
 //! an `answer`, `failed` or `refused` behind it; a `sent` alone in the log of a dead process is a call that a kill cut
-//! off: it may have been paid. An answer is flushed to the disk before it is handed on.
+//! off: it may have been paid. An answer is flushed to the disk before it is handed on. `sent` says which clips the call
+//! is about, and `about` which others found its answer, so that a clip can be taken out again.
 
+mod forget;
 mod frame;
 mod index;
 
@@ -15,6 +17,8 @@ use std::sync::Mutex;
 
 use frame::Head;
 use index::Index;
+
+pub use forget::{ForgotCalls, forget_calls};
 
 use super::{Key, Money, Reply, ServiceError, locked};
 
@@ -179,7 +183,13 @@ impl ReplyLog {
     }
 
     /// Notes a try down before it is sent.
-    pub(crate) fn sent(&self, key: Key, service: &str, booked: Money) -> Result<Try, ServiceError> {
+    pub(crate) fn sent(
+        &self,
+        key: Key,
+        service: &str,
+        booked: Money,
+        clips: &[String],
+    ) -> Result<Try, ServiceError> {
         let mut state = locked(&self.state);
         let id = state.next_id;
         state.next_id += 1;
@@ -190,12 +200,30 @@ impl ReplyLog {
             service: service.to_owned(),
             booked: booked.0,
             doubts,
+            clips: clips.to_owned(),
         };
-        self.append(&mut state, &head, &[], false)?;
+        let (path, at) = self.append(&mut state, &head, &[], false)?;
+        state.index.add(&path, &head, at);
         state.doubtful.remove(&key);
         state.counts.sent += 1;
         state.counts.possibly_paid_twice += u64::from(doubts);
         Ok(Try { id, key })
+    }
+
+    /// Notes that a recorded answer is about these clips too.
+    pub(crate) fn about(&self, key: Key, clips: &[String]) -> Result<(), ServiceError> {
+        let mut state = locked(&self.state);
+        let clips = state.index.unknown(key, clips);
+        if clips.is_empty() {
+            return Ok(());
+        }
+        let head = Head::About {
+            key: key.hex(),
+            clips,
+        };
+        let (path, at) = self.append(&mut state, &head, &[], true)?;
+        state.index.add(&path, &head, at);
+        Ok(())
     }
 
     /// Writes an answer and waits until the disk has it.

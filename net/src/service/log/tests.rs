@@ -8,6 +8,7 @@ fn reply(body: &[u8]) -> Reply {
         content_type: Some("application/json".into()),
         encoding: None,
         framed: true,
+        upload: Default::default(),
         body: body.to_vec(),
     }
 }
@@ -41,7 +42,7 @@ fn transient(maybe_paid: bool) -> ServiceError {
 fn an_answer_is_there_for_this_worker_another_and_a_later_run() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (open(dir.path(), "a"), open(dir.path(), "b"));
-    let sent = a.sent(key(1), "qwen", Money(5)).unwrap();
+    let sent = a.sent(key(1), "qwen", Money(5), &[]).unwrap();
     assert_eq!(answer(&b, key(1)), None);
     a.answered(sent, &reply(b"{}")).unwrap();
     assert_eq!(answer(&a, key(1)).unwrap(), b"{}");
@@ -61,7 +62,7 @@ fn an_answer_is_there_for_this_worker_another_and_a_later_run() {
 fn a_torn_tail_is_cut_off_a_dead_workers_log_only() {
     let dir = tempfile::tempdir().unwrap();
     let a = open(dir.path(), "a");
-    let sent = a.sent(key(1), "qwen", Money(0)).unwrap();
+    let sent = a.sent(key(1), "qwen", Money(0), &[]).unwrap();
     a.answered(sent, &reply(b"whole")).unwrap();
     let path = dir.path().join("a-0.log");
     let whole = fs::metadata(&path).unwrap().len();
@@ -78,7 +79,7 @@ fn a_torn_tail_is_cut_off_a_dead_workers_log_only() {
 fn a_damaged_answer_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
     let a = open(dir.path(), "a");
-    let sent = a.sent(key(1), "qwen", Money(0)).unwrap();
+    let sent = a.sent(key(1), "qwen", Money(0), &[]).unwrap();
     a.answered(sent, &reply(b"answer")).unwrap();
     drop(a);
     let path = dir.path().join("a-0.log");
@@ -94,8 +95,8 @@ fn a_damaged_answer_is_not_believed() {
 fn a_kill_between_send_and_answer_is_counted_when_the_call_is_sent_again() {
     let dir = tempfile::tempdir().unwrap();
     let a = open(dir.path(), "a");
-    a.sent(key(1), "qwen", Money(3)).unwrap();
-    let sent = a.sent(key(2), "qwen", Money(3)).unwrap();
+    a.sent(key(1), "qwen", Money(3), &[]).unwrap();
+    let sent = a.sent(key(2), "qwen", Money(3), &[]).unwrap();
     a.failed(sent, &transient(false)).unwrap();
     drop(a);
     let b = open(dir.path(), "b");
@@ -104,14 +105,14 @@ fn a_kill_between_send_and_answer_is_counted_when_the_call_is_sent_again() {
         Money(3),
         "the cut-off call stays booked, the refused one does not"
     );
-    b.sent(key(2), "qwen", Money(3)).unwrap();
+    b.sent(key(2), "qwen", Money(3), &[]).unwrap();
     assert_eq!(b.counts().possibly_paid_twice, 0);
-    let sent = b.sent(key(1), "qwen", Money(3)).unwrap();
+    let sent = b.sent(key(1), "qwen", Money(3), &[]).unwrap();
     assert_eq!(b.counts().possibly_paid_twice, 1);
     b.answered(sent, &reply(b"")).unwrap();
     drop(b);
     let c = open(dir.path(), "c");
-    c.sent(key(1), "qwen", Money(0)).unwrap();
+    c.sent(key(1), "qwen", Money(0), &[]).unwrap();
     assert_eq!(
         c.counts().possibly_paid_twice,
         0,
@@ -123,9 +124,9 @@ fn a_kill_between_send_and_answer_is_counted_when_the_call_is_sent_again() {
 fn a_fault_after_an_answer_began_is_counted_too() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path(), "a");
-    let sent = log.sent(key(1), "qwen", Money(0)).unwrap();
+    let sent = log.sent(key(1), "qwen", Money(0), &[]).unwrap();
     log.failed(sent, &transient(true)).unwrap();
-    log.sent(key(1), "qwen", Money(0)).unwrap();
+    log.sent(key(1), "qwen", Money(0), &[]).unwrap();
     assert_eq!(log.counts().possibly_paid_twice, 1);
 }
 
@@ -134,7 +135,7 @@ fn spending_is_shared_out_by_rank_and_a_true_price_replaces_a_booking() {
     let dir = tempfile::tempdir().unwrap();
     for rank in 0..2 {
         let log = ReplyLog::open(dir.path(), &format!("w{rank}"), Share { rank, world: 2 }).unwrap();
-        let sent = log.sent(key(rank as u8), "qwen", Money(100)).unwrap();
+        let sent = log.sent(key(rank as u8), "qwen", Money(100), &[]).unwrap();
         log.answered(sent, &reply(b"")).unwrap();
         log.paid(sent, Money(10 + rank as u64)).unwrap();
     }
@@ -158,7 +159,7 @@ fn a_log_that_cannot_be_written_is_an_error_and_not_a_lost_answer() {
     let folder = dir.path().join("replies");
     let log = open(&folder, "a");
     fs::remove_dir_all(&folder).unwrap();
-    let error = log.sent(key(1), "qwen", Money(0)).unwrap_err();
+    let error = log.sent(key(1), "qwen", Money(0), &[]).unwrap_err();
     assert!(
         error.is_pending() && error.to_string().contains("replies"),
         "{error}"
