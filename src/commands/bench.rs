@@ -144,6 +144,8 @@ fn score_clip(args: &ScoreArgs) -> anyhow::Result<Code> {
         Ok(readings) => readings,
         Err(Fault::Drop(reason)) => anyhow::bail!("{} cannot be scored: {reason}", args.clip.display()),
         Err(Fault::Stop(error)) => return Err(anyhow::Error::from_boxed(error)).context("a network failed"),
+        // No metric asks a service today; if one does, this says whom it waits for.
+        Err(Fault::Wait(wait)) => anyhow::bail!("{} ({}): {}", wait.on, wait.why, wait.what),
     };
     readings.extend(absent);
     if args.json {

@@ -13,6 +13,7 @@ mod mtp_ca;
 mod ocf;
 mod positions;
 pub mod sa_mrope;
+pub mod stats;
 mod stream;
 mod time;
 pub mod umt5;

@@ -6,12 +6,13 @@ mod codecs;
 mod context;
 mod golden;
 mod solvers;
+pub mod tables;
 mod text;
 mod training;
 
 use crate::{Error, Result};
 use golden::Golden;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How two tensors are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,11 +99,30 @@ fn kind(stem: &str) -> Option<Run> {
     known.max_by_key(|(name, _)| name.len()).map(|(_, run)| *run)
 }
 
-/// Checks every safetensors file of `folder`, in the order of their names. A file that cannot be used is a check that did
-/// not hold, not an error; a tensor that no check looked at, and a file that none knows, are listed as unknown.
+/// Whether something here can check a file, told by its place and name.
+pub fn knows(path: &Path) -> bool {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let tensors = path
+        .extension()
+        .is_some_and(|extension| extension == "safetensors");
+    (tensors && kind(&stem).is_some()) || tables::knows(path)
+}
+
+/// Checks every file of `folder` that can be checked, and those of its folder `keys`, in the order of their names. A file
+/// that cannot be used is a check that did not hold, not an error; a tensor that no check looked at, and a file of tensors
+/// that none knows, are listed as unknown.
 ///
 /// Fails if the folder cannot be listed.
 pub fn verify(folder: &Path) -> Result<Vec<Check>> {
+    let mut paths = files(folder)?;
+    let keys = folder.join("keys");
+    if keys.is_dir() {
+        paths.extend(files(&keys)?);
+    }
+    Ok(paths.iter().flat_map(|path| verify_file(path)).collect())
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let io = |source| Error::Io {
         path: folder.to_owned(),
         source,
@@ -110,19 +130,22 @@ pub fn verify(folder: &Path) -> Result<Vec<Check>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let path = entry.map_err(io)?.path();
-        if path
+        let tensors = path
             .extension()
-            .is_some_and(|extension| extension == "safetensors")
-        {
+            .is_some_and(|extension| extension == "safetensors");
+        if tensors || tables::knows(&path) {
             paths.push(path);
         }
     }
     paths.sort();
-    Ok(paths.iter().flat_map(|path| verify_file(path)).collect())
+    Ok(paths)
 }
 
 /// Checks one file.
 pub fn verify_file(path: &Path) -> Vec<Check> {
+    if tables::knows(path) {
+        return tables::check(path);
+    }
     let name = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
     let file = name(path.file_name());
     let single = |what: &str, outcome| {
