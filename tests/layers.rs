@@ -37,6 +37,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "perception",
             "curate",
             "bench",
+            "model",
         ],
     ),
 ];
