@@ -28,6 +28,39 @@ fn everything(folder: &Path, each: &mut dyn FnMut(&Path, &[u8])) {
 }
 
 #[test]
+fn a_replay_of_canned_answers_is_as_canned_as_they_were() {
+    let Some(bench) = Bench::chat(Vec::new()) else {
+        return;
+    };
+    let run = |services: &str, out: &str| {
+        let output = bench.run(&[
+            "--services",
+            services,
+            "--out",
+            out,
+            "--limit",
+            "1",
+            "--seed",
+            "1",
+        ]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let names = fs::read_dir(bench.scratch.join(out)).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let stage = names
+            .filter(|name| name.starts_with("transcribe_service-"))
+            .collect::<Vec<_>>();
+        (stage, bench.parts(out, "transcribe_service"))
+    };
+    let canned = run("loopback", "out");
+    assert_eq!(run("replay:out/replies-loopback", "again"), canned);
+    assert_ne!(
+        run("live", "live").0,
+        canned.0,
+        "live answers have another fingerprint"
+    );
+}
+
+#[test]
 fn a_live_run_records_what_a_replay_needs_and_the_key_stands_nowhere() {
     let options = Options {
         key: Some(KEY.into()),

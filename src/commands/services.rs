@@ -26,6 +26,9 @@ pub struct Services {
     loopback: bool,
 }
 
+/// Where answers of the test servers lie, below the output folder.
+const CANNED: &str = "replies-loopback";
+
 /// Reads `--services` and `--budget`; opens no log and calls nobody.
 pub fn open(args: &CurateArgs, config: &Config) -> anyhow::Result<Services> {
     let budget = args.budget.as_deref().map(str::parse::<Money>).transpose();
@@ -58,7 +61,12 @@ pub fn open(args: &CurateArgs, config: &Config) -> anyhow::Result<Services> {
         false => Vec::new(),
     };
     let addresses = servers.iter().map(|(service, server)| (*service, server.url()));
-    let replies = if loopback { "replies-loopback" } else { "replies" };
+    let replies = if loopback { CANNED } else { "replies" };
+    // Canned answers stay canned when they are replayed: nothing may take them for a model's.
+    let canned = match &mode {
+        Mode::Replay(folder) => folder.canonicalize().is_ok_and(|folder| folder.ends_with(CANNED)),
+        Mode::Live => loopback,
+    };
     let settings = HubSettings {
         mode,
         replies: out_dir(args.out.as_deref(), config, "--out DIR")?.join(replies),
@@ -70,7 +78,7 @@ pub fn open(args: &CurateArgs, config: &Config) -> anyhow::Result<Services> {
         budget,
         key_of: Box::new(|name| std::env::var(name).ok().map(|key| Secret::new(&key))),
         addresses: addresses.collect::<BTreeMap<_, _>>(),
-        canned: loopback,
+        canned,
         interrupted: Some(signals::was_interrupted),
     };
     Ok(Services {
