@@ -192,6 +192,35 @@ fn the_users_own_files_are_taken_by_either_name_and_recorded() {
     );
 }
 
+#[test]
+fn an_optional_file_is_taken_when_there_is_one_and_counts_in_the_hash() {
+    let mut bench = Bench::new();
+    let own = bench.dir.path().join("own");
+    fs::create_dir_all(&own).unwrap();
+    bench.options.from = Some(own.clone());
+    let list = entry("u", "kind = \"file\", origin = \"o\"", "u.onnx", b"", false);
+    let list = list.replace(&hash(b""), "unpublished").replace("bytes = 0, ", "");
+    let more = "}, { name = \"u.onnx.data\", sha256 = \"unpublished\", optional = true }]";
+    let list = list.replace("}]", more);
+    let registry = Registry::from_toml(&list, "t").unwrap();
+    fs::write(own.join("u.onnx"), b"graph").unwrap();
+    bench.pull(&list, &["u"]).unwrap();
+    let alone = bench.store.locate_id(&registry, "u").unwrap();
+    assert_eq!(alone.network().hash, hash(b"graph"));
+    assert_eq!(bench.store.verify(registry.spec("u").unwrap()).len(), 1);
+    // It comes later: the network is another one then, and a changed byte is found.
+    fs::write(own.join("u.onnx.data"), b"weights").unwrap();
+    bench.pull(&list, &["u"]).unwrap();
+    let both = bench.store.locate_id(&registry, "u").unwrap();
+    assert_eq!(both.hashes(), [hash(b"graph"), hash(b"weights")]);
+    assert_ne!(both.network().hash, alone.network().hash);
+    fs::write(both.file("u.onnx.data"), b"Weights").unwrap();
+    assert!(bench.store.locate_id(&registry, "u").is_err());
+    let first = list.replace("{ name = \"u.onnx\"", "{ optional = true, name = \"u.onnx\"");
+    let error = Registry::from_toml(&first, "t").unwrap_err().to_string();
+    assert!(error.contains("cannot be optional"), "{error}");
+}
+
 /// Serves `CONTENT` at every address; the first answer stops after ten bytes, then waits `stall`.
 fn hub(stall: Duration) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -13,6 +13,9 @@ pub(super) fn entry(spec: &ModelSpec) -> Result<(), String> {
     if spec.files.is_empty() {
         return fail("`files` is empty".to_owned());
     }
+    if spec.files.first().is_some_and(|file| file.optional) {
+        return fail("the first of `files` cannot be optional".to_owned());
+    }
     if let Some(message) = source_fault(spec) {
         return fail(message);
     }

@@ -201,9 +201,13 @@ fn origin(spec: &ModelSpec) -> String {
 }
 
 fn describe(file: &FileSpec) -> String {
-    match (&file.bytes, &file.sha256) {
+    let described = match (&file.bytes, &file.sha256) {
         (Some(bytes), Some(hash)) => format!("`{}` ({bytes} bytes, sha256 {hash})", file.name),
         (None, Some(hash)) => format!("`{}` (sha256 {hash})", file.name),
         _ => format!("`{}`", file.name),
+    };
+    match file.optional {
+        true => format!("{described} (if there is one)"),
+        false => described,
     }
 }

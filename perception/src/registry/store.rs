@@ -117,9 +117,12 @@ impl Store {
         let dir = self.dir(spec);
         let mut record = Record::read(&dir);
         let mut fresh = false;
+        let mut spec = spec.clone();
+        spec.files
+            .retain(|file| !file.optional || dir.join(&file.name).exists());
         let mut hashes = Vec::with_capacity(spec.files.len());
         for file in &spec.files {
-            let (hash, read) = check_file(spec, file, &dir, &mut record)?;
+            let (hash, read) = check_file(&spec, file, &dir, &mut record)?;
             fresh |= read;
             hashes.push(hash);
         }
@@ -127,11 +130,7 @@ impl Store {
             // A store that cannot be written (read-only mount) only costs the hash at every start.
             let _ = record.write(&dir);
         }
-        Ok(Located {
-            spec: spec.clone(),
-            dir,
-            hashes,
-        })
+        Ok(Located { spec, dir, hashes })
     }
 
     /// Reads every byte of an entry's files again and says of each whether it is the listed one.
@@ -145,6 +144,7 @@ impl Store {
         let found = spec
             .files
             .iter()
+            .filter(|file| !file.optional || dir.join(&file.name).exists())
             .map(|file| verify_file(file, &dir, &mut record))
             .collect();
         // A store that cannot be written is verified all the same.
