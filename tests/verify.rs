@@ -33,7 +33,11 @@ fn report(output: &std::process::Output) -> Value {
 #[test]
 fn the_goldens_of_this_repository_agree() {
     let scratch = Scratch::new();
-    for folder in ["tests/fixtures/golden", "perception/tests/fixtures/text"] {
+    for folder in [
+        "tests/fixtures/golden",
+        "perception/tests/fixtures/text",
+        "model/tests/fixtures/golden",
+    ] {
         let output = scratch.omni(&["verify", fixtures(folder).to_str().unwrap()]);
         assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
         assert!(
@@ -46,7 +50,7 @@ fn the_goldens_of_this_repository_agree() {
 
 #[test]
 fn all_shared_goldens_agree() {
-    let (Some(golden), Some(_)) = (shared("golden/metrics"), store()) else {
+    let (Some(golden), Some(_)) = (shared("golden"), store()) else {
         return;
     };
     let scratch = Scratch::new();
@@ -98,6 +102,30 @@ fn a_changed_number_an_unknown_file_and_an_unknown_tensor_fail() {
         unread.contains("face/more.json") && unread.contains("tensor `scora`"),
         "{unread}"
     );
+}
+
+#[test]
+fn a_changed_tensor_of_a_network_and_a_file_of_none_fail() {
+    let scratch = Scratch::new();
+    let golden = scratch.join("golden");
+    std::fs::create_dir_all(golden.join("keys")).unwrap();
+    let bytes = std::fs::read(fixtures("model/tests/fixtures/golden/schedulers.safetensors")).unwrap();
+    let mut changed = bytes.clone();
+    // The exponent of the last number: 0 becomes 2, 1 becomes more than 1e38.
+    *changed.last_mut().unwrap() ^= 0x40;
+    std::fs::write(golden.join("schedulers.safetensors"), changed).unwrap();
+    std::fs::write(golden.join("surprise.safetensors"), bytes).unwrap();
+    scratch.write("golden/keys/f5_text_embed.tsv", "key\tshape\nnobody\t1x2\n");
+    let output = scratch.omni(&["verify", "golden", "--json"]);
+    assert_eq!(code(&output), 1);
+    let report = report(&output);
+    let checks = report["checks"].as_array().unwrap();
+    let failed: Vec<&Value> = checks.iter().filter(|check| check["verdict"] == "fail").collect();
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert_eq!(failed[0]["file"], "keys/f5_text_embed.tsv");
+    assert_eq!(failed[1]["file"], "schedulers.safetensors");
+    assert!(checks.len() > 20, "the other tensors were compared");
+    assert_eq!(report["unread"], serde_json::json!(["surprise.safetensors"]));
 }
 
 #[test]

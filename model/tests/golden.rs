@@ -1,6 +1,6 @@
 //! Every network against stored numbers of the reference.
 //!
-//! The files of `tests/fixtures` always (its README says where they come from); the whole set where `OMNI_SHARED` names the
+//! The files of `tests/fixtures/golden` always (its README says where they come from); the whole set where `OMNI_SHARED` names the
 //! folder that holds `golden/model`.
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ use std::{
 };
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden")
 }
 
 fn bad(checks: &[Check]) -> Vec<String> {

@@ -26,7 +26,8 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<Code> {
     let store = Store::new(config.store_dir()?);
     let library = super::onnxruntime(&config, &Registry::builtin(), &store, &Device::Cpu)?;
     let mut report = Verifier::new(library, Device::Cpu).verify(&args.dir)?;
-    add_networks(&mut report, &args.dir);
+    // A key table is known by the folder it lies in, also where that is the one we stand in.
+    add_networks(&mut report, &args.dir.canonicalize()?);
     if args.json {
         output::line(&serde_json::to_string_pretty(&report)?)?;
     } else {
