@@ -22,6 +22,12 @@ stages = [
     "probe", "track", "face_ref", "transcribe_service", "caption_ingest", "voice_ref", "av_evidence", "bind_service",
     "cross_check", "compose",
 ]
+
+[settings.transcribe_service]
+probe_sound = false
+
+[settings.bind_service.qwen]
+probe_sound = false
 "#;
 /// The stages before the binding.
 const BEFORE: &str = "probe,track,face_ref,transcribe_service,caption_ingest,voice_ref,av_evidence";
@@ -425,8 +431,9 @@ fn a_wrong_key_a_missing_address_and_wrong_values_are_named_and_nothing_is_lost(
     let refused = r#"{"error": {"code": 403, "status": "PERMISSION_DENIED", "message": "no"}}"#;
     let closed = Bench::beside(&base, vec![Rule::status(403, refused)], vec![]);
     let stopped = closed.live(&TWO_PEOPLE);
+    assert_eq!(code(&stopped), 5, "{}", stderr(&stopped));
     assert!(
-        stdout(&stopped).is_empty() || !stdout(&stopped).contains("rejected"),
+        stdout(&stopped).contains("for gemini (closed)") && !stdout(&stopped).contains("rejected"),
         "{}",
         stdout(&stopped)
     );
@@ -435,6 +442,37 @@ fn a_wrong_key_a_missing_address_and_wrong_values_are_named_and_nothing_is_lost(
         parts(&closed.scratch.join("out"), &["bind_service"]).is_empty(),
         "its clip is pending"
     );
+}
+
+#[test]
+fn a_qwen_that_does_not_hear_gets_no_clip_and_those_of_gemini_go_on() {
+    let Some(base) = base() else { return };
+    let run = |gemini: Vec<Rule>, qwen: Vec<Rule>, complex_from: u32| {
+        let bench = Bench::beside(&base, gemini, qwen);
+        let route = format!("settings.bind_service.route.complex_from={complex_from}");
+        let sets = [
+            "--set",
+            &route,
+            "--set",
+            "settings.bind_service.qwen.probe_sound=true",
+        ];
+        let output = bench.live(&[&TWO_PEOPLE[..], &sets].concat());
+        (
+            code(&output),
+            stdout(&output).contains("for qwen (deaf)"),
+            bench.asked(),
+        )
+    };
+    let deaf = || vec![Rule::canned("deaf")];
+    assert_eq!(run(vec![], deaf(), 2), (0, false, (1, 0)), "Qwen is not asked");
+    assert_eq!(
+        run(vec![], deaf(), 99),
+        (5, true, (0, 2)),
+        "two sounds and no clip"
+    );
+    let bad = vec![Rule::canned("words_differ")];
+    assert_eq!(run(bad, deaf(), 2), (5, true, (2, 2)), "the fallback");
+    assert_eq!(run(vec![], vec![], 99), (0, false, (0, 3)), "it hears");
 }
 
 #[test]

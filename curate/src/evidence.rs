@@ -7,6 +7,7 @@ use omni_perception::vision::hungarian;
 use omni_schemas::{
     AvEvidence, Binding, BoundSubject, SOURCE_LOCAL, Segment, Track, TrackFrame, VoiceMotion,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Loudness of the sound over time: `values[i]` covers `[i, i + 1) * step` seconds.
@@ -125,8 +126,9 @@ fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
     (xx > 1e-12 && yy > 1e-12).then(|| (sum(&|x, y| x * y) / (xx * yy).sqrt()).clamp(-1.0, 1.0))
 }
 
-/// How the local binder weighs evidence.
-#[derive(Debug, Clone, Copy)]
+/// How the local binder weighs evidence: the settings of `bind` and of `cross_check`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Weights {
     /// Mouth motion below which a face counts as silent, grey levels.
     pub min_motion: f64,
@@ -134,6 +136,16 @@ pub struct Weights {
     pub correlation: f64,
     /// Share of the motion while others speak (or nobody does) that is taken off: chewing, laughing, camera shake.
     pub baseline: f64,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self {
+            min_motion: 0.25,
+            correlation: 0.5,
+            baseline: 0.5,
+        }
+    }
 }
 
 /// Chooses the one-to-one binding with the largest sum of evidence; a pair below `min_motion` is no pair.

@@ -199,7 +199,7 @@ impl Kit {
             let runtime = kit.runtime()?;
             Ok(Arc::new(Recognizer::open(
                 &runtime,
-                &whisper_files(&found),
+                &WhisperFiles::of(&found),
                 found.network(),
             )?))
         })
@@ -267,20 +267,6 @@ impl Kit {
         let open = Runtime::open(&self.0.settings.library, self.0.settings.device.clone())?;
         *runtime = Some(open.clone());
         Ok(open)
-    }
-}
-
-/// The files of a Whisper export, told by their names: `encoder*`, `decoder*`, a tokenizer and `config.json`.
-fn whisper_files(found: &Located) -> WhisperFiles {
-    let named = |part: &str| {
-        let mut names = found.spec.files.iter().map(|file| file.name.as_str());
-        found.file(names.find(|name| name.contains(part)).unwrap_or(part))
-    };
-    WhisperFiles {
-        encoder: named("encoder"),
-        decoder: named("decoder"),
-        tokenizer: named("tokenizer"),
-        config: found.file("config.json"),
     }
 }
 

@@ -13,10 +13,6 @@ use omni_bench::{
     networks::{METRICS, Networks, Unavailable},
     take::{Scored, score},
 };
-use omni_perception::{
-    registry::{Registry, Store},
-    runtime::Device,
-};
 use omni_pipeline::Fault;
 use omni_schemas::{Case, CaseSubject, CaseUtterance};
 use serde_json::json;
@@ -139,7 +135,7 @@ fn score_clip(args: &ScoreArgs) -> anyhow::Result<Code> {
         return Err(missing(format!("{} does not exist", path.display())));
     }
     let config = Config::load()?;
-    let Chosen { metrics, absent } = metrics(args, &config)?;
+    let Scorers { metrics, absent } = metrics(args, &config)?;
     let mut readings = match score(&args.clip, case(args), &metrics) {
         Ok(readings) => readings,
         Err(Fault::Drop(reason)) => anyhow::bail!("{} cannot be scored: {reason}", args.clip.display()),
@@ -158,39 +154,27 @@ fn score_clip(args: &ScoreArgs) -> anyhow::Result<Code> {
 
 /// What is to be measured, and what cannot be.
 #[derive(Default)]
-struct Chosen {
+struct Scorers {
     metrics: Vec<Box<dyn Metric>>,
     absent: Vec<Scored>,
 }
 
 /// The metrics that can be made, and a line for each that cannot. One that was asked for by name must be possible.
-fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Chosen> {
-    let registry = Registry::builtin();
-    let store = Store::new(config.store_dir()?);
-    let profile = args
-        .networks
-        .profile
-        .clone()
-        .or_else(|| config.profile.clone())
-        .unwrap_or_else(|| "open".into());
-    registry.profile(&profile)?;
-    let device = args
-        .networks
-        .device
-        .as_deref()
-        .or(config.device.as_deref())
-        .unwrap_or("cpu");
-    let device: Device = device
-        .parse()
-        .map_err(|error| usage(format!("--device {device}: {error}")))?;
-    let library = super::onnxruntime(config, &registry, &store, &device)?;
+fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Scorers> {
+    let super::Chosen {
+        registry,
+        store,
+        profile,
+        device,
+        library,
+    } = super::chosen(&args.networks, config)?;
     let networks = Networks::new(registry, store, &profile, device, library);
     let chosen = !args.metrics.is_empty();
     let names: Vec<&str> = match chosen {
         true => args.metrics.iter().map(String::as_str).collect(),
         false => METRICS.to_vec(),
     };
-    let mut out = Chosen::default();
+    let mut out = Scorers::default();
     for name in names {
         match networks.metric(name) {
             Ok(metric) => out.metrics.push(metric),

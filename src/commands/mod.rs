@@ -27,12 +27,13 @@ use crate::{
 use clap::CommandFactory;
 use omni_curate::{
     kit::{Kit, KitSettings},
-    recipe::BUILT_IN,
+    recipe::{BUILT_IN, nearest},
 };
 use omni_perception::{
     registry::{Registry, Store},
     runtime::Device,
 };
+use std::path::PathBuf;
 
 /// Runs a command.
 pub fn run(command: Command) -> anyhow::Result<Code> {
@@ -80,11 +81,7 @@ fn recipe(name: Option<&str>) -> anyhow::Result<Code> {
 }
 
 /// The output folder: the flag, or `omni.toml`.
-fn out_dir(
-    flag: Option<&std::path::Path>,
-    config: &Config,
-    name: &str,
-) -> anyhow::Result<std::path::PathBuf> {
+fn out_dir(flag: Option<&std::path::Path>, config: &Config, name: &str) -> anyhow::Result<PathBuf> {
     flag.map(std::path::Path::to_owned)
         .or_else(|| config.out.clone())
         .ok_or_else(|| {
@@ -94,8 +91,17 @@ fn out_dir(
         })
 }
 
-/// The networks of the profile; opens none of them.
-fn kit(args: &NetworkArgs, config: &Config) -> anyhow::Result<Kit> {
+/// Which networks a command uses, and where they run.
+struct Chosen {
+    registry: Registry,
+    store: Store,
+    profile: String,
+    device: Device,
+    library: PathBuf,
+}
+
+/// Flags before omni.toml before the defaults.
+fn chosen(args: &NetworkArgs, config: &Config) -> anyhow::Result<Chosen> {
     let registry = Registry::builtin();
     let store = Store::new(config.store_dir()?);
     let profile = args
@@ -113,6 +119,24 @@ fn kit(args: &NetworkArgs, config: &Config) -> anyhow::Result<Kit> {
         .parse()
         .map_err(|error| usage(format!("--device {device}: {error}")))?;
     let library = onnxruntime(config, &registry, &store, &device)?;
+    Ok(Chosen {
+        registry,
+        store,
+        profile,
+        device,
+        library,
+    })
+}
+
+/// The networks of the profile; opens none of them.
+fn kit(args: &NetworkArgs, config: &Config) -> anyhow::Result<Kit> {
+    let Chosen {
+        registry,
+        store,
+        profile,
+        device,
+        library,
+    } = chosen(args, config)?;
     Ok(Kit::new(KitSettings {
         registry,
         store,
@@ -122,6 +146,19 @@ fn kit(args: &NetworkArgs, config: &Config) -> anyhow::Result<Kit> {
     }))
 }
 
+/// The usage error of a record that does not exist.
+fn no_record(name: &str) -> anyhow::Error {
+    let known: Vec<&str> = omni_schemas::ALL.iter().map(|(name, ..)| *name).collect();
+    let hint = nearest(name, known.iter().copied());
+    let hint = hint
+        .map(|name| format!(" (did you mean `{name}`?)"))
+        .unwrap_or_default();
+    usage(format!(
+        "no record `{name}`{hint}; there are: {}",
+        known.join(", ")
+    ))
+}
+
 /// ONNX Runtime's library: the setting, `ORT_DYLIB_PATH`, or the store's own. Not opened, and not required to exist
 /// before a network is loaded.
 fn onnxruntime(
@@ -129,7 +166,7 @@ fn onnxruntime(
     registry: &Registry,
     store: &Store,
     device: &Device,
-) -> anyhow::Result<std::path::PathBuf> {
+) -> anyhow::Result<PathBuf> {
     if let Some(path) = &config.onnxruntime {
         return Ok(path.clone());
     }

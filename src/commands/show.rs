@@ -19,16 +19,8 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Code> {
     let Some(record) = &args.record else {
         return receipt(args);
     };
-    let known: Vec<&str> = omni_schemas::ALL.iter().map(|(name, ..)| *name).collect();
-    if !known.contains(&record.as_str()) {
-        let hint = nearest(record, known.iter().copied());
-        let hint = hint
-            .map(|name| format!(" (did you mean `{name}`?)"))
-            .unwrap_or_default();
-        return Err(usage(format!(
-            "no record `{record}`{hint}; there are: {}",
-            known.join(", ")
-        )));
+    if !omni_schemas::ALL.iter().any(|(name, ..)| name == record) {
+        return Err(super::no_record(record));
     }
     let filter = args.filter.as_deref().map(|text| parse_filter(text, record));
     let filter = filter.transpose()?;

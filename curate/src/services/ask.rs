@@ -34,6 +34,20 @@ impl Unusable {
     }
 }
 
+/// No service is asked for a compressed answer, and none is unpacked.
+///
+/// # Errors
+/// `encoding`.
+pub(super) fn uncompressed(reply: &Reply) -> Result<(), Unusable> {
+    match &reply.encoding {
+        None => Ok(()),
+        Some(encoding) => Err(Unusable::new(
+            "encoding",
+            format!("the answer is compressed ({encoding})"),
+        )),
+    }
+}
+
 /// An answer that was refused, for the next question.
 #[derive(Debug, Clone)]
 pub struct Complaint {
@@ -71,14 +85,15 @@ pub struct Taken<A> {
 }
 
 /// Asks the first route, once more with the reason if the answer cannot be used, then the fallback once. A fallback at
-/// another service is asked afresh.
+/// another service is asked afresh. `ready` is heard before each question: whether the route may be asked at all.
 ///
 /// # Errors
 /// Drops the clip when no answer can be used or the service refuses the request; leaves it pending when the endpoint is
-/// closed, dead or over budget; stops the run when answers cannot be read or written.
+/// closed, dead or over budget; stops the run when answers cannot be read or written. And what `ready` says.
 pub fn ask<A>(
     (first, fallback): (&Route<'_>, Option<&Route<'_>>),
     cx: &Cx<'_>,
+    ready: impl Fn(&Route<'_>) -> Result<(), Fault>,
     make: impl Fn(&Route<'_>, Option<&Complaint>) -> Call,
     read: impl Fn(&Route<'_>, &Reply, Option<&Complaint>) -> Result<A, Unusable>,
 ) -> Result<Taken<A>, Fault> {
@@ -90,6 +105,7 @@ pub fn ask<A>(
         let Some(route) = route.filter(|_| told || !repeated) else {
             continue;
         };
+        ready(route)?;
         let known = complaint.as_ref().filter(|_| route.service == first.service);
         let call = make(route, known);
         let reply = send(route, &call, cx)?;

@@ -165,12 +165,8 @@ mod tests {
 
     fn reply(body: Vec<u8>, framed: bool) -> Reply {
         Reply {
-            status: 200,
-            content_type: None,
-            encoding: None,
             framed,
-            upload: Default::default(),
-            body,
+            ..Reply::ok(body)
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::{
     Endpoint,
-    ask::{Complaint, Unusable},
+    ask::{self, Complaint, Unusable},
     json,
     question::{Part, Question, Video, again},
 };
@@ -272,12 +272,7 @@ pub fn used(body: &[u8]) -> Option<Usage> {
 /// # Errors
 /// `encoding`, `no_envelope`, `blocked`, `no_choice`, `mllm_truncated`, `no_content`, and those of [`json::object`].
 pub fn read(reply: &Reply) -> Result<Map<String, Value>, Unusable> {
-    if let Some(encoding) = &reply.encoding {
-        return Err(Unusable::new(
-            "encoding",
-            format!("the answer is compressed ({encoding})"),
-        ));
-    }
+    ask::uncompressed(reply)?;
     let envelope: Envelope = serde_json::from_slice(&reply.body)
         .map_err(|error| Unusable::new("no_envelope", format!("no content was generated: {error}")))?;
     let blocked = envelope
@@ -314,14 +309,7 @@ mod tests {
     use std::sync::Arc;
 
     fn reply(body: &str) -> Reply {
-        Reply {
-            status: 200,
-            content_type: None,
-            encoding: None,
-            framed: true,
-            upload: Default::default(),
-            body: body.as_bytes().to_vec(),
-        }
+        Reply::ok(body)
     }
 
     fn reason(body: &str) -> (&'static str, bool) {

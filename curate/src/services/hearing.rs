@@ -3,7 +3,7 @@
 //! the same of both is not used.
 
 use super::{
-    Endpoint,
+    Endpoint, Hub,
     ask::{self, Route},
     question::{Part, Question},
     qwen,
@@ -19,17 +19,30 @@ const WORDS: &str =
 const RATE: u32 = 16_000;
 
 /// The probe of one stage: done once, by whoever comes first.
-#[derive(Default)]
-pub struct Hearing(Mutex<Option<bool>>);
+pub struct Hearing {
+    wanted: bool,
+    known: Mutex<Option<bool>>,
+}
 
 impl Hearing {
-    /// Asks, unless that was done in this run. `run` is a name that no other run has: an answer that an earlier one wrote
-    /// down says nothing of the server as it is now.
+    /// A probe that was not made yet; none is ever made unless it is `wanted`.
+    pub fn new(wanted: bool) -> Hearing {
+        Hearing {
+            wanted,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Asks, unless that was done in this run, or answers come from a recording. An answer that an earlier run wrote down
+    /// says nothing of the server as it is now, so the question has this run's name.
     ///
     /// # Errors
     /// Leaves the clip pending when the server is deaf or cannot be asked.
-    pub fn check(&self, route: &Route<'_>, endpoint: &Endpoint, run: &str, cx: &Cx<'_>) -> Result<(), Fault> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn check(&self, hub: &Hub, route: &Route<'_>, endpoint: &Endpoint, cx: &Cx<'_>) -> Result<(), Fault> {
+        let Some(run) = hub.live().filter(|_| self.wanted) else {
+            return Ok(());
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let hears = match *known {
             Some(hears) => hears,
             None => *known.insert(probe(route, endpoint, run, cx)?),

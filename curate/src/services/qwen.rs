@@ -3,7 +3,7 @@
 
 use super::{
     Endpoint,
-    ask::{Complaint, Unusable},
+    ask::{self, Complaint, Unusable},
     json,
     question::{Part, Question, again},
 };
@@ -147,12 +147,7 @@ pub fn used(body: &[u8]) -> Option<Usage> {
 /// # Errors
 /// `encoding`, `no_envelope`, `no_choice`, `no_content`, `truncated`, `not_heard`, and those of [`json::object`].
 pub fn read(reply: &Reply) -> Result<Map<String, Value>, Unusable> {
-    if let Some(encoding) = &reply.encoding {
-        return Err(Unusable::new(
-            "encoding",
-            format!("the answer is compressed ({encoding})"),
-        ));
-    }
+    ask::uncompressed(reply)?;
     let envelope: Envelope = serde_json::from_slice(&reply.body)
         .map_err(|error| Unusable::new("no_envelope", format!("no chat completion: {error}")))?;
     // With speech switched on a second choice holds sound; the words are in the first.

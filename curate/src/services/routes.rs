@@ -3,7 +3,7 @@
 use super::{Endpoint, gemini};
 use serde::{Deserialize, Serialize};
 
-/// What changes the result, but for the endpoints.
+/// What changes the result, but for the endpoints and `probe_sound`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -95,6 +95,8 @@ pub struct QwenSettings {
     pub model: String,
     /// Most tokens of an answer.
     pub max_tokens: u64,
+    /// Whether two sounds are sent first in each run, to see that the server hears; changes no result.
+    pub probe_sound: bool,
     /// Address, key, rates and prices.
     pub endpoint: Endpoint,
 }
@@ -104,6 +106,7 @@ impl Default for QwenSettings {
         Self {
             model: "Qwen/Qwen3-Omni-30B-A3B-Instruct".into(),
             max_tokens: 3072,
+            probe_sound: true,
             endpoint: Endpoint::default(),
         }
     }

@@ -1,6 +1,9 @@
 //! Any OpenAI-compatible transcription endpoint: words and times; who speaks must come from elsewhere.
 
-use super::{Endpoint, ask::Unusable};
+use super::{
+    Endpoint,
+    ask::{self, Unusable},
+};
 use omni_net::service::{Body, Call, Part, Reply, Usage};
 use serde::Deserialize;
 
@@ -67,12 +70,7 @@ fn used(body: &[u8]) -> Option<Usage> {
 /// # Errors
 /// `encoding`, `schema` (an answer without segments has no times), `times_reversed`, `beyond_clip`.
 pub fn read(reply: &Reply, seconds: f64) -> Result<Answer, Unusable> {
-    if let Some(encoding) = &reply.encoding {
-        return Err(Unusable::new(
-            "encoding",
-            format!("the answer is compressed ({encoding})"),
-        ));
-    }
+    ask::uncompressed(reply)?;
     let mut answer: Answer = serde_json::from_slice(&reply.body)
         .map_err(|error| Unusable::new("schema", format!("no verbose_json: {error}")))?;
     for said in &answer.segments {
@@ -102,17 +100,7 @@ mod tests {
 
     #[test]
     fn one_bad_answer_for_each_rule() {
-        let read = |body: &str| {
-            let reply = Reply {
-                status: 200,
-                content_type: None,
-                encoding: None,
-                framed: true,
-                upload: Default::default(),
-                body: body.as_bytes().to_vec(),
-            };
-            read(&reply, 2.0).map_or_else(|error| error.reason, |_| "good")
-        };
+        let read = |body: &str| read(&Reply::ok(body), 2.0).map_or_else(|error| error.reason, |_| "good");
         let one = |start: f64, end: f64| {
             format!(
                 r#"{{"text": "a", "language": "en", "duration": 2.0, "words": null, "segments": [

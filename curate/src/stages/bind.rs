@@ -8,29 +8,6 @@ use crate::{
 };
 use omni_pipeline::{Cx, Fault, Many, One, Stage};
 use omni_schemas::{AvEvidence, Binding, Transcript};
-use serde::{Deserialize, Serialize};
-
-/// What changes the result.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Evidence below which a face is not the speaker, grey levels of mouth motion.
-    pub min_motion: f64,
-    /// Grey levels that a perfect correlation of mouth and loudness adds.
-    pub correlation: f64,
-    /// Share of the motion outside the voice that is taken off.
-    pub baseline: f64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            min_motion: 0.25,
-            correlation: 0.5,
-            baseline: 0.5,
-        }
-    }
-}
 
 /// Listed as `bind`.
 pub const ENTRY: Entry = Entry {
@@ -44,7 +21,7 @@ pub const ENTRY: Entry = Entry {
 };
 
 struct BindLocal {
-    settings: Settings,
+    settings: Weights,
 }
 
 impl Stage for BindLocal {
@@ -58,21 +35,11 @@ impl Stage for BindLocal {
     }
 
     fn run(&self, (Many(evidence), One(transcript)): Self::In, _cx: &Cx<'_>) -> Result<Vec<Binding>, Fault> {
-        let Settings {
-            min_motion,
-            correlation,
-            baseline,
-        } = self.settings;
-        let weights = Weights {
-            min_motion,
-            correlation,
-            baseline,
-        };
         Ok(vec![evidence::bind(
             &transcript.clip,
             &evidence,
             &transcript.segments,
-            &weights,
+            &self.settings,
         )])
     }
 }

@@ -11,6 +11,7 @@ use crate::{
         ask::{self, Complaint, Route, Taken},
         binding::{self, Asked, Checked},
         gemini,
+        hearing::Hearing,
         question::{Part, Question, Video},
         qwen,
         routes::{Settings, Small},
@@ -44,6 +45,7 @@ pub const ENTRY: Entry = Entry {
         }
         let stage = BindService {
             hub: hub(BindService::NAME, kit)?,
+            hearing: Hearing::new(settings.qwen.probe_sound),
             settings,
         };
         stage.announce();
@@ -54,6 +56,7 @@ pub const ENTRY: Entry = Entry {
 struct BindService {
     settings: Settings,
     hub: Arc<Hub>,
+    hearing: Hearing,
 }
 
 /// What is asked with.
@@ -76,6 +79,7 @@ impl Stage for BindService {
         for service in ["gemini", "qwen"] {
             if let Some(fields) = settings[service].as_object_mut() {
                 fields.shift_remove("endpoint");
+                fields.shift_remove("probe_sound");
             }
         }
         settings["voice_seconds"] = self.settings.voice_seconds().into();
@@ -273,6 +277,12 @@ impl BindService {
         ask::ask(
             (&first, second.as_ref()),
             cx,
+            |route| match route.service {
+                qwen::SERVICE => self
+                    .hearing
+                    .check(&self.hub, route, &self.settings.qwen.endpoint, cx),
+                _ => Ok(()),
+            },
             |route, complaint| self.call(route, question, complaint),
             |route, reply, _| binding::check(read(route, reply)?, asked),
         )

@@ -9,30 +9,7 @@ use crate::{
 };
 use omni_pipeline::{Cx, Fault, Many, One, Stage};
 use omni_schemas::{AvEvidence, Binding, CheckedSpeaker, CrossCheck, Track, Transcript, VoiceRef};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What changes the result: as the local binder weighs evidence.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Evidence below which a face is not the speaker, grey levels of mouth motion.
-    pub min_motion: f64,
-    /// Grey levels that a perfect correlation of mouth and loudness adds.
-    pub correlation: f64,
-    /// Share of the motion outside the voice that is taken off.
-    pub baseline: f64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            min_motion: 0.25,
-            correlation: 0.5,
-            baseline: 0.5,
-        }
-    }
-}
 
 /// Listed as `cross_check`.
 pub const ENTRY: Entry = Entry {
@@ -46,7 +23,7 @@ pub const ENTRY: Entry = Entry {
 };
 
 struct Check {
-    settings: Settings,
+    settings: Weights,
 }
 
 impl Stage for Check {
@@ -67,16 +44,12 @@ impl Stage for Check {
 
     fn run(&self, input: Self::In, _cx: &Cx<'_>) -> Result<Vec<CrossCheck>, Fault> {
         let (One(binding), One(transcript), Many(evidence), Many(tracks), Many(voices)) = input;
-        let weights = Weights {
-            min_motion: self.settings.min_motion,
-            correlation: self.settings.correlation,
-            baseline: self.settings.baseline,
-        };
-        let measured = evidence::bind(&binding.clip, &evidence, &transcript.segments, &weights);
+        let weights = &self.settings;
+        let measured = evidence::bind(&binding.clip, &evidence, &transcript.segments, weights);
         let names: BTreeSet<&String> = transcript.segments.iter().map(|said| &said.speaker).collect();
         let speakers: Vec<CheckedSpeaker> = names
             .into_iter()
-            .map(|name| speaker(name, &binding, &measured, &evidence, &weights))
+            .map(|name| speaker(name, &binding, &measured, &evidence, weights))
             .collect();
         let told: Vec<bool> = speakers.iter().filter_map(|row| row.agrees).collect();
         let agreed = told.iter().filter(|agrees| **agrees).count();
@@ -224,7 +197,7 @@ mod tests {
             origin: "t".into(),
         };
         let stage = Check {
-            settings: Settings::default(),
+            settings: Weights::default(),
         };
         let (pack, cancel) = (Pack::new(), Cancel::default());
         let cx = Cx::new("c", std::path::Path::new("."), &pack, &cancel);

@@ -84,10 +84,10 @@ pub const ENTRY: Entry = Entry {
         let hub = hub(TranscribeService::NAME, kit)?;
         let speakers = if chat { None } else { Some(kit.diarizer()?) };
         let stage = TranscribeService {
+            hearing: Hearing::new(settings.probe_sound),
             settings,
             speakers,
             hub,
-            hearing: Hearing::default(),
             transport: OnceLock::new(),
         };
         stage.announce();
@@ -210,14 +210,12 @@ impl TranscribeService {
             model,
         };
         let first = route(&self.settings.model);
-        if let Some(run) = self.hub.live().filter(|_| self.settings.probe_sound) {
-            self.hearing.check(&first, &self.settings.endpoint, run, cx)?;
-        }
         let fallback = Some(self.settings.fallback_model.as_str()).filter(|model| !model.is_empty());
         let fallback = fallback.map(route);
         let taken = ask::ask(
             (&first, fallback.as_ref()),
             cx,
+            |route| self.hearing.check(&self.hub, route, &self.settings.endpoint, cx),
             |route, complaint| qwen::call(&question, route.model, &self.settings.endpoint, complaint),
             |_, reply, complaint| transcript::check(qwen::read(reply)?, seconds, complaint.is_some()),
         )?;

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::Error;
+use crate::text::pattern;
 
 /// Language codes in the order of their tokens.
 const LANGUAGES: &str = "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg \
@@ -27,11 +28,8 @@ const SYMBOLS: &str = "\" # ( ) * + / : ; < = > @ [ \\ ] ^ _ ` { | } ~ 「 」 �
 /// Musical signs: every token that begins one is left out.
 const MUSIC: [&str; 7] = ["♩", "♪", "♫", "♬", "♭", "♮", "♯"];
 
-static PIECES: LazyLock<Regex> = LazyLock::new(|| {
-    // A literal of ours; every test of this module compiles it.
-    Regex::new(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+")
-        .expect("a literal pattern compiles")
-});
+static PIECES: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+"));
 
 /// Numbers of the tokens that steer the decoder.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use regex::Regex;
 
 use crate::Error;
 use crate::audio::tokenizer::unicode_bytes;
+use crate::text::pattern;
 
 mod clean;
 
@@ -25,10 +26,9 @@ const MERGES: usize = 49152 - 256 - 2;
 const END: &str = "</w>";
 
 static WORDS: LazyLock<Regex> = LazyLock::new(|| {
-    let pattern =
+    let words =
         r"(?i)<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+";
-    // A literal of ours, compiled by the tests.
-    Regex::new(pattern).expect("a literal pattern compiles")
+    pattern(words)
 });
 
 /// Text to tokens.

@@ -14,5 +14,6 @@ mod wer;
 
 pub use basic::{BasicNormalizer, graphemes};
 pub use english::EnglishNormalizer;
+pub(crate) use python::pattern;
 pub use seedtts::{ASCII_PUNCTUATION, HANZI_PUNCTUATION, score_seedtts};
 pub use wer::{Errors, Scored, counts_characters, edits, has_words, jiwer_chars, jiwer_words, score};

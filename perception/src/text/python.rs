@@ -15,8 +15,8 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(is_space).filter(|word| !word.is_empty())
 }
 
-/// Compiles a pattern written in this module's source.
-pub(super) fn pattern(text: &str) -> Regex {
+/// Compiles a pattern written in this crate's source.
+pub(crate) fn pattern(text: &str) -> Regex {
     // Every caller passes a literal of ours and the tests compile each of them.
     Regex::new(text).expect("a literal pattern compiles")
 }

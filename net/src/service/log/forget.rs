@@ -232,17 +232,6 @@ mod tests {
     use super::*;
     use crate::service::{Money, Reply};
 
-    fn reply(body: &str) -> Reply {
-        Reply {
-            status: 200,
-            content_type: None,
-            encoding: None,
-            framed: true,
-            upload: Default::default(),
-            body: body.as_bytes().to_vec(),
-        }
-    }
-
     fn open(folder: &Path, worker: &str) -> ReplyLog {
         ReplyLog::open(folder, worker, Share::default()).unwrap()
     }
@@ -250,7 +239,7 @@ mod tests {
     fn ask(log: &ReplyLog, n: u8, clips: &[&str], answer: &str) {
         let clips: Vec<String> = clips.iter().map(|clip| (*clip).to_owned()).collect();
         let sent = log.sent(Key([n; 32]), "qwen", Money(100), &clips).unwrap();
-        log.answered(sent, &reply(answer)).unwrap();
+        log.answered(sent, &Reply::ok(answer)).unwrap();
         log.paid(sent, Money(u64::from(n))).unwrap();
     }
 

@@ -4,12 +4,8 @@ use super::*;
 
 fn reply(body: &[u8]) -> Reply {
     Reply {
-        status: 200,
         content_type: Some("application/json".into()),
-        encoding: None,
-        framed: true,
-        upload: Default::default(),
-        body: body.to_vec(),
+        ..Reply::ok(body)
     }
 }
 
