@@ -14,9 +14,11 @@ mod clip;
 mod column;
 mod cross_check;
 mod face_ref;
+mod generation;
 mod identity;
 mod listing;
 mod omni_caption;
+mod score;
 mod selection;
 mod track;
 mod transcript;
@@ -32,9 +34,11 @@ pub use clip::Clip;
 pub use column::{Column, Kind, boolean, integer, list, real, record, text};
 pub use cross_check::{CheckedSpeaker, CrossCheck};
 pub use face_ref::FaceRef;
+pub use generation::Generation;
 pub use identity::{Identity, IdentityMember};
 pub use listing::{Listing, NamedScore, Partner};
 pub use omni_caption::{Descriptor, OmniCaption, Utterance};
+pub use score::Score;
 pub use selection::{Reference, Selection};
 pub use track::{Track, TrackFrame};
 pub use transcript::{Segment, Transcript};
@@ -78,6 +82,8 @@ pub const ALL: &[Described] = &[
     entry::<Identity>(),
     entry::<AuditRow>(),
     entry::<Case>(),
+    entry::<Generation>(),
+    entry::<Score>(),
 ];
 
 const fn entry<R: Record>() -> Described {
