@@ -48,7 +48,7 @@ impl Config {
             let mut names = error.message().split('`').skip(1).step_by(2).map(str::to_owned);
             let wrong = names.next().unwrap_or_default();
             let known: Vec<String> = names.collect();
-            let hint = omni_curate::recipe::nearest(&wrong, known.iter().map(String::as_str));
+            let hint = omni_pipeline::nearest(&wrong, known.iter().map(String::as_str));
             let hint = hint
                 .map(|name| format!(" (did you mean `{name}`?)"))
                 .unwrap_or_default();

@@ -50,32 +50,45 @@ impl Code {
     }
 
     fn of_one(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
-        use omni_perception::Error as Network;
         if let Some(failure) = error.downcast_ref::<Failure>() {
             return Some(match failure {
                 Failure::Usage(_) => Self::Usage,
                 Failure::Missing(_) => Self::Missing,
             });
         }
-        if error.is::<omni_curate::recipe::RecipeError>() {
+        #[cfg(feature = "curate")]
+        if let Some(code) = Self::of_curation(error) {
+            return Some(code);
+        }
+        #[cfg(feature = "perception")]
+        if let Some(code) = Self::of_network(error) {
+            return Some(code);
+        }
+        None
+    }
+
+    #[cfg(feature = "curate")]
+    fn of_curation(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        use omni_curate::{plan::PlanError, recipe::RecipeError, stages::BuildError};
+        if error.is::<RecipeError>() {
             return Some(Self::Usage);
         }
-        if let Some(plan) = error.downcast_ref::<omni_curate::plan::PlanError>() {
-            use omni_curate::{plan::PlanError, stages::BuildError};
-            return match plan {
-                PlanError::Source { .. } => Some(Self::Missing),
-                PlanError::Stage { error, .. } => match error.as_ref() {
-                    BuildError::Network(network) => Self::of_one(network),
-                    _ => Some(Self::Usage),
-                },
+        match error.downcast_ref::<PlanError>()? {
+            PlanError::Source { .. } => Some(Self::Missing),
+            PlanError::Stage { error, .. } => match error.as_ref() {
+                BuildError::Network(network) => Self::of_network(network),
                 _ => Some(Self::Usage),
-            };
+            },
+            _ => Some(Self::Usage),
         }
-        match error.downcast_ref::<Network>()? {
-            Network::NoWeights { .. } | Network::Runtime { .. } | Network::Device { .. } => {
-                Some(Self::Missing)
-            }
-            Network::Registry(_) => Some(Self::Usage),
+    }
+
+    #[cfg(feature = "perception")]
+    fn of_network(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        use omni_perception::Error;
+        match error.downcast_ref::<Error>()? {
+            Error::NoWeights { .. } | Error::Runtime { .. } | Error::Device { .. } => Some(Self::Missing),
+            Error::Registry(_) => Some(Self::Usage),
             _ => None,
         }
     }

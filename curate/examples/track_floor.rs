@@ -1,9 +1,10 @@
-//! How far `track` is from its floor: one pass that decodes and makes as many bare network calls, and nothing else.
+//! How far `track` is from its floor, in two ways: decoding alone and what its own network calls took inside ONNX Runtime
+//! (wall time); and one pass that decodes and makes as many bare network calls, and nothing else (CPU seconds).
 //!
 //! ```text
 //! cargo run --release -p omni-curate --example track_floor -- CLIP [PYTHON]
 //! ```
-//! One thread, CPU seconds. With PYTHON (an interpreter that has onnxruntime, opencv-python-headless and numpy) the same
+//! One thread. With PYTHON (an interpreter that has onnxruntime, opencv-python-headless and numpy) the same
 //! networks run in `scripts/bench/track_reference.py` on the same clip, in the same run.
 #![allow(
     clippy::print_stdout,
@@ -34,16 +35,21 @@ fn cpu() -> f64 {
 /// Rounds that are measured.
 const ROUNDS: usize = 9;
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// Wall seconds of decoding alone, CPU seconds of decoding and bare networks, and of `track` its CPU seconds, its wall
+/// seconds and those of them that it spent inside ONNX Runtime.
+struct Round {
+    decode: f64,
+    floor: f64,
+    work: f64,
+    wall: f64,
+    inside: f64,
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
-    let before = cpu();
+/// CPU seconds, wall seconds, and what came of it.
+fn timed<T>(work: impl FnOnce() -> T) -> ([f64; 2], T) {
+    let (before, start) = (cpu(), std::time::Instant::now());
     let result = work();
-    (cpu() - before, result)
+    ([cpu() - before, start.elapsed().as_secs_f64()], result)
 }
 
 #[derive(Default)]
@@ -97,7 +103,7 @@ fn main() {
     // The machine is shared and its speed drifts: both in turns, and the median of the ratios within a round.
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let decode = timed(|| frames(&mut |_| {})).0;
+        let decode = timed(|| frames(&mut |_| {})).0[1];
         let calls = || {
             let (mut seen, mut left) = (0, embeds);
             frames(&mut |_| {
@@ -111,26 +117,39 @@ fn main() {
             });
             (0..left).for_each(|_| embedder.call());
         };
-        let floor = timed(calls).0;
-        let work = run_track(&clip, &registry, &store, &library).0;
-        rounds.push([decode, floor, work, work / floor]);
+        let [floor, _] = timed(calls).0;
+        let ([work, wall], counts) = run_track(&clip, &registry, &store, &library);
+        let inside = counts["network_us"] as f64 * 1e-6;
+        rounds.push(Round {
+            decode,
+            floor,
+            work,
+            wall,
+            inside,
+        });
     }
-    let [decode, floor, work, ratio] =
-        [0, 1, 2, 3].map(|what| median(rounds.iter().map(|round| round[what])));
-    let ratios = || rounds.iter().map(|round| round[3]);
-    let (least, most) = (
-        ratios().fold(f64::INFINITY, f64::min),
-        ratios().fold(0.0, f64::max),
-    );
-
     println!(
-        "{} pictures, {} detector calls, {embeds} embedder calls",
+        "{} pictures, {} detector calls, {embeds} embedder calls; medians of {ROUNDS} rounds, one thread",
         count, counts["detector_calls"]
     );
-    println!("decode alone              {decode:7.2} CPU s");
-    println!("decode and bare networks  {floor:7.2} CPU s");
-    println!("track                     {work:7.2} CPU s");
-    println!("track / floor             {ratio:7.3}  (median of {ROUNDS} rounds, {least:.3} to {most:.3})");
+    let say = |what: &str, of: fn(&Round) -> f64| {
+        let mut values: Vec<f64> = rounds.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        let (least, middle, most) = (values[0], values[ROUNDS / 2], values[ROUNDS - 1]);
+        println!("{what:38}{middle:7.3}   ({least:.3} to {most:.3})");
+        middle
+    };
+    say("decode alone, s", |round| round.decode);
+    say("inside ONNX Runtime, s", |round| round.inside);
+    say("track, s", |round| round.wall);
+    say("track / (decode + ONNX Runtime)", |round| {
+        round.wall / (round.decode + round.inside)
+    });
+    say("decode and bare networks, CPU s", |round| round.floor);
+    let work = say("track, CPU s", |round| round.work);
+    say("the same ratio to bare networks", |round| {
+        round.work / round.floor
+    });
     if let Some(python) = arguments.next() {
         reference(&python, &clip, [&face.first(), &vector.first()], embeds, work);
     }
@@ -169,7 +188,7 @@ fn run_track(
     registry: &Registry,
     store: &Store,
     library: &Path,
-) -> (f64, BTreeMap<&'static str, u64>) {
+) -> ([f64; 2], BTreeMap<&'static str, u64>) {
     let folder = std::env::temp_dir().join(format!("omni-track-floor-{}", std::process::id()));
     let root = folder.join("clips");
     std::fs::create_dir_all(&root).unwrap();

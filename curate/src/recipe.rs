@@ -3,6 +3,7 @@
 //! Recipes are compiled in (`curate/recipes`), replaced by a file, and single keys overridden by `key=value`. A wrong
 //! key is answered with its file, its line and the nearest valid key.
 
+use omni_pipeline::nearest;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::path::PathBuf;
 use toml_edit::Document;
@@ -62,16 +63,6 @@ fn nearest_hint(nearest: &Option<String>) -> String {
         .as_ref()
         .map(|name| format!(" (did you mean `{name}`?)"))
         .unwrap_or_default()
-}
-
-/// The candidate most like `name`, when one is alike enough to suggest.
-pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate.to_owned())
 }
 
 /// Limits and sizes of a run, not of a stage.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use device::Device;
-pub use session::{Calls, Expect, Port, Session};
+pub use session::{Calls, Expect, Port, Session, thread_seconds};
 pub(crate) use session::{Feed, Value};
 pub use tensor::{Data, Kind, Output, Tensor};
 

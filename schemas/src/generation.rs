@@ -53,7 +53,11 @@ impl Record for Generation {
                 "media",
                 "the clip, relative to the folder of outputs; there need not be such a file",
             ),
-            record("given", Case::columns(), "the case itself; its paths can be opened as they are"),
+            record(
+                "given",
+                Case::columns(),
+                "the case itself; its paths can be opened as they are",
+            ),
         ]
     }
 }

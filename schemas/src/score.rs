@@ -45,7 +45,10 @@ impl Record for Score {
 
     fn columns() -> Vec<Column> {
         vec![
-            text("scored", "what was scored: the key of a generation, or of a curated clip"),
+            text(
+                "scored",
+                "what was scored: the key of a generation, or of a curated clip",
+            ),
             text("method", "who made it; null for a curated clip"),
             text("case", "the case's name; null for a curated clip"),
             integer("subset", "the case's subset, 1 to 3; null for a curated clip"),
@@ -56,7 +59,10 @@ impl Record for Score {
                 "the reading's full name; behind @ stand the networks where they are not the paper's",
             ),
             real("value", "the number; null when it is absent"),
-            text("absent", "why it is absent, in one fixed word; null when it is not"),
+            text(
+                "absent",
+                "why it is absent, in one fixed word; null when it is not",
+            ),
             text("unit", "its unit; empty for plain numbers"),
             text("better", "which way is better: higher, lower or near_zero"),
             text(

@@ -161,13 +161,13 @@ struct Scorers {
 
 /// The metrics that can be made, and a line for each that cannot. One that was asked for by name must be possible.
 fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Scorers> {
-    let super::Chosen {
+    let super::networks::Chosen {
         registry,
         store,
         profile,
         device,
         library,
-    } = super::chosen(&args.networks, config)?;
+    } = super::networks::chosen(&args.networks, config)?;
     let networks = Networks::new(registry, store, &profile, device, library);
     let chosen = !args.metrics.is_empty();
     let names: Vec<&str> = match chosen {

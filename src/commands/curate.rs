@@ -1,6 +1,6 @@
 //! `omni curate`: builds the plan of a recipe and runs it.
 
-use super::{kit, out_dir, services};
+use super::{networks::kit, out_dir, services};
 use crate::{
     cli::{CurateArgs, GraphFormat},
     config::Config,
@@ -118,7 +118,7 @@ fn options(
     for name in &args.only {
         let mut stages = plan.steps().iter().map(|step| step.stage);
         if !stages.clone().any(|stage| stage == name) {
-            let hint = omni_curate::recipe::nearest(name, stages.clone());
+            let hint = omni_pipeline::nearest(name, stages.clone());
             let hint = hint
                 .map(|name| format!(" (did you mean `{name}`?)"))
                 .unwrap_or_default();

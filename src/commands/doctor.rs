@@ -61,7 +61,7 @@ pub fn run() -> anyhow::Result<Code> {
 }
 
 fn onnxruntime(config: &Config, registry: &Registry, store: &Store) -> Check {
-    let state = super::onnxruntime(config, registry, store, &Device::Cpu)
+    let state = super::networks::onnxruntime(config, registry, store, &Device::Cpu)
         .map_err(|error| error.to_string())
         .and_then(|path| match Runtime::open(&path, Device::Cpu) {
             Ok(_) => Ok(path.display().to_string()),

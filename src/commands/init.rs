@@ -7,7 +7,8 @@ use crate::{
     output,
 };
 use anyhow::Context;
-use omni_curate::{recipe::nearest, sources};
+use omni_curate::sources;
+use omni_pipeline::nearest;
 use std::{collections::BTreeMap, path::Path};
 
 /// Runs the command.

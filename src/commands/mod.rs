@@ -1,47 +1,76 @@
 //! One file per command, one function each: from what was typed to one library call and its result shown.
 
+#[cfg(feature = "curate")]
 mod audit;
+#[cfg(feature = "bench")]
 mod bench;
+#[cfg(feature = "curate")]
 mod curate;
+#[cfg(feature = "perception")]
 mod doctor;
 mod explain;
+#[cfg(feature = "curate")]
 mod export;
+#[cfg(feature = "curate")]
 mod forget;
+#[cfg(feature = "curate")]
 mod gc;
+#[cfg(feature = "curate")]
 mod init;
+#[cfg(feature = "perception")]
 mod models;
+#[cfg(feature = "perception")]
+mod networks;
+#[cfg(feature = "curate")]
 mod people;
+#[cfg(feature = "curate")]
+mod recipe;
+#[cfg(feature = "curate")]
 mod report;
+#[cfg(feature = "curate")]
 mod review;
+#[cfg(feature = "bench")]
 mod schema;
+#[cfg(feature = "curate")]
 mod services;
 mod show;
 mod verify;
 
 use crate::{
-    cli::{Arguments, Command, NetworkArgs},
+    cli::{Arguments, Command},
     config::Config,
-    exit::{Code, usage},
+    exit::{Code, missing, usage},
     output,
 };
 use clap::CommandFactory;
-use omni_curate::{
-    kit::{Kit, KitSettings},
-    recipe::{BUILT_IN, nearest},
-};
-use omni_perception::{
-    registry::{Registry, Store},
-    runtime::Device,
-};
-use std::path::PathBuf;
+use omni_pipeline::nearest;
+use std::path::{Path, PathBuf};
 
 /// Runs a command.
 pub fn run(command: Command) -> anyhow::Result<Code> {
     match command {
-        Command::Audit(args) => audit::run(&args),
-        Command::Curate(args) => curate::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Completions { shell } => completions(shell),
+        #[cfg(feature = "perception")]
+        Command::Models(command) => models::run(command),
+        #[cfg(feature = "perception")]
+        Command::Doctor => doctor::run(),
+        #[cfg(feature = "bench")]
+        Command::Bench(command) => bench::run(&command),
+        #[cfg(feature = "bench")]
+        Command::Schema { record } => schema::run(&record),
+        other => curation(other),
+    }
+}
+
+/// The commands of `curate`.
+#[cfg(feature = "curate")]
+fn curation(command: Command) -> anyhow::Result<Code> {
+    match command {
+        Command::Audit(args) => audit::run(&args),
+        Command::Curate(args) => curate::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Review(args) => review::run(&args),
         Command::Export(args) => export::run(&args),
@@ -49,101 +78,45 @@ pub fn run(command: Command) -> anyhow::Result<Code> {
         Command::Pool(args) => people::pool(&args),
         Command::Forget(args) => forget::run(&args),
         Command::Gc(args) => gc::run(&args),
-        Command::Models(command) => models::run(command),
         Command::Init(args) => init::run(&args),
-        Command::Recipe(args) => recipe(args.name.as_deref()),
-        Command::Bench(command) => bench::run(&command),
-        Command::Schema { record } => schema::run(&record),
-        Command::Verify(args) => verify::run(&args),
-        Command::Doctor => doctor::run(),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "omni", &mut script);
-            output::line(String::from_utf8_lossy(&script).trim_end())?;
-            Ok(Code::Done)
-        }
+        Command::Recipe(args) => recipe::run(args.name.as_deref()),
+        other => Err(left_out(&other)),
     }
 }
 
-fn recipe(name: Option<&str>) -> anyhow::Result<Code> {
-    match name {
-        None => BUILT_IN.iter().try_for_each(|(name, _)| output::line(name))?,
-        Some(name) => {
-            omni_curate::recipe::Recipe::built_in(name, &[])?;
-            let text = BUILT_IN
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map_or("", |(_, text)| text);
-            output::line(text.trim_end())?;
-        }
-    }
+#[cfg(not(feature = "curate"))]
+fn curation(command: Command) -> anyhow::Result<Code> {
+    Err(left_out(&command))
+}
+
+/// A command whose part this build does not hold.
+fn left_out(command: &Command) -> anyhow::Error {
+    let feature = match command {
+        Command::Bench(_) | Command::Schema { .. } => "bench",
+        Command::Models(_) | Command::Doctor => "perception",
+        _ => "curate",
+    };
+    missing(format!(
+        "this `omni` was built without `{feature}`: build it with `cargo build --release --features {feature}`"
+    ))
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<Code> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "omni", &mut script);
+    output::line(String::from_utf8_lossy(&script).trim_end())?;
     Ok(Code::Done)
 }
 
 /// The output folder: the flag, or `omni.toml`.
-fn out_dir(flag: Option<&std::path::Path>, config: &Config, name: &str) -> anyhow::Result<PathBuf> {
-    flag.map(std::path::Path::to_owned)
+fn out_dir(flag: Option<&Path>, config: &Config, name: &str) -> anyhow::Result<PathBuf> {
+    flag.map(Path::to_owned)
         .or_else(|| config.out.clone())
         .ok_or_else(|| {
             usage(format!(
                 "no output folder: give {name}, or `out` in omni.toml (`omni init` writes one)"
             ))
         })
-}
-
-/// Which networks a command uses, and where they run.
-struct Chosen {
-    registry: Registry,
-    store: Store,
-    profile: String,
-    device: Device,
-    library: PathBuf,
-}
-
-/// Flags before omni.toml before the defaults.
-fn chosen(args: &NetworkArgs, config: &Config) -> anyhow::Result<Chosen> {
-    let registry = Registry::builtin();
-    let store = Store::new(config.store_dir()?);
-    let profile = args
-        .profile
-        .clone()
-        .or_else(|| config.profile.clone())
-        .unwrap_or_else(|| "open".into());
-    registry.profile(&profile)?;
-    let device = args
-        .device
-        .as_deref()
-        .or(config.device.as_deref())
-        .unwrap_or("cpu");
-    let device: Device = device
-        .parse()
-        .map_err(|error| usage(format!("--device {device}: {error}")))?;
-    let library = onnxruntime(config, &registry, &store, &device)?;
-    Ok(Chosen {
-        registry,
-        store,
-        profile,
-        device,
-        library,
-    })
-}
-
-/// The networks of the profile; opens none of them.
-fn kit(args: &NetworkArgs, config: &Config) -> anyhow::Result<Kit> {
-    let Chosen {
-        registry,
-        store,
-        profile,
-        device,
-        library,
-    } = chosen(args, config)?;
-    Ok(Kit::new(KitSettings {
-        registry,
-        store,
-        profile,
-        device,
-        library,
-    }))
 }
 
 /// The usage error of a record that does not exist.
@@ -159,28 +132,28 @@ fn no_record(name: &str) -> anyhow::Error {
     ))
 }
 
-/// ONNX Runtime's library: the setting, `ORT_DYLIB_PATH`, or the store's own. Not opened, and not required to exist
-/// before a network is loaded.
-fn onnxruntime(
-    config: &Config,
-    registry: &Registry,
-    store: &Store,
-    device: &Device,
-) -> anyhow::Result<PathBuf> {
-    if let Some(path) = &config.onnxruntime {
-        return Ok(path.clone());
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn a_command_that_was_left_out_names_the_feature_that_brings_it_and_ends_with_3() {
+        for (typed, feature) in [
+            (&["omni", "bench", "score", "a.mp4"][..], "bench"),
+            (&["omni", "schema", "case"], "bench"),
+            (&["omni", "models", "list"], "perception"),
+            (&["omni", "doctor"], "perception"),
+            (&["omni", "curate"], "curate"),
+            (&["omni", "gc"], "curate"),
+        ] {
+            let command = Arguments::try_parse_from(typed).unwrap().command;
+            let error = left_out(&command);
+            assert_eq!(Code::of(&error), Code::Missing);
+            assert!(
+                error.to_string().ends_with(&format!("--features {feature}`")),
+                "{error}"
+            );
+        }
     }
-    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
-        return Ok(path.into());
-    }
-    let spec = registry.spec(if *device == Device::Cpu {
-        "onnxruntime"
-    } else {
-        "onnxruntime-gpu"
-    })?;
-    let name = spec
-        .files
-        .first()
-        .map_or("libonnxruntime.so", |file| file.name.as_str());
-    Ok(store.dir(spec).join(name))
 }

@@ -74,7 +74,7 @@ pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
         &lines,
     ))?;
     for name in &report.never_measured {
-        let hint = omni_curate::recipe::nearest(name, report.measured.iter().map(String::as_str));
+        let hint = omni_pipeline::nearest(name, report.measured.iter().map(String::as_str));
         let hint = hint
             .map(|name| format!(" (did you mean `{name}`?)"))
             .unwrap_or_default();
@@ -131,7 +131,7 @@ fn selection_recipe(name: &str, set: &[String]) -> anyhow::Result<select::Recipe
         Some(text) => text.to_owned(),
         None if path.is_file() => std::fs::read_to_string(path).with_context(|| name.to_owned())?,
         None => {
-            let hint = omni_curate::recipe::nearest(name, select::BUILT_IN.iter().map(|(known, _)| *known));
+            let hint = omni_pipeline::nearest(name, select::BUILT_IN.iter().map(|(known, _)| *known));
             let hint = hint
                 .map(|name| format!(" (did you mean `{name}`?)"))
                 .unwrap_or_default();

@@ -6,8 +6,7 @@ use crate::{
     output,
 };
 use anyhow::Context;
-use omni_curate::recipe::nearest;
-use omni_pipeline::readers::Run;
+use omni_pipeline::{nearest, readers::Run};
 use serde_json::{Map, Value};
 use std::{
     ops::ControlFlow,

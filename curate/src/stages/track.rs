@@ -7,11 +7,14 @@ use crate::{
     kit::{Loaded, media_fault, network_fault, settings_json},
 };
 use omni_media::{Frame, Image, Limits};
-use omni_perception::vision::{
-    DetectSettings, Face, FaceDetector, FaceEmbedder, iou,
-    motion::MotionMeter,
-    shots::{ShotDetector, ShotSettings},
-    tracker::{RawTrack, TrackSettings, Tracker, join},
+use omni_perception::{
+    runtime::thread_seconds,
+    vision::{
+        DetectSettings, Face, FaceDetector, FaceEmbedder, iou,
+        motion::MotionMeter,
+        shots::{ShotDetector, ShotSettings},
+        tracker::{RawTrack, TrackSettings, Tracker, join},
+    },
 };
 use omni_pipeline::{Cx, Fault, One, Stage};
 use omni_schemas::{Clip, Track, TrackFrame};
@@ -98,6 +101,7 @@ impl Stage for TrackFaces {
 
     fn run(&self, One(clip): Self::In, cx: &Cx<'_>) -> Result<Vec<Track>, Fault> {
         let (detector, embedder) = (self.detector.get()?, self.embedder.get()?);
+        let inside = thread_seconds();
         let mut pass = Pass::new(self, &clip, detector, embedder);
         let mut failed = None;
         let result = omni_media::read_frames(
@@ -126,6 +130,7 @@ impl Stage for TrackFaces {
         {
             cx.count(what, count);
         }
+        cx.count("network_us", ((thread_seconds() - inside) * 1e6) as u64);
         let threshold = self.settings.same_person.unwrap_or_else(|| embedder.threshold());
         let tracks = pass.finish(threshold);
         if tracks.is_empty() {

@@ -1,5 +1,6 @@
 //! A network that any number of threads may call at once.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -52,6 +53,17 @@ pub struct Calls {
     pub count: u64,
     /// Seconds spent inside ONNX Runtime.
     pub seconds: f64,
+}
+
+thread_local! {
+    /// Nanoseconds that this thread has spent inside ONNX Runtime.
+    static INSIDE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Seconds that the calling thread has spent inside ONNX Runtime so far, over all sessions: the difference of two
+/// answers is what the networks themselves took of the work between them.
+pub fn thread_seconds() -> f64 {
+    INSIDE.get() as f64 * 1e-9
 }
 
 /// One network, loaded from one file: a pool that grows to the number of callers at work at the same time.
@@ -239,6 +251,7 @@ impl Session {
     fn count_call(&self, start: Instant) {
         let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        INSIDE.set(INSIDE.get().saturating_add(nanos));
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -322,6 +335,9 @@ mod tests {
         assert_eq!(out[0].f32s().unwrap(), [2.0, -4.0, 1.0, 8.0]);
         assert_eq!(session.calls().count, 1);
         assert!(session.calls().seconds > 0.0);
+        // The calling thread's own clock: nobody else called in it, and another thread has been nowhere.
+        assert_eq!(thread_seconds(), session.calls().seconds);
+        assert_eq!(std::thread::spawn(thread_seconds).join().unwrap(), 0.0);
     }
 
     #[test]
