@@ -1,6 +1,7 @@
 """Tests of the sample corpus' plan and of demo-check: `python3 -m unittest discover -s scripts -p 'test_*.py'`."""
 import importlib.machinery
 import importlib.util
+import subprocess
 import unittest
 from pathlib import Path
 
@@ -49,6 +50,24 @@ class Plan(unittest.TestCase):
             for width, height, left, top in (face["solo"], face["duo"]):
                 for x, y in face["mouth"]:
                     self.assertTrue(left < x < left + width and top < y < top + height)
+
+
+class Setup(unittest.TestCase):
+    def setup_with(self, argument):
+        script = Path(__file__).with_name("setup")
+        return subprocess.run([script, argument], capture_output=True, text=True, timeout=60)
+
+    def test_help_only_helps(self):
+        done = self.setup_with("--help")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("--system", done.stdout)
+        self.assertNotIn("==>", done.stdout)
+
+    def test_a_typo_starts_nothing(self):
+        done = self.setup_with("--sytem")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("unknown argument '--sytem'", done.stderr)
+        self.assertNotIn("==>", done.stdout)
 
 
 class Masks(unittest.TestCase):
