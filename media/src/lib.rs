@@ -33,6 +33,7 @@ pub use rates::{fps_map, linspace_frames};
 pub use resample::resample;
 pub use sinc::resample_sinc;
 pub use sound_file::read_audio_file;
+#[cfg(feature = "ffmpeg")]
 pub(crate) use types::Colours;
 pub use types::{AudioInfo, Frame, Image, Limits, MediaInfo, Pcm, Span, VideoInfo, Waveform};
 pub use wav::wav_s16;
