@@ -1,0 +1,14 @@
+//! `omni bench`: one file per command below it.
+
+mod cases;
+mod score;
+
+use crate::{cli::BenchCommand, exit::Code};
+
+/// Runs the command.
+pub fn run(command: &BenchCommand) -> anyhow::Result<Code> {
+    match command {
+        BenchCommand::Score(args) => score::run(args),
+        BenchCommand::Cases(command) => cases::run(command),
+    }
+}
