@@ -81,7 +81,7 @@ fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Scorers> {
 }
 
 /// The error of a metric that was asked for by name, so that the exit code tells what kind it is.
-fn lacking(error: Unavailable) -> anyhow::Error {
+pub(super) fn lacking(error: Unavailable) -> anyhow::Error {
     match error {
         Unavailable::Unknown(_) => usage(error.to_string()),
         Unavailable::NoRole { .. } => missing(error.to_string()),
@@ -115,11 +115,14 @@ fn case(args: &ScoreArgs) -> Case {
     }
 }
 
+/// A number with three decimals, or a dash.
+pub(super) fn show_value(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
+}
+
 fn show(readings: &[Scored]) -> anyhow::Result<()> {
     let row = |reading: &Scored| {
-        let value = reading
-            .value
-            .map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+        let value = show_value(reading.value);
         let unit = reading.unit.to_owned();
         vec![
             reading.name.clone(),
