@@ -24,6 +24,8 @@ const REACH: f64 = 0.5;
 const LEAST: usize = 25;
 /// A smaller correlation is chance.
 const MATCH: f64 = 0.3;
+/// Clips of more frames a second are looked at 25 times a second.
+const FAST: f64 = 31.0;
 /// Overlap from one frame to the next that makes it the same face.
 const SAME: f32 = 0.3;
 
@@ -45,7 +47,7 @@ impl Metric for AvOffset {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn readings(&self) -> Vec<Reading> {
@@ -78,27 +80,39 @@ impl Metric for AvOffset {
         }
         Ok(Box::new(Watching {
             detector: self.detector.as_ref(),
-            fps: video.fps_num as f64 / video.fps_den as f64,
-            frames: 0,
+            fps: grid(video.fps_num as f64 / video.fps_den as f64),
+            slot: None,
+            looked: 0,
             mouths: Vec::new(),
             sound: Vec::new(),
         }))
     }
 }
 
+/// The rate at which motion is looked at: the clip's own, or 25 where that is higher than any lips need. (Pictures of a
+/// fast clip are often shown twice, and between two equal ones nothing moves.)
+fn grid(fps: f64) -> f64 {
+    if fps > FAST { 25.0 } else { fps }
+}
+
 /// One face followed from frame to frame, and how its mouth moved.
 struct Mouth {
     bbox: [f32; 4],
+    /// Number of the frame, of those looked at, in which it was seen last.
     last: usize,
     meter: MotionMeter,
-    /// By frame; unknown where the face was not seen twice in a row.
+    /// By slot of time; unknown where the face was not seen twice in a row, or no frame lies in the slot.
     motion: Vec<Option<f64>>,
 }
 
 struct Watching<'a> {
     detector: &'a dyn FaceDetector,
+    /// Slots a second.
     fps: f64,
-    frames: usize,
+    /// The slot of the last frame that was looked at.
+    slot: Option<usize>,
+    /// Frames that were looked at.
+    looked: usize,
     mouths: Vec<Mouth>,
     sound: Vec<f32>,
 }
@@ -110,16 +124,21 @@ impl Scoring for Watching<'_> {
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
+        // By time and not by number, so that a clip of uneven frame rate stays beside its sound.
+        let slot = (frame.seconds * self.fps).round().max(0.0) as usize;
+        if self.slot.is_some_and(|last| slot <= last) {
+            return Ok(());
+        }
         let faces = self.detector.detect(frame.image).map_err(Fault::stop)?;
         for face in &faces {
-            self.mouth(face).follow(frame, face);
+            self.mouth(face).follow(frame, face, slot);
         }
-        self.frames += 1;
+        (self.slot, self.looked) = (Some(slot), self.looked + 1);
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<Measured, Fault> {
-        let loudness = softened(&rms(&self.sound, self.fps, self.frames));
+        let loudness = softened(&rms(&self.sound, self.fps, self.slot.map_or(0, |slot| slot + 1)));
         let reach = (REACH * self.fps).round() as usize;
         let best = self
             .mouths
@@ -149,7 +168,7 @@ impl Scoring for Watching<'_> {
 impl Watching<'_> {
     /// The mouth of a face that was there in the frame before, or a new one.
     fn mouth(&mut self, face: &Face) -> &mut Mouth {
-        let now = self.frames;
+        let now = self.looked;
         let near = |mouth: &Mouth| match mouth.last + 1 == now {
             true => iou(&mouth.bbox, &face.bbox),
             false => 0.0,
@@ -172,10 +191,10 @@ impl Watching<'_> {
 }
 
 impl Mouth {
-    fn follow(&mut self, frame: &Frame<'_>, face: &Face) {
+    fn follow(&mut self, frame: &Frame<'_>, face: &Face, slot: usize) {
         self.bbox = face.bbox;
         let (mouth, upper) = self.meter.push(frame.image, face);
-        self.motion.resize(self.last, None);
+        self.motion.resize(slot, None);
         self.motion
             .push(mouth.zip(upper).map(|(mouth, upper)| f64::from(mouth - upper)));
     }
