@@ -7,6 +7,7 @@ from pathlib import Path
 
 import sample_corpus
 import sample_more
+import sample_suite
 from sample_plan import CLIPS, FACES, MEMBERS, PHRASES
 
 
@@ -68,6 +69,45 @@ class Setup(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("unknown argument '--sytem'", done.stderr)
         self.assertNotIn("==>", done.stdout)
+
+
+class Suite(unittest.TestCase):
+    def test_every_subset_has_cases_and_each_case_all_that_it_names(self):
+        cases = [sample_suite.case_of(name, subset, sample_suite.clip_named(own))
+                 for name, subset, own, *_rest in sample_suite.CASES]
+        self.assertEqual({case["subset"] for case in cases}, {1, 2, 3})
+        for case in cases:
+            anchors = {subject["anchor"] for subject in case["subjects"]}
+            self.assertLessEqual({u["anchor"] for u in case["utterances"]}, anchors)
+            self.assertEqual(case["prompt"].count("<S>"), len(case["utterances"]))
+            self.assertTrue(all(anchor in case["prompt"] for anchor in anchors))
+        narrated = next(case for case in cases if case["case"] == "narrated")
+        self.assertEqual([(s["visible"], s["speaks"]) for s in narrated["subjects"]], [(True, False), (False, True)])
+
+    def test_nobody_is_compared_with_the_sound_that_answers_the_case(self):
+        for _name, _subset, own, *_rest in sample_suite.CASES:
+            for who, (_seen, _place, heard) in sample_suite.REFERENCES.items():
+                self.assertFalse(heard and heard[0] == own, (own, who))
+
+    def test_the_check_finds_what_is_no_better_and_what_is_not_there(self):
+        check = load("demo-check")
+        headers = {m: {"method": m, "networks": [], "outputs": {"missing": []}} for m in ("assembled", "swapped")}
+        headers["assembled"]["outputs"]["missing"] = ["assembled/left_out"]
+
+        def rows(cases, values):
+            return [{"reading": f"{reading}@net", "case": case, "value": value}
+                    for reading, value in values.items() for case in cases]
+
+        cases = [name for name, *_rest in sample_suite.CASES]
+        good = {"face_sim": 0.9, "t_sim": 0.7, "wer": 0.1, "face_cons": 0.95, "tf": 0.99}
+        bad = {"face_sim": 0.1, "t_sim": 0.1, "wer": 1.1, "face_cons": 0.95, "tf": 0.99}
+        seen = [case for case in cases if case != sample_suite.MISSING]
+        scores = {"assembled": rows(seen, good), "swapped": rows(cases, bad)}
+        self.assertEqual(list(check.bench_errors(headers, scores)), [])
+        scores["swapped"] = rows(cases, {**bad, "wer": 0.05})
+        self.assertIn("wer: `swapped` is no worse", list(check.bench_errors(headers, scores))[0])
+        scores["assembled"] = rows(seen[:5], good)
+        self.assertIn("5 and 8 values", " ".join(check.bench_errors(headers, scores)))
 
 
 class Masks(unittest.TestCase):

@@ -135,6 +135,16 @@ and --text are given once for each, in one order.\n\
 Exit codes: 0 scored, 1 the clip cannot be read, 2 wrong usage, 3 a metric named with --metrics lacks its network."
     )]
     Score(ScoreArgs),
+    /// Score a folder of generated clips on the cases of a benchmark.
+    #[command(
+        after_help = "Example:\n  omni bench run --subset 2 --cases cases.jsonl --outputs clips --method ours --out scores\n\n\
+The clip of a case is CLIPS/<case>.mp4, or <case>.<seed>.mp4 for several seeds, which are averaged within their case.\n\
+`cases`, `outputs`, `method`, `out` and more may stand under [bench] in omni.toml; name and paradigm of the method also in\n\
+method.toml beside the clips. A run that was stopped goes on where it was; OUT/bench.json says what the scores rest on.\n\
+Exit codes: 0 scored, 1 the cases are not sound or (--strict) a clip could not be scored, 2 wrong usage, 3 something named is\n\
+not there, or a metric named with --metrics lacks its network, 4 a clip hung, 130 stopped."
+    )]
+    Run(Box<BenchRunArgs>),
     /// Benchmark cases.
     #[command(subcommand, after_help = "Example:\n  omni bench cases check cases.jsonl")]
     Cases(CasesCommand),
@@ -168,6 +178,40 @@ pub struct ScoreArgs {
     /// Print {clip, readings: [{name, value, absent, unit, better}]} as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `omni bench run`.
+#[derive(Debug, Clone, Args)]
+pub struct BenchRunArgs {
+    /// Cases of this subset only: 1, 2, 3 or all.
+    #[arg(long, default_value = "all", value_parser = ["1", "2", "3", "all"])]
+    pub subset: String,
+    /// The case file (.jsonl or .parquet).
+    #[arg(long)]
+    pub cases: Option<PathBuf>,
+    /// The folder of the clips.
+    #[arg(long)]
+    pub outputs: Option<PathBuf>,
+    /// Who made the clips, as the report is to call it.
+    #[arg(long)]
+    pub method: Option<String>,
+    /// How they are made, which decides what applies: video, audio_driven, first_frame or joint [default: joint].
+    #[arg(long)]
+    pub paradigm: Option<String>,
+    /// Only these: face, t_sim, ib, aq, iq, tf, wer, pq, av_offset.
+    #[arg(long, value_delimiter = ',')]
+    pub metrics: Vec<String>,
+    #[command(flatten)]
+    pub networks: NetworkArgs,
+    /// The output folder; one method to a folder.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Clips that are scored side by side [default: all cores].
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// End with 1 when a clip is missing or broken, or a network gave no number.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// `omni bench cases`.

@@ -27,6 +27,29 @@ pub struct Config {
     pub onnxruntime: Option<PathBuf>,
     /// The corpus root of each source.
     pub roots: BTreeMap<String, PathBuf>,
+    /// What `omni bench run` scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bench: Option<BenchConfig>,
+}
+
+/// `[bench]`: what `omni bench run` scores when no flag says otherwise.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BenchConfig {
+    /// The case file.
+    pub cases: Option<PathBuf>,
+    /// The folder of the clips.
+    pub outputs: Option<PathBuf>,
+    /// Who made them.
+    pub method: Option<String>,
+    /// How they are made: video, audio_driven, first_frame or joint.
+    pub paradigm: Option<String>,
+    /// The output folder.
+    pub out: Option<PathBuf>,
+    /// Which networks, where these are to be others than `curate`'s.
+    pub profile: Option<String>,
+    /// Only these metrics.
+    pub metrics: Vec<String>,
 }
 
 impl Config {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use omni_schemas::Score;
 use serde::Serialize;
 
 use crate::stats::{Mean, mean};
@@ -17,6 +18,44 @@ pub struct CaseReading {
     pub reading: String,
     /// The number, or why there is none.
     pub value: Result<f64, String>,
+}
+
+/// The readings of each case from the rows of its clips: several seeds are averaged within their case, over those that
+/// have a value. A case without any value has the reason that most of its clips have (of equals the first by name).
+/// In order of reading and case.
+pub fn case_readings(scores: &[Score]) -> Vec<CaseReading> {
+    let mut groups: BTreeMap<(&str, &str), Vec<&Score>> = BTreeMap::new();
+    for score in scores {
+        // A curated clip has no case, and stands for itself.
+        let case = score.case.as_deref().unwrap_or(&score.scored);
+        groups.entry((&score.reading, case)).or_default().push(score);
+    }
+    let reading = |((reading, case), mut clips): ((&str, &str), Vec<&Score>)| {
+        clips.sort_by_key(|score| score.seed);
+        CaseReading {
+            case: case.to_owned(),
+            subset: clips.iter().find_map(|score| score.subset).unwrap_or_default(),
+            reading: reading.to_owned(),
+            value: within_case(&clips),
+        }
+    };
+    groups.into_iter().map(reading).collect()
+}
+
+fn within_case(clips: &[&Score]) -> Result<f64, String> {
+    let values: Vec<f64> = clips.iter().filter_map(|score| score.value).collect();
+    if !values.is_empty() {
+        return Ok(values.iter().sum::<f64>() / values.len() as f64);
+    }
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for score in clips {
+        *reasons
+            .entry(score.absent.as_deref().unwrap_or("not_given"))
+            .or_default() += 1;
+    }
+    let most = reasons.values().copied().max().unwrap_or_default();
+    let why = reasons.into_iter().find(|(_, count)| *count == most);
+    Err(why.map_or("not_given", |(why, _)| why).to_owned())
 }
 
 /// One cell of the table.
@@ -106,6 +145,47 @@ mod tests {
         assert_eq!((found[1].0, found[1].1.value), (Some(2), 4.0));
         assert_eq!((found[2].0, found[2].1.value, found[2].1.of), (None, 2.0, 4));
         assert_eq!(cells[2].absent["no_face"], 1);
+    }
+
+    fn score(case: &str, seed: i64, value: Result<f64, &str>) -> Score {
+        Score {
+            scored: format!("ours/{case}.{seed}"),
+            case: Some(case.into()),
+            subset: Some(2),
+            seed: Some(seed),
+            reading: "tf".into(),
+            value: value.ok(),
+            absent: value.err().map(str::to_owned),
+            ..Score::default()
+        }
+    }
+
+    #[test]
+    fn seeds_are_averaged_within_their_case_and_what_lacks_is_not_a_zero() {
+        let rows = [
+            score("b", 2, Err("missing_output")),
+            score("a", 2, Ok(3.0)),
+            score("a", 1, Ok(1.0)),
+            score("b", 1, Ok(5.0)),
+            score("c", 1, Err("missing_output")),
+            score("c", 2, Err("no_face")),
+            score("c", 3, Err("no_face")),
+        ];
+        let got = case_readings(&rows);
+        let said: Vec<_> = got
+            .iter()
+            .map(|row| (row.case.as_str(), row.subset, row.value.clone()))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                ("a", 2, Ok(2.0)),
+                ("b", 2, Ok(5.0)),
+                ("c", 2, Err("no_face".to_owned()))
+            ]
+        );
+        let over = table(&got, SEED);
+        assert_eq!((over[0].mean.unwrap().value, over[0].mean.unwrap().of), (3.5, 3));
     }
 
     #[test]

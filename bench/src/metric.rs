@@ -19,6 +19,17 @@ pub enum Better {
     NearZero,
 }
 
+impl Better {
+    /// As records spell it: `higher`, `lower`, `near_zero`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Better::Higher => "higher",
+            Better::Lower => "lower",
+            Better::NearZero => "near_zero",
+        }
+    }
+}
+
 /// One number that a metric gives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reading {
@@ -64,6 +75,34 @@ impl Outcome {
     }
 }
 
+/// What a metric makes of a clip.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// The readings, in the order of [`Metric::readings`].
+    pub outcomes: Vec<Outcome>,
+    /// What they were made from, for whoever asks why (docs/metrics.md); decides nothing.
+    pub detail: Option<Value>,
+}
+
+impl From<Vec<Outcome>> for Measured {
+    fn from(outcomes: Vec<Outcome>) -> Measured {
+        Measured {
+            outcomes,
+            detail: None,
+        }
+    }
+}
+
+impl Measured {
+    /// Readings and what they were made from.
+    pub fn with(outcomes: Vec<Outcome>, detail: Value) -> Measured {
+        Measured {
+            outcomes,
+            detail: Some(detail),
+        }
+    }
+}
+
 /// A kind of measurement.
 pub trait Metric: Send + Sync {
     /// Its name, as `--metrics` takes it.
@@ -105,9 +144,9 @@ pub trait Scoring {
     fn frame(&mut self, _frame: &Frame<'_>) -> Result<(), Fault> {
         Ok(())
     }
-    /// The readings, in the order of [`Metric::readings`].
+    /// The readings, in the order of [`Metric::readings`], and what they were made from.
     ///
     /// # Errors
     /// As [`Metric::start`].
-    fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault>;
+    fn finish(self: Box<Self>) -> Result<Measured, Fault>;
 }

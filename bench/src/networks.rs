@@ -1,8 +1,9 @@
 //! The metrics of a profile: each with its networks, opened once and shared.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use omni_perception::{
@@ -14,7 +15,7 @@ use omni_perception::{
         whisper::{Recognizer, WhisperFiles},
     },
     imagebind::{ImageBind, Tower, text::ClipTokenizer},
-    registry::{Located, Registry, Store},
+    registry::{FileSpec, Located, Registry, Store},
     runtime::{Device, Runtime},
     vision::{self, DetectSettings, FaceDetector, FaceEmbedder, aesthetic::Aesthetic, musiq::Musiq},
 };
@@ -31,6 +32,7 @@ use crate::{
         tf::Tf,
         wer::Wer,
     },
+    run::header::{FileUsed, NetworkUsed, UnseenRole},
 };
 
 /// Every metric's name, in the order of the paper's table; then our own.
@@ -76,6 +78,7 @@ pub struct Networks {
     device: Device,
     library: PathBuf,
     runtime: OnceLock<Runtime>,
+    opened: Mutex<BTreeMap<String, Located>>,
     detector: OnceLock<Arc<dyn FaceDetector>>,
     recognizer: OnceLock<Arc<Recognizer>>,
 }
@@ -96,6 +99,7 @@ impl Networks {
             device,
             library,
             runtime: OnceLock::new(),
+            opened: Mutex::default(),
             detector: OnceLock::new(),
             recognizer: OnceLock::new(),
         }
@@ -134,6 +138,42 @@ impl Networks {
         })
     }
 
+    /// The profile.
+    pub fn profile(&self) -> &str {
+        &self.profile
+    }
+
+    /// What the networks run on, for example `cpu` or `cuda:0`.
+    pub fn device(&self) -> String {
+        self.device.to_string()
+    }
+
+    /// The networks that were asked for so far, by role, with the hashes of their files.
+    pub fn opened(&self) -> Vec<NetworkUsed> {
+        let paper = self.registry.profile("paper").ok();
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = |(role, found): (&String, &Located)| NetworkUsed {
+            role: role.clone(),
+            id: found.spec.id.clone(),
+            files: found.spec.files.iter().zip(found.hashes()).map(file).collect(),
+            of_paper: paper.is_some_and(|paper| paper.roles.get(role) == Some(&found.spec.id)),
+        };
+        opened.iter().map(used).collect()
+    }
+
+    /// Roles of the profile whose published weights this project has never run (`run_here` in `models.toml`).
+    pub fn unseen(&self) -> Vec<UnseenRole> {
+        let roles = self.registry.profile(&self.profile).map(|profile| &profile.roles);
+        let unseen = |(role, id): (&String, &String)| {
+            let seen = self.registry.spec(id).is_ok_and(|spec| spec.run_here);
+            (!seen).then(|| UnseenRole {
+                role: role.clone(),
+                id: id.clone(),
+            })
+        };
+        roles.into_iter().flatten().filter_map(unseen).collect()
+    }
+
     fn has(&self, role: &str) -> bool {
         let profile = self.registry.profile(&self.profile);
         profile.is_ok_and(|profile| profile.roles.contains_key(role))
@@ -148,6 +188,9 @@ impl Networks {
             });
         }
         let found = self.store.locate(&self.registry, &self.profile, role)?;
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.insert(role.to_owned(), found.clone());
+        drop(opened);
         if let Some(runtime) = self.runtime.get() {
             return Ok((runtime.clone(), found));
         }
@@ -231,6 +274,13 @@ impl Networks {
             text,
             tokenizer: ClipTokenizer::new(&bytes)?,
         })
+    }
+}
+
+fn file((file, hash): (&FileSpec, &String)) -> FileUsed {
+    FileUsed {
+        name: file.name.clone(),
+        sha256: hash.clone(),
     }
 }
 

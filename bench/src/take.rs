@@ -9,8 +9,9 @@ use omni_media::{
 use omni_pipeline::Fault;
 use omni_schemas::Case;
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::metric::{Metric, Outcome, Reading, Scoring};
+use crate::metric::{Measured, Metric, Outcome, Reading, Scoring};
 
 /// What is known of a clip before it is decoded, and what it was made from.
 #[derive(Clone, Debug)]
@@ -87,6 +88,17 @@ impl Scored {
     }
 }
 
+/// What one metric made of a clip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken {
+    /// The metric.
+    pub metric: &'static str,
+    /// Its readings.
+    pub readings: Vec<Scored>,
+    /// What they were made from; decides nothing.
+    pub detail: Option<Value>,
+}
+
 /// A metric on the clip, until it says why it cannot go on.
 enum At<'a> {
     Work(Box<dyn Scoring + 'a>),
@@ -96,8 +108,24 @@ enum At<'a> {
 /// Scores one clip with all metrics, decoding it once.
 ///
 /// # Errors
-/// [`Fault::Drop`] with the media's reason when the clip cannot be read; [`Fault::Stop`] when a network fails.
+/// As [`measure`].
 pub fn score(path: &Path, case: Case, metrics: &[Box<dyn Metric>]) -> Result<Vec<Scored>, Fault> {
+    let metrics: Vec<&dyn Metric> = metrics.iter().map(AsRef::as_ref).collect();
+    let taken = measure(path, case, &metrics, &|| true)?;
+    Ok(taken.into_iter().flat_map(|taken| taken.readings).collect())
+}
+
+/// As [`score`], metric by metric, with what the readings were made from. `going` is asked at every frame; once it says
+/// no, the result is a fault that means nothing.
+///
+/// # Errors
+/// [`Fault::Drop`] with the media's reason when the clip cannot be read; [`Fault::Stop`] when a network fails.
+pub fn measure(
+    path: &Path,
+    case: Case,
+    metrics: &[&dyn Metric],
+    going: &dyn Fn() -> bool,
+) -> Result<Vec<Taken>, Fault> {
     let (span, limits) = (Span::default(), Limits::default());
     let info = probe(path, &span, &limits).map_err(unreadable)?;
     let take = TakeInfo {
@@ -120,34 +148,51 @@ pub fn score(path: &Path, case: Case, metrics: &[Box<dyn Metric>]) -> Result<Vec
             sinc: OnceLock::new(),
         };
         for at in &mut working {
+            going();
             feed(at, |scoring| scoring.audio(&sound))?;
         }
     }
     if take.video.is_some() && metrics.iter().any(|metric| metric.sees()) {
-        let mut seeing: Vec<_> = working
-            .iter_mut()
-            .zip(metrics)
-            .filter(|(_, metric)| metric.sees())
-            .collect();
-        let mut stopped = Ok(());
-        let mut show = |frame: Frame<'_>| {
-            stopped = seeing
-                .iter_mut()
-                .try_for_each(|(at, _)| feed(at, |scoring| scoring.frame(&frame)));
-            if stopped.is_ok() {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
-        };
-        read_frames_twice(path, &span, &limits, &mut show).map_err(unreadable)?;
-        stopped?;
+        show(path, metrics, &mut working, going)?;
     }
     let mut out = Vec::new();
     for (metric, at) in metrics.iter().zip(working) {
-        out.extend(readings(metric.as_ref(), at)?);
+        going();
+        out.push(taken(*metric, at)?);
     }
     Ok(out)
+}
+
+/// Shows every frame to the metrics that look.
+fn show(
+    path: &Path,
+    metrics: &[&dyn Metric],
+    working: &mut [At<'_>],
+    going: &dyn Fn() -> bool,
+) -> Result<(), Fault> {
+    let mut seeing: Vec<_> = working
+        .iter_mut()
+        .zip(metrics)
+        .filter(|(_, metric)| metric.sees())
+        .collect();
+    let mut stopped = Ok(());
+    let mut show = |frame: Frame<'_>| {
+        if !going() {
+            stopped = Err(Fault::drop("cancelled"));
+        }
+        if stopped.is_ok() {
+            stopped = seeing
+                .iter_mut()
+                .try_for_each(|(at, _)| feed(at, |scoring| scoring.frame(&frame)));
+        }
+        if stopped.is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    };
+    read_frames_twice(path, &Span::default(), &Limits::default(), &mut show).map_err(unreadable)?;
+    stopped
 }
 
 fn unreadable(error: omni_media::Error) -> Fault {
@@ -169,21 +214,27 @@ fn feed<'a>(
     }
 }
 
-fn readings(metric: &dyn Metric, at: At<'_>) -> Result<Vec<Scored>, Fault> {
-    let readings = metric.readings();
-    let outcomes = match at {
+fn taken(metric: &dyn Metric, at: At<'_>) -> Result<Taken, Fault> {
+    let measured = match at {
         At::Gone(reason) => Err(reason),
         At::Work(scoring) => match scoring.finish() {
-            Ok(outcomes) => Ok(outcomes),
+            Ok(measured) => Ok(measured),
             Err(Fault::Drop(reason)) => Err(reason),
             Err(stop) => return Err(stop),
         },
     };
-    Ok(readings
-        .into_iter()
-        .enumerate()
-        .map(|(i, reading)| written(reading, i, &outcomes))
-        .collect())
+    let (outcomes, detail) = match measured {
+        Ok(Measured { outcomes, detail }) => (Ok(outcomes), detail),
+        Err(reason) => (Err(reason), None),
+    };
+    let readings = metric.readings().into_iter().enumerate();
+    Ok(Taken {
+        metric: metric.name(),
+        readings: readings
+            .map(|(i, reading)| written(reading, i, &outcomes))
+            .collect(),
+        detail,
+    })
 }
 
 fn written(reading: Reading, i: usize, outcomes: &Result<Vec<Outcome>, String>) -> Scored {
@@ -208,7 +259,7 @@ fn written(reading: Reading, i: usize, outcomes: &Result<Vec<Outcome>, String>) 
 mod tests {
     use super::*;
     use crate::metric::Better;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     /// Gives its two readings, or goes away at a chosen step.
     struct Toy(&'static str);
@@ -257,11 +308,12 @@ mod tests {
             }
         }
 
-        fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault> {
-            Ok(vec![
+        fn finish(self: Box<Self>) -> Result<Measured, Fault> {
+            let outcomes = vec![
                 Outcome::Value(f64::from(self.1)),
                 Outcome::of(Some(f64::NAN), "never"),
-            ])
+            ];
+            Ok(Measured::with(outcomes, json!({ "frames": self.1 })))
         }
     }
 
@@ -307,6 +359,12 @@ mod tests {
                 (None, Some("nan")),
             ]
         );
+        let toys_of_run: Vec<&dyn Metric> = vec![&Toy("frame"), &Toy("none")];
+        let taken = measure(&clip, Case::default(), &toys_of_run, &|| true).unwrap();
+        assert_eq!((taken[0].detail.as_ref(), taken[0].metric), (None, "toy"));
+        assert_eq!(taken[1].detail, Some(json!({ "frames": 5 })));
+        let stopped = measure(&clip, Case::default(), &toys_of_run, &|| false);
+        assert!(matches!(stopped, Err(Fault::Drop(reason)) if reason == "cancelled"));
         assert!(matches!(
             score(&clip, Case::default(), &toys(&["broken"])),
             Err(Fault::Stop(_))

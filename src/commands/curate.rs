@@ -1,6 +1,6 @@
 //! `omni curate`: builds the plan of a recipe and runs it.
 
-use super::{networks::kit, out_dir, services};
+use super::{make_out, networks::kit, out_dir, services};
 use crate::{
     cli::{CurateArgs, GraphFormat},
     config::Config,
@@ -12,10 +12,7 @@ use crate::{
 use anyhow::Context;
 use omni_curate::{kit::Kit, plan, recipe::Recipe};
 use omni_pipeline::{Cancel, Outcome, Plan, RunOptions, Summary, Verify};
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 /// Runs the command.
 pub fn run(args: &CurateArgs) -> anyhow::Result<Code> {
@@ -263,20 +260,6 @@ fn clips(number: u64) -> String {
         1 => "1 clip".to_owned(),
         number => format!("{number} clips"),
     }
-}
-
-/// The output folder; a file in its place is a slip of the user's.
-fn make_out(out: &Path) -> anyhow::Result<()> {
-    let file = out.ancestors().find(|path| path.exists() && !path.is_dir());
-    if let Some(file) = file {
-        return Err(usage(format!(
-            "output folder {}: {} is a file; give another --out, or another `out` in omni.toml",
-            out.display(),
-            file.display()
-        )));
-    }
-    std::fs::create_dir_all(out)
-        .with_context(|| format!("output folder {} (--out, or `out` in omni.toml)", out.display()))
 }
 
 /// How far the evidence agrees with the bindings, by route, where a stage held them against each other: a table, and

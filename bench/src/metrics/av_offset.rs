@@ -14,7 +14,7 @@ use omni_pipeline::Fault;
 use serde_json::{Value, json};
 
 use crate::{
-    metric::{Better, Metric, Outcome, Reading, Scoring},
+    metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::{Sound, TakeInfo},
 };
 
@@ -24,6 +24,8 @@ const REACH: f64 = 0.5;
 const LEAST: usize = 25;
 /// A smaller correlation is chance.
 const MATCH: f64 = 0.3;
+/// Clips of more frames a second are looked at 25 times a second.
+const FAST: f64 = 31.0;
 /// Overlap from one frame to the next that makes it the same face.
 const SAME: f32 = 0.3;
 
@@ -45,7 +47,7 @@ impl Metric for AvOffset {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn readings(&self) -> Vec<Reading> {
@@ -78,27 +80,39 @@ impl Metric for AvOffset {
         }
         Ok(Box::new(Watching {
             detector: self.detector.as_ref(),
-            fps: video.fps_num as f64 / video.fps_den as f64,
-            frames: 0,
+            fps: grid(video.fps_num as f64 / video.fps_den as f64),
+            slot: None,
+            looked: 0,
             mouths: Vec::new(),
             sound: Vec::new(),
         }))
     }
 }
 
+/// The rate at which motion is looked at: the clip's own, or 25 where that is higher than any lips need. (Pictures of a
+/// fast clip are often shown twice, and between two equal ones nothing moves.)
+fn grid(fps: f64) -> f64 {
+    if fps > FAST { 25.0 } else { fps }
+}
+
 /// One face followed from frame to frame, and how its mouth moved.
 struct Mouth {
     bbox: [f32; 4],
+    /// Number of the frame, of those looked at, in which it was seen last.
     last: usize,
     meter: MotionMeter,
-    /// By frame; unknown where the face was not seen twice in a row.
+    /// By slot of time; unknown where the face was not seen twice in a row, or no frame lies in the slot.
     motion: Vec<Option<f64>>,
 }
 
 struct Watching<'a> {
     detector: &'a dyn FaceDetector,
+    /// Slots a second.
     fps: f64,
-    frames: usize,
+    /// The slot of the last frame that was looked at.
+    slot: Option<usize>,
+    /// Frames that were looked at.
+    looked: usize,
     mouths: Vec<Mouth>,
     sound: Vec<f32>,
 }
@@ -110,42 +124,51 @@ impl Scoring for Watching<'_> {
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
+        // By time and not by number, so that a clip of uneven frame rate stays beside its sound.
+        let slot = (frame.seconds * self.fps).round().max(0.0) as usize;
+        if self.slot.is_some_and(|last| slot <= last) {
+            return Ok(());
+        }
         let faces = self.detector.detect(frame.image).map_err(Fault::stop)?;
         for face in &faces {
-            self.mouth(face).follow(frame, face);
+            self.mouth(face).follow(frame, face, slot);
         }
-        self.frames += 1;
+        (self.slot, self.looked) = (Some(slot), self.looked + 1);
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault> {
-        let loudness = softened(&rms(&self.sound, self.fps, self.frames));
+    fn finish(self: Box<Self>) -> Result<Measured, Fault> {
+        let loudness = softened(&rms(&self.sound, self.fps, self.slot.map_or(0, |slot| slot + 1)));
+        let reach = (REACH * self.fps).round() as usize;
         let best = self
             .mouths
             .iter()
             .filter_map(|mouth| {
-                offset(
-                    &steadied(&mouth.motion),
-                    &loudness,
-                    (REACH * self.fps).round() as usize,
-                )
+                let curve = curve(&steadied(&mouth.motion), &loudness, reach);
+                Some((peak(&curve, reach)?, curve))
             })
-            .max_by(|a, b| a.1.total_cmp(&b.1));
-        let matched = best.filter(|(_, likeness)| *likeness >= MATCH);
-        let milliseconds = matched.map(|(frames, _)| frames * 1000.0 / self.fps);
+            .max_by(|a, b| a.0.1.total_cmp(&b.0.1));
+        let matched = best.as_ref().filter(|((_, likeness), _)| *likeness >= MATCH);
+        let milliseconds = matched.map(|((frames, _), _)| frames * 1000.0 / self.fps);
         let why = if self.mouths.is_empty() {
             "no_face"
         } else {
             "no_match"
         };
-        Ok(vec![Outcome::of(milliseconds, why)])
+        let point = |(i, likeness): (usize, &Option<f64>)| {
+            let shift = (i as f64 - reach as f64) * 1000.0 / self.fps;
+            json!({ "shift_ms": shift, "correlation": likeness })
+        };
+        let curve = best.map(|(_, curve)| curve.iter().enumerate().map(point).collect::<Vec<_>>());
+        let detail = json!({ "mouths": self.mouths.len(), "curve": curve.unwrap_or_default() });
+        Ok(Measured::with(vec![Outcome::of(milliseconds, why)], detail))
     }
 }
 
 impl Watching<'_> {
     /// The mouth of a face that was there in the frame before, or a new one.
     fn mouth(&mut self, face: &Face) -> &mut Mouth {
-        let now = self.frames;
+        let now = self.looked;
         let near = |mouth: &Mouth| match mouth.last + 1 == now {
             true => iou(&mouth.bbox, &face.bbox),
             false => 0.0,
@@ -168,10 +191,10 @@ impl Watching<'_> {
 }
 
 impl Mouth {
-    fn follow(&mut self, frame: &Frame<'_>, face: &Face) {
+    fn follow(&mut self, frame: &Frame<'_>, face: &Face, slot: usize) {
         self.bbox = face.bbox;
         let (mouth, upper) = self.meter.push(frame.image, face);
-        self.motion.resize(self.last, None);
+        self.motion.resize(slot, None);
         self.motion
             .push(mouth.zip(upper).map(|(mouth, upper)| f64::from(mouth - upper)));
     }
@@ -194,13 +217,18 @@ fn softened(loudness: &[f32]) -> Vec<f64> {
     (0..loudness.len()).map(soft).collect()
 }
 
-/// The shift of the sound against the motion, in frames, and the correlation there; positive: the sound is late.
-/// `None` when no shift has enough frames, or nothing varies.
-pub fn offset(motion: &[Option<f64>], sound: &[f64], reach: usize) -> Option<(f64, f64)> {
+/// The correlation of motion and sound at each shift of the sound from `-reach` to `reach` frames; `None` where too few
+/// frames overlap or nothing varies.
+pub fn curve(motion: &[Option<f64>], sound: &[f64], reach: usize) -> Vec<Option<f64>> {
     let reach = reach as i64;
-    let likeness: Vec<Option<f64>> = (-reach..=reach)
+    (-reach..=reach)
         .map(|shift| correlation(motion, sound, shift))
-        .collect();
+        .collect()
+}
+
+/// The shift at which a curve from `-reach` to `reach` is highest, in frames, and its height there; positive: the sound is
+/// late. `None` for a curve of nothing.
+pub fn peak(likeness: &[Option<f64>], reach: usize) -> Option<(f64, f64)> {
     let best = (0..likeness.len())
         .filter(|&i| likeness[i].is_some())
         .max_by(|&a, &b| {
@@ -252,6 +280,10 @@ fn correlation(motion: &[Option<f64>], sound: &[f64], shift: i64) -> Option<f64>
 mod tests {
     use super::*;
 
+    fn highest(motion: &[Option<f64>], sound: &[f64]) -> Option<(f64, f64)> {
+        peak(&curve(motion, sound, 12), 12)
+    }
+
     /// Bursts at uneven places, `late` frames later.
     fn bursts(late: i64) -> Vec<f64> {
         let at = |t: i64| {
@@ -267,7 +299,7 @@ mod tests {
     fn a_shift_is_found_to_a_tenth_of_a_frame() {
         let motion: Vec<Option<f64>> = bursts(0).into_iter().map(Some).collect();
         for late in [-5, 0, 3] {
-            let (frames, likeness) = offset(&motion, &bursts(late), 12).unwrap();
+            let (frames, likeness) = highest(&motion, &bursts(late)).unwrap();
             assert!(
                 (frames - late as f64).abs() < 0.1 && likeness > 0.95,
                 "{late}: {frames} {likeness}"
@@ -279,10 +311,10 @@ mod tests {
     fn gaps_are_left_out_and_stillness_has_no_offset() {
         let mut motion: Vec<Option<f64>> = bursts(0).into_iter().map(Some).collect();
         motion[20..30].fill(None);
-        assert!((offset(&motion, &bursts(2), 12).unwrap().0 - 2.0).abs() < 0.2);
-        assert!(offset(&motion[..20], &bursts(0), 12).is_none(), "too few");
+        assert!((highest(&motion, &bursts(2)).unwrap().0 - 2.0).abs() < 0.2);
+        assert!(highest(&motion[..20], &bursts(0)).is_none(), "too few");
         assert!(
-            offset(&vec![Some(1.0); 80], &bursts(0), 12).is_none(),
+            highest(&vec![Some(1.0); 80], &bursts(0)).is_none(),
             "nothing moves"
         );
     }

@@ -11,7 +11,7 @@ use omni_pipeline::Fault;
 use serde_json::{Value, json};
 
 use crate::{
-    metric::{Better, Metric, Outcome, Reading, Scoring},
+    metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::TakeInfo,
 };
 
@@ -91,13 +91,15 @@ impl Metric for Faces {
     fn start<'a>(&'a self, take: &'a TakeInfo) -> Result<Box<dyn Scoring + 'a>, Fault> {
         let video = take.video.as_ref().ok_or_else(|| Fault::drop("no_video"))?;
         let subjects = take.case.subjects.iter().filter(|subject| subject.visible);
-        let pictures: Vec<&String> = subjects.filter_map(|subject| subject.face.as_ref()).collect();
+        let pictures: Vec<(&String, &String)> = subjects
+            .filter_map(|subject| Some((&subject.anchor, subject.face.as_ref()?)))
+            .collect();
         if pictures.is_empty() {
             return Err(Fault::drop("no_reference"));
         }
         let references: Result<Vec<Vec<f32>>, Fault> = pictures
-            .into_iter()
-            .map(|path| self.reference(Path::new(path)))
+            .iter()
+            .map(|(_, path)| self.reference(Path::new(path)))
             .collect();
         let total = usize::try_from(video.frames).map_err(Fault::stop)?;
         let wanted: BTreeSet<u64> = linspace_frames(total, FRAMES)
@@ -106,16 +108,21 @@ impl Metric for Faces {
             .collect();
         Ok(Box::new(Looking {
             faces: self,
+            anchors: pictures.into_iter().map(|(anchor, _)| anchor.as_str()).collect(),
             likeness: Likeness::new(references?),
             wanted,
+            seen: Vec::new(),
         }))
     }
 }
 
 struct Looking<'a> {
     faces: &'a Faces,
+    anchors: Vec<&'a str>,
     likeness: Likeness,
     wanted: BTreeSet<u64>,
+    /// What was seen in each frame, for whoever asks why.
+    seen: Vec<Value>,
 }
 
 impl Scoring for Looking<'_> {
@@ -124,22 +131,60 @@ impl Scoring for Looking<'_> {
             return Ok(());
         }
         let found: Vec<Face> = self.faces.detector.detect(frame.image).map_err(Fault::stop)?;
-        let mut vectors = Vec::new();
+        let (mut kept, mut vectors) = (Vec::new(), Vec::new());
         for face in &found {
             match self.faces.embedder.embed(frame.image, &face.points) {
-                Ok(vector) => vectors.push(vector),
+                Ok(vector) => {
+                    kept.push(face);
+                    vectors.push(vector);
+                }
                 // Points that span nothing: no face to compare.
                 Err(omni_perception::Error::Input(_)) => {}
                 Err(error) => return Err(Fault::stop(error)),
             }
         }
-        self.likeness.push(vectors);
+        let assigned = self.likeness.push(vectors);
+        self.seen.push(seen(frame, &kept, &assigned));
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault> {
-        Ok(self.likeness.readings())
+    fn finish(self: Box<Self>) -> Result<Measured, Fault> {
+        let sims = self.likeness.similarities();
+        let subjects = self.anchors.iter().zip(sims);
+        let subjects: Vec<Value> = subjects
+            .map(|(anchor, sim)| json!({ "anchor": anchor, "sim": sim }))
+            .collect();
+        let detail = json!({ "subjects": subjects, "frames": self.seen });
+        Ok(Measured::with(self.likeness.readings(), detail))
     }
+}
+
+/// The faces of a frame: box (left, top, width, height; pixels), confidence, and to whom each was assigned.
+fn seen(frame: &Frame<'_>, faces: &[&Face], assigned: &[Assigned]) -> Value {
+    let face = |(number, face): (usize, &&Face)| {
+        let [left, top, right, bottom] = face.bbox;
+        let to = assigned.iter().find(|assigned| assigned.face == number);
+        let place = [left, top, right - left, bottom - top].map(|x| (f64::from(x) * 10.0).round() / 10.0);
+        json!({
+            "box": place,
+            "score": f64::from(face.score),
+            "subject": to.map(|to| to.reference),
+            "cosine": to.map(|to| to.cosine),
+        })
+    };
+    let faces: Vec<Value> = faces.iter().enumerate().map(face).collect();
+    json!({ "frame": frame.index, "seconds": frame.seconds, "faces": faces })
+}
+
+/// A face of a frame and the reference it was assigned to, both by number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Assigned {
+    /// The reference.
+    pub reference: usize,
+    /// The face.
+    pub face: usize,
+    /// How alike the two are.
+    pub cosine: f64,
 }
 
 /// A face that was assigned to a reference: how alike the two are, and its vector.
@@ -170,17 +215,34 @@ impl Likeness {
         }
     }
 
-    /// Takes the vectors of one frame's faces.
-    pub fn push(&mut self, faces: Vec<Vec<f32>>) {
+    /// Takes the vectors of one frame's faces; says which went to whom.
+    pub fn push(&mut self, faces: Vec<Vec<f32>>) -> Vec<Assigned> {
         self.frames += 1;
         let similar =
             |reference: usize, face: usize| f64::from(cosine(&self.references[reference], &faces[face]));
-        for (reference, face) in assign_max(self.references.len(), faces.len(), similar) {
-            self.assigned[reference].push(Sighting {
+        let pairs = assign_max(self.references.len(), faces.len(), similar);
+        let assigned: Vec<Assigned> = pairs
+            .into_iter()
+            .map(|(reference, face)| Assigned {
+                reference,
+                face,
                 cosine: similar(reference, face),
-                vector: faces[face].clone(),
+            })
+            .collect();
+        for to in &assigned {
+            self.assigned[to.reference].push(Sighting {
+                cosine: to.cosine,
+                vector: faces[to.face].clone(),
             });
         }
+        assigned
+    }
+
+    /// For each reference the mean of its faces' likeness, 0 when it was never assigned one.
+    pub fn similarities(&self) -> Vec<f64> {
+        let similarity =
+            |faces: &Vec<Sighting>| mean(faces.iter().map(|face| face.cosine.max(0.0))).unwrap_or(0.0);
+        self.assigned.iter().map(similarity).collect()
     }
 
     /// `face_sim`, `face_cons`, `face_cons_first`, `face_coverage`.
@@ -189,9 +251,7 @@ impl Likeness {
             return vec![Outcome::Absent("no_video"); 4];
         }
         let subjects = self.assigned.len() as f64;
-        let similarity =
-            |faces: &Vec<Sighting>| mean(faces.iter().map(|face| face.cosine.max(0.0))).unwrap_or(0.0);
-        let sim = self.assigned.iter().map(similarity).sum::<f64>() / subjects;
+        let sim = self.similarities().into_iter().sum::<f64>() / subjects;
         let steps = |of: Step<'_>| {
             let one = |faces: &Vec<Sighting>| mean((1..faces.len()).map(|k| of(faces, k)));
             mean(self.assigned.iter().filter_map(one))

@@ -12,7 +12,7 @@ use omni_schemas::Case;
 use serde_json::{Value, json};
 
 use crate::{
-    metric::{Better, Metric, Outcome, Reading, Scoring},
+    metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::{Sound, TakeInfo},
 };
 
@@ -134,9 +134,9 @@ impl Scoring for Meeting<'_> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault> {
+    fn finish(self: Box<Self>) -> Result<Measured, Fault> {
         let Some(sound) = &self.sound else {
-            return Ok(vec![Outcome::Absent("no_audio"); 2]);
+            return Ok(vec![Outcome::Absent("no_audio"); 2].into());
         };
         let seen = match self.inputs() {
             Some(inputs) => cosine(
@@ -155,10 +155,7 @@ impl Scoring for Meeting<'_> {
             }
             None => None,
         };
-        Ok(vec![
-            Outcome::of(seen, "no_video"),
-            Outcome::of(read, "no_prompt"),
-        ])
+        Ok(vec![Outcome::of(seen, "no_video"), Outcome::of(read, "no_prompt")].into())
     }
 }
 

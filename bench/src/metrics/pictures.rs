@@ -13,7 +13,7 @@ use omni_pipeline::Fault;
 use serde_json::{Value, json};
 
 use crate::{
-    metric::{Better, Metric, Outcome, Reading, Scoring},
+    metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::TakeInfo,
 };
 
@@ -122,8 +122,8 @@ impl<R: Rater> Scoring for Rating<'_, R> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault> {
+    fn finish(self: Box<Self>) -> Result<Measured, Fault> {
         let mean = (self.frames > 0).then(|| self.sum / self.frames as f64 / R::TOP);
-        Ok(vec![Outcome::of(mean, "no_video")])
+        Ok(vec![Outcome::of(mean, "no_video")].into())
     }
 }

@@ -13,7 +13,7 @@ use omni_pipeline::Fault;
 use serde_json::{Value, json};
 
 use crate::{
-    metric::{Better, Metric, Outcome, Reading, Scoring},
+    metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::{Sound, TakeInfo},
 };
 
@@ -91,8 +91,8 @@ impl Scoring for Rating<'_> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault> {
-        Ok(vec![self.outcome])
+    fn finish(self: Box<Self>) -> Result<Measured, Fault> {
+        Ok(vec![self.outcome].into())
     }
 }
 

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::wer::main_language;
 use crate::{
-    metric::{Better, Metric, Outcome, Reading, Scoring},
+    metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::{Sound, TakeInfo},
 };
 
@@ -111,6 +111,8 @@ impl Metric for Voices {
             anchors: speakers.iter().map(|speaker| speaker.anchor.as_str()).collect(),
             references,
             voices: None,
+            heard: Vec::new(),
+            seconds: Vec::new(),
         }))
     }
 }
@@ -150,6 +152,10 @@ struct Hearing<'a> {
     references: Vec<Vec<f32>>,
     /// The vector of each speaker; `None` for one who is not heard.
     voices: Option<Vec<Option<Vec<f32>>>>,
+    /// What was said when, and by whom, for whoever asks why.
+    heard: Vec<Value>,
+    /// How long each speaker is heard.
+    seconds: Vec<f64>,
 }
 
 impl Scoring for Hearing<'_> {
@@ -159,6 +165,7 @@ impl Scoring for Hearing<'_> {
             _ => self.split(sound)?,
         };
         let mut voices = Vec::new();
+        self.seconds = waves.iter().map(|wave| wave.len() as f64 / 16e3).collect();
         for wave in waves {
             let heard = wave.len() >= SHORTEST && wave.iter().any(|x| *x != 0.0);
             voices.push(if heard {
@@ -171,9 +178,9 @@ impl Scoring for Hearing<'_> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault> {
+    fn finish(self: Box<Self>) -> Result<Measured, Fault> {
         let Some(voices) = &self.voices else {
-            return Ok(vec![Outcome::Absent("no_audio"); 2]);
+            return Ok(vec![Outcome::Absent("no_audio"); 2].into());
         };
         let similar = |reference: usize, voice: usize| match &voices[voice] {
             Some(voice) => f64::from(cosine(&self.references[reference], voice)),
@@ -183,16 +190,24 @@ impl Scoring for Hearing<'_> {
         let bound = (0..count).map(|i| similar(i, i)).sum::<f64>() / count as f64;
         let pairs = assign_max(count, count, similar);
         let matched = pairs.into_iter().map(|(a, b)| similar(a, b)).sum::<f64>() / count as f64;
-        Ok(vec![
-            Outcome::of(Some(bound), "nan"),
-            Outcome::of(Some(matched), "nan"),
-        ])
+        let outcomes = vec![Outcome::of(Some(bound), "nan"), Outcome::of(Some(matched), "nan")];
+        let speaker = |i: usize| {
+            json!({
+                "anchor": self.anchors[i],
+                "seconds": self.seconds.get(i),
+                "cosine": similar(i, i),
+                "flag": voices[i].is_none().then_some("no_speech"),
+            })
+        };
+        let speakers: Vec<Value> = (0..count).map(speaker).collect();
+        let detail = json!({ "speakers": speakers, "segments": self.heard });
+        Ok(Measured::with(outcomes, detail))
     }
 }
 
 impl Hearing<'_> {
     /// The sound of each speaker: the segments whose words are his.
-    fn split(&self, sound: &Sound) -> Result<Vec<Vec<f32>>, Fault> {
+    fn split(&mut self, sound: &Sound) -> Result<Vec<Vec<f32>>, Fault> {
         let language = main_language(self.case);
         let options = TranscribeOptions {
             language: language.clone(),
@@ -220,6 +235,12 @@ impl Hearing<'_> {
         let wave = sound.sinc();
         let mut out = vec![Vec::new(); self.anchors.len()];
         for (segment, owner) in heard.segments.iter().zip(owners(&segments, &script)) {
+            self.heard.push(json!({
+                "start": segment.start,
+                "end": segment.end,
+                "text": segment.text,
+                "anchor": owner.map(|owner| self.anchors[owner]),
+            }));
             let at = |seconds: f64| ((seconds * 16e3).max(0.0) as usize).min(wave.len());
             if let Some(owner) = owner {
                 out[owner]

@@ -10,9 +10,12 @@ use omni_pipeline::Fault;
 use serde_json::{Value, json};
 
 use crate::{
-    metric::{Better, Metric, Outcome, Reading, Scoring},
+    metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::TakeInfo,
 };
+
+/// Differences that are kept for whoever asks why.
+const KEPT: usize = 2000;
 
 /// Temporal flickering.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,12 +49,14 @@ impl Metric for Tf {
 
 impl Scoring for Flicker {
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
-        self.push(frame.bt601.unwrap_or(frame.image));
+        let difference = self.push(frame.bt601.unwrap_or(frame.image));
+        self.kept.extend(difference.filter(|_| self.kept.len() < KEPT));
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault> {
-        Ok(vec![Outcome::of(self.score(), "too_few_frames")])
+    fn finish(self: Box<Self>) -> Result<Measured, Fault> {
+        let outcomes = vec![Outcome::of(self.score(), "too_few_frames")];
+        Ok(Measured::with(outcomes, json!({ "pairs": self.kept })))
     }
 }
 
@@ -61,6 +66,8 @@ pub struct Flicker {
     last: Image,
     pairs: u64,
     sum: f64,
+    /// The first differences, for whoever asks why.
+    kept: Vec<f64>,
 }
 
 impl Flicker {

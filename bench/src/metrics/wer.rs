@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use omni_perception::{
     audio::whisper::{Recognizer, TranscribeOptions},
-    text::{has_words, score},
+    text::{Scored, has_words, jiwer_words, score},
 };
 use omni_pipeline::Fault;
 use omni_schemas::Case;
 use serde_json::{Value, json};
 
-use super::caption_leak::caption_leak;
+use super::{caption_leak::caption_leak, diff::pieces};
 use crate::{
-    metric::{Better, Metric, Outcome, Reading, Scoring},
+    metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::{Sound, TakeInfo},
 };
 
@@ -89,21 +89,41 @@ impl Scoring for Listening<'_> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Vec<Outcome>, Fault> {
+    fn finish(self: Box<Self>) -> Result<Measured, Fault> {
         let Some((heard, spoken)) = &self.heard else {
-            return Ok(vec![Outcome::Absent("no_audio"); 2]);
+            return Ok(vec![Outcome::Absent("no_audio"); 2].into());
         };
         let language = main_language(self.case).unwrap_or_else(|| heard.clone());
         let script: Vec<&str> = self.case.utterances.iter().map(|u| u.text.as_str()).collect();
-        let whole = script.join(" ");
-        let rate = has_words(&whole).then(|| score(&language, &whole, spoken).errors.rate());
+        let compared = score(&language, &script.join(" "), spoken);
+        let rate = has_words(&script.join(" ")).then(|| compared.errors.rate());
         let prompt = self.case.prompt.as_str();
         let leak = (!prompt.is_empty()).then(|| caption_leak(&language, spoken, prompt, &script));
-        Ok(vec![
-            Outcome::of(rate, "unscripted"),
-            Outcome::of(leak, "no_prompt"),
-        ])
+        let outcomes = vec![Outcome::of(rate, "unscripted"), Outcome::of(leak, "no_prompt")];
+        Ok(Measured::with(outcomes, detail(&language, spoken, &compared)))
     }
+}
+
+/// What the rate was made from: both texts as they were compared, and where they differ.
+fn detail(language: &str, spoken: &str, compared: &Scored) -> Value {
+    let (reference, hypothesis) = (
+        jiwer_words(&compared.reference),
+        jiwer_words(&compared.hypothesis),
+    );
+    let errors = &compared.errors;
+    json!({
+        "language": language,
+        "heard": spoken,
+        "reference": compared.reference,
+        "hypothesis": compared.hypothesis,
+        "pieces": pieces(&reference, &hypothesis),
+        "errors": {
+            "substitutions": errors.substitutions,
+            "deletions": errors.deletions,
+            "insertions": errors.insertions,
+            "of": errors.reference(),
+        },
+    })
 }
 
 /// The language in which most characters of the script are to be said; `None` without a script. Of equals, the one

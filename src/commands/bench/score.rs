@@ -1,14 +1,13 @@
-//! `omni bench`: score a clip, check cases.
+//! `omni bench score`: one clip's readings.
 
 use crate::{
-    cli::{BenchCommand, CaseExportArgs, CaseFormat, CasesCommand, ImportArgs, ScoreArgs},
+    cli::ScoreArgs,
     config::Config,
     exit::{Code, missing, usage},
     output, table,
 };
 use anyhow::Context;
 use omni_bench::{
-    cases,
     metric::Metric,
     networks::{METRICS, Networks, Unavailable},
     take::{Scored, score},
@@ -16,118 +15,9 @@ use omni_bench::{
 use omni_pipeline::Fault;
 use omni_schemas::{Case, CaseSubject, CaseUtterance};
 use serde_json::json;
-use std::path::Path;
 
 /// Runs the command.
-pub fn run(command: &BenchCommand) -> anyhow::Result<Code> {
-    match command {
-        BenchCommand::Score(args) => score_clip(args),
-        BenchCommand::Cases(CasesCommand::Check { file, json }) => check(file, *json),
-        BenchCommand::Cases(CasesCommand::Import(args)) => import(args),
-        BenchCommand::Cases(CasesCommand::Export(args)) => export(args),
-    }
-}
-
-fn format(format: CaseFormat) -> cases::Format {
-    match format {
-        CaseFormat::OviCsv => cases::Format::OviCsv,
-        CaseFormat::Dreamid => cases::Format::Dreamid,
-        CaseFormat::Multitalk => cases::Format::Multitalk,
-        CaseFormat::FirstFrames => cases::Format::FirstFrames,
-    }
-}
-
-fn import(args: &ImportArgs) -> anyhow::Result<Code> {
-    let path = args.path.canonicalize();
-    let path = path.map_err(|_| missing(format!("{} does not exist", args.path.display())))?;
-    let own = if path.is_dir() {
-        Some(path.as_path())
-    } else {
-        path.parent()
-    };
-    let root = match &args.root {
-        Some(root) => root
-            .canonicalize()
-            .map_err(|_| missing(format!("{} does not exist", root.display())))?,
-        None => own.unwrap_or(Path::new("/")).to_owned(),
-    };
-    if args.out.extension().is_none_or(|ending| ending != "jsonl") {
-        return Err(usage(format!(
-            "--out {}: a case file ends in .jsonl",
-            args.out.display()
-        )));
-    }
-    let found = cases::import(format(args.format), &path, &root, &args.language)?;
-    let mut lacks = found.notes.len();
-    found.notes.iter().for_each(|note| output::note(note));
-    for case in &found.cases {
-        for fault in cases::faults(case, Path::new("/")) {
-            output::note(&format!("{}: {fault}", case.case));
-            lacks += 1;
-        }
-    }
-    let out = std::path::absolute(&args.out)?;
-    let text = cases::to_lines(&found.cases, out.parent().unwrap_or(Path::new("/")))?;
-    std::fs::write(&out, text).with_context(|| format!("{}", out.display()))?;
-    output::note(&format!(
-        "{} cases in {}, {lacks} remarks",
-        found.cases.len(),
-        args.out.display()
-    ));
-    Ok(if lacks == 0 && !found.cases.is_empty() {
-        Code::Done
-    } else {
-        Code::Failed
-    })
-}
-
-fn export(args: &CaseExportArgs) -> anyhow::Result<Code> {
-    if !args.file.exists() {
-        return Err(missing(format!("{} does not exist", args.file.display())));
-    }
-    let file = std::path::absolute(&args.file)?;
-    let found = cases::read(&file)?;
-    found
-        .faults
-        .iter()
-        .for_each(|fault| output::note(&fault.to_string()));
-    let done = cases::export(format(args.format), &found.cases, &args.out)?;
-    done.notes.iter().for_each(|note| output::note(note));
-    output::note(&format!(
-        "{} cases written to {}",
-        done.written,
-        args.out.display()
-    ));
-    let whole = found.faults.is_empty() && done.notes.is_empty() && done.written > 0;
-    Ok(if whole { Code::Done } else { Code::Failed })
-}
-
-fn check(file: &Path, as_json: bool) -> anyhow::Result<Code> {
-    if !file.exists() {
-        return Err(missing(format!("{} does not exist", file.display())));
-    }
-    let found = cases::read(file)?;
-    if as_json {
-        output::line(&json!({ "cases": found.cases.len(), "faults": found.faults }).to_string())?;
-    } else {
-        found
-            .faults
-            .iter()
-            .try_for_each(|fault| output::line(&fault.to_string()))?;
-    }
-    let (sound, faults) = (found.cases.len(), found.faults.len());
-    output::note(&format!(
-        "{sound} sound cases, {faults} faults in {}",
-        file.display()
-    ));
-    Ok(if faults == 0 && sound > 0 {
-        Code::Done
-    } else {
-        Code::Failed
-    })
-}
-
-fn score_clip(args: &ScoreArgs) -> anyhow::Result<Code> {
+pub fn run(args: &ScoreArgs) -> anyhow::Result<Code> {
     if !args.clip.is_file() {
         return Err(missing(format!("{} does not exist", args.clip.display())));
     }
@@ -161,13 +51,13 @@ struct Scorers {
 
 /// The metrics that can be made, and a line for each that cannot. One that was asked for by name must be possible.
 fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Scorers> {
-    let super::networks::Chosen {
+    let super::super::networks::Chosen {
         registry,
         store,
         profile,
         device,
         library,
-    } = super::networks::chosen(&args.networks, config)?;
+    } = super::super::networks::chosen(&args.networks, config)?;
     let networks = Networks::new(registry, store, &profile, device, library);
     let chosen = !args.metrics.is_empty();
     let names: Vec<&str> = match chosen {
@@ -191,7 +81,7 @@ fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Scorers> {
 }
 
 /// The error of a metric that was asked for by name, so that the exit code tells what kind it is.
-fn lacking(error: Unavailable) -> anyhow::Error {
+pub(super) fn lacking(error: Unavailable) -> anyhow::Error {
     match error {
         Unavailable::Unknown(_) => usage(error.to_string()),
         Unavailable::NoRole { .. } => missing(error.to_string()),
@@ -225,11 +115,14 @@ fn case(args: &ScoreArgs) -> Case {
     }
 }
 
+/// A number with three decimals, or a dash.
+pub(super) fn show_value(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
+}
+
 fn show(readings: &[Scored]) -> anyhow::Result<()> {
     let row = |reading: &Scored| {
-        let value = reading
-            .value
-            .map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+        let value = show_value(reading.value);
         let unit = reading.unit.to_owned();
         vec![
             reading.name.clone(),

@@ -1,0 +1,16 @@
+//! `omni bench`: one file per command below it.
+
+mod cases;
+mod run;
+mod score;
+
+use crate::{cli::BenchCommand, exit::Code};
+
+/// Runs the command.
+pub fn run(command: &BenchCommand) -> anyhow::Result<Code> {
+    match command {
+        BenchCommand::Score(args) => score::run(args),
+        BenchCommand::Run(args) => run::run(args),
+        BenchCommand::Cases(command) => cases::run(command),
+    }
+}
