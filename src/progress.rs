@@ -23,6 +23,8 @@ struct State {
     stages: BTreeMap<&'static str, Stage>,
     /// What was said of clips that wait: stage, whom for, why.
     waits: BTreeSet<(&'static str, String, String)>,
+    /// When a line on the listing was said.
+    listing: Option<Instant>,
 }
 
 struct Stage {
@@ -175,7 +177,12 @@ impl Progress for Console {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Listing { rows, done: true } => self.say(&format!("listed {rows} rows")),
-            Event::Listing { rows, done: false } => self.say(&format!("listing: {rows} rows so far")),
+            Event::Listing { rows, done: false } => {
+                if state.listing.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
+                    state.listing = Some(Instant::now());
+                    self.say(&format!("listing: {rows} rows so far"));
+                }
+            }
             Event::PlanReady {
                 stages,
                 mine,

@@ -5,6 +5,7 @@ use crate::{
     error::guarded,
     footer::{self, CHECK, Footer, NO_CHECK, RECEIPT},
     from_rows::push_row,
+    listing::SHARD,
     node::Node,
     table::{TableReader, TableWriter},
     temporary::Temporary,
@@ -13,12 +14,16 @@ use crate::{
 use omni_schemas::{Column, Record};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::{fs::File, ops::ControlFlow, path::Path};
+use std::{
+    fs::File,
+    ops::{ControlFlow, Range},
+    path::Path,
+};
 
 /// Rows of one row group at most: few, so that reading starts at once and memory stays flat.
-const GROUP: usize = 8192;
+pub(crate) const GROUP: usize = 8192;
 /// Bytes after which a row group ends, whatever its rows: a track of a long clip has megabytes.
-const GROUP_BYTES: u64 = 16 << 20;
+pub(crate) const GROUP_BYTES: u64 = 16 << 20;
 
 /// Writes rows and receipt under a temporary name in the same folder, flushes, renames, flushes the folder.
 ///
@@ -82,15 +87,6 @@ fn fill<T: Serialize>(
     temp.publish()
 }
 
-/// Rows as columns; `first` is the number of the first row, for the error.
-pub(crate) fn columns_of<R: Record>(rows: &[R], first: u64) -> Result<Node, Error> {
-    let mut table = Node::of_columns(&R::columns());
-    for (i, row) in rows.iter().enumerate() {
-        push(&mut table, R::NAME, row, first + i as u64)?;
-    }
-    Ok(table)
-}
-
 fn push<T: Serialize>(table: &mut Node, record: &str, row: &T, number: u64) -> Result<(), Error> {
     push_row(table, row).map_err(|e| Error::Row {
         record: record.to_owned(),
@@ -99,9 +95,9 @@ fn push<T: Serialize>(table: &mut Node, record: &str, row: &T, number: u64) -> R
     })
 }
 
-/// All rows of a table node as records.
-pub(crate) fn rows_of<R: Record>(path: &Path, table: &Node) -> Result<Vec<R>, Error> {
-    let rows = (0..table.len()).map(|i| row(table, i));
+/// Some rows of a table node as records.
+pub(crate) fn rows_of<R: Record>(path: &Path, table: &Node, places: Range<usize>) -> Result<Vec<R>, Error> {
+    let rows = places.map(|i| row(table, i));
     rows.collect::<Result<_, _>>()
         .map_err(|e| Error::damaged(path, format!("a row is not a {}: {e}", R::NAME)))
 }
@@ -124,7 +120,7 @@ pub fn read_part<R: Record>(path: &Path) -> Result<(Vec<R>, Receipt), Error> {
     let mut rows = Vec::new();
     for i in 0..reader.groups() {
         let table = reader.group(i, None)?;
-        rows.append(&mut guarded(path, || rows_of(path, &table))?);
+        rows.append(&mut guarded(path, || rows_of(path, &table, 0..table.len()))?);
     }
     Ok((rows, receipt))
 }
@@ -236,7 +232,9 @@ fn rows_as_json(
     on: &mut dyn FnMut(Map<String, Value>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, Error> {
     for i in places {
-        let row = guarded(path, || row(table, i).map_err(|e| Error::damaged(path, e)))?;
+        let mut row: Map<String, Value> =
+            guarded(path, || row(table, i).map_err(|e| Error::damaged(path, e)))?;
+        row.remove(SHARD);
         if on(row).is_break() {
             return Ok(ControlFlow::Break(()));
         }

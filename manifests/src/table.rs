@@ -190,6 +190,16 @@ impl TableReader {
         self.starts.len() - 1
     }
 
+    /// Number of rows of row group `i`.
+    pub(crate) fn group_rows(&self, i: usize) -> usize {
+        self.starts[i + 1] - self.starts[i]
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.starts[self.groups()]

@@ -311,7 +311,45 @@ fn an_abandoned_writer_leaves_nothing() {
 }
 
 #[test]
-fn listings_have_one_group_per_shard() {
+fn shards_of_a_large_listing_share_row_groups() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("listing.parquet");
+    let rows: Vec<_> = (0..20_000).map(listing).collect();
+    let mut writer = ListingWriter::create(&path, &serde_json::json!({})).unwrap();
+    // Shards of many lengths; an empty one is none.
+    let (mut shards, mut start) = (Vec::new(), 0);
+    while start < rows.len() {
+        let end = rows.len().min(start + 1 + start * 7 % 601);
+        shards.push(start..end);
+        start = end;
+    }
+    for shard in &shards {
+        writer.push_group(&rows[shard.clone()]).unwrap();
+        writer.push_group(&[]).unwrap();
+    }
+    writer.finish().unwrap();
+    let mut reader = ListingReader::open(&path).unwrap();
+    assert_eq!((reader.groups(), reader.rows()), (shards.len(), rows.len()));
+    for (number, shard) in shards.iter().enumerate().rev() {
+        assert_eq!(reader.group::<Listing>(number).unwrap(), rows[shard.clone()]);
+    }
+    let mut seen = 0;
+    for_each_row(&path, &mut |row| {
+        assert_eq!(row["clip"], rows[seen].clip.as_str());
+        assert!(!row.contains_key("omni.shard"));
+        seen += 1;
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(seen, rows.len());
+    // About one group for 8,192 rows, whatever the shards.
+    let bytes = fs::read(&path).unwrap();
+    let names = memchr::memmem::find_iter(&bytes, b"omni.shard").count();
+    assert!((2..=8).contains(&names), "{names} mentions of the column");
+}
+
+#[test]
+fn listings_are_read_shard_by_shard() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("listing.parquet");
     let rows: Vec<_> = (0..25).map(listing).collect();
