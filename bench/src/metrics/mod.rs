@@ -7,6 +7,7 @@ pub mod face;
 pub mod imagebind;
 pub mod pictures;
 pub mod pq;
+pub mod sync;
 pub mod t_sim;
 pub mod tf;
 pub mod wer;
