@@ -25,6 +25,7 @@ use crate::{
     metric::Metric,
     metrics::{
         av_offset::AvOffset,
+        binding::Binding,
         face::Faces,
         imagebind::{Together, Towers},
         pictures::Pictures,
@@ -49,6 +50,7 @@ pub const METRICS: &[&str] = &[
     "wer",
     "pq",
     "av_offset",
+    "binding",
 ];
 
 /// Why a metric of a profile cannot be made.
@@ -128,6 +130,11 @@ impl Networks {
             "face" => Box::new(Faces::new(self.detector(name)?, self.embedder(name)?)),
             "wer" => Box::new(Wer::new(self.recognizer(name)?)),
             "t_sim" => Box::new(Voices::new(self.voice(name)?, self.recognizer(name)?)),
+            "binding" => Box::new(Binding::new(
+                self.detector(name)?,
+                self.embedder(name)?,
+                self.recognizer(name)?,
+            )),
             "av_offset" => Box::new(AvOffset::new(self.detector(name)?)),
             "iq" => {
                 let (runtime, found) = self.locate(name, "image_quality")?;

@@ -42,6 +42,11 @@ impl Faces {
         }
     }
 
+    /// Ids of detector and embedder.
+    pub(super) fn networks(&self) -> &str {
+        &self.networks
+    }
+
     /// The detector.
     pub(super) fn detector(&self) -> &dyn FaceDetector {
         self.detector.as_ref()
