@@ -170,7 +170,7 @@ pub struct ScoreArgs {
     /// The prompt, for caption_leak and ib_a.
     #[arg(long)]
     pub prompt: Option<String>,
-    /// Only these: face, t_sim, ib, aq, iq, tf, wer, pq, av_offset.
+    /// Only these: face, t_sim, sync, ib, aq, iq, tf, wer, pq, av_offset, binding.
     #[arg(long, value_delimiter = ',')]
     pub metrics: Vec<String>,
     #[command(flatten)]
@@ -198,7 +198,7 @@ pub struct BenchRunArgs {
     /// How they are made, which decides what applies: video, audio_driven, first_frame or joint [default: joint].
     #[arg(long)]
     pub paradigm: Option<String>,
-    /// Only these: face, t_sim, ib, aq, iq, tf, wer, pq, av_offset.
+    /// Only these: face, t_sim, sync, ib, aq, iq, tf, wer, pq, av_offset, binding.
     #[arg(long, value_delimiter = ',')]
     pub metrics: Vec<String>,
     #[command(flatten)]

@@ -203,7 +203,7 @@ fn settings_come_from_omni_toml_and_method_toml_and_seeds_are_averaged() {
         (&header["outputs"]["seeds"], &header["cases"]["chosen"]),
         (&json!([1, 2]), &json!(1))
     );
-    let lacks = json!(["t_sim", "ib", "wer", "pq", "av_offset"]);
+    let lacks = json!(["t_sim", "sync", "ib", "wer", "pq", "av_offset", "binding"]);
     assert_eq!(header["not_applicable"], lacks);
     let got = readings(&scratch, "out");
     let (one, two) = (got["b.1 tf"].clone().unwrap(), got["b.2 tf"].clone().unwrap());
@@ -610,4 +610,53 @@ fn details(scratch: &Scratch) {
         .unwrap();
     assert_eq!(asr["files"][0]["sha256"].as_str().unwrap().len(), 64);
     assert_eq!(asr["of_paper"], false);
+}
+
+#[test]
+fn the_mouth_that_moves_is_the_speakers_or_it_is_not() {
+    let (Some(videos), Some(_)) = (shared("media/videos"), store()) else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let clip = |name: &str| videos.join(name).to_str().unwrap().to_owned();
+    for (name, from) in [("man", "grid_bbaf2n.mpg"), ("woman", "grid_lwbsza.mpg")] {
+        let to = scratch.join(&format!("{name}.png")).to_str().unwrap().to_owned();
+        if !ffmpeg(&["-i", &clip(from), "-frames:v", "1", &to]) {
+            return;
+        }
+    }
+    let dialogue = |name: &str, left: &str, right: &str| {
+        json!({
+            "case": name,
+            "subset": 2,
+            "prompt": "<sub1> says, <S>bin blue at f two now<E> <sub2> says, <S>lay white by s zero again<E>",
+            "subjects": [{ "anchor": "<sub1>", "face": left }, { "anchor": "<sub2>", "face": right }],
+            "utterances": [
+                { "anchor": "<sub1>", "text": "bin blue at f two now", "language": "en" },
+                { "anchor": "<sub2>", "text": "lay white by s zero again", "language": "en" },
+            ],
+        })
+    };
+    write_cases(
+        &scratch,
+        &[
+            dialogue("right", "man.png", "woman.png"),
+            dialogue("crossed", "woman.png", "man.png"),
+            case("alone", 1),
+        ],
+    );
+    std::fs::create_dir_all(scratch.join("clips")).unwrap();
+    for name in ["right", "crossed", "alone"] {
+        let to = scratch.join(&format!("clips/{name}.mp4"));
+        std::fs::copy(videos.join("dialogue_bbaf2n_lwbsza.mp4"), to).unwrap();
+    }
+    let output = run(&scratch, &["--metrics", "binding", "--out", "out"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let got = readings(&scratch, "out");
+    println!("{got:?} {:?}", kit::rows(&scratch, "out", "score"));
+    assert_eq!(
+        (&got["right binding_acc"], &got["crossed binding_acc"]),
+        (&Ok(1.0), &Ok(0.0))
+    );
+    assert_eq!(got["alone binding_acc"], Err("one_subject".into()));
 }

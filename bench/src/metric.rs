@@ -144,6 +144,14 @@ pub trait Scoring {
     fn frame(&mut self, _frame: &Frame<'_>) -> Result<(), Fault> {
         Ok(())
     }
+    /// Asked after the last frame: whether every frame is to be shown once more, from the first. It is asked once, and
+    /// a second decode is paid for by those who want it only.
+    ///
+    /// # Errors
+    /// As [`Metric::start`].
+    fn again(&mut self) -> Result<bool, Fault> {
+        Ok(false)
+    }
     /// The readings, in the order of [`Metric::readings`], and what they were made from.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use omni_perception::{
     imagebind::{ImageBind, Tower, text::ClipTokenizer},
     registry::{FileSpec, Located, Registry, Store},
     runtime::{Device, Runtime},
+    syncnet::SyncNet,
     vision::{self, DetectSettings, FaceDetector, FaceEmbedder, aesthetic::Aesthetic, musiq::Musiq},
 };
 
@@ -24,10 +25,12 @@ use crate::{
     metric::Metric,
     metrics::{
         av_offset::AvOffset,
+        binding::Binding,
         face::Faces,
         imagebind::{Together, Towers},
         pictures::Pictures,
         pq::{Production, scales},
+        sync::LipSync,
         t_sim::{Voice, Voices},
         tf::Tf,
         wer::Wer,
@@ -36,7 +39,19 @@ use crate::{
 };
 
 /// Every metric's name, in the order of the paper's table; then our own.
-pub const METRICS: &[&str] = &["face", "t_sim", "ib", "aq", "iq", "tf", "wer", "pq", "av_offset"];
+pub const METRICS: &[&str] = &[
+    "face",
+    "t_sim",
+    "sync",
+    "ib",
+    "aq",
+    "iq",
+    "tf",
+    "wer",
+    "pq",
+    "av_offset",
+    "binding",
+];
 
 /// Why a metric of a profile cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +130,11 @@ impl Networks {
             "face" => Box::new(Faces::new(self.detector(name)?, self.embedder(name)?)),
             "wer" => Box::new(Wer::new(self.recognizer(name)?)),
             "t_sim" => Box::new(Voices::new(self.voice(name)?, self.recognizer(name)?)),
+            "binding" => Box::new(Binding::new(
+                self.detector(name)?,
+                self.embedder(name)?,
+                self.recognizer(name)?,
+            )),
             "av_offset" => Box::new(AvOffset::new(self.detector(name)?)),
             "iq" => {
                 let (runtime, found) = self.locate(name, "image_quality")?;
@@ -133,6 +153,19 @@ impl Networks {
                 )?)))
             }
             "pq" => self.production(name)?,
+            "sync" => {
+                let (runtime, found) = self.locate(name, "lip_sync")?;
+                let (lips, sound) = (
+                    found.file("syncnet_v2_lip.onnx"),
+                    found.file("syncnet_v2_audio.onnx"),
+                );
+                let lips = SyncNet::open(&runtime, &lips, &sound, found.network())?;
+                Box::new(LipSync::new(
+                    Arc::new(lips),
+                    self.detector(name)?,
+                    self.embedder(name)?,
+                ))
+            }
             "ib" => Box::new(Together::new(Arc::new(self.towers(name)?))),
             other => return Err(Unavailable::Unknown(other.to_owned())),
         })

@@ -163,27 +163,47 @@ pub fn measure(
     Ok(out)
 }
 
-/// Shows every frame to the metrics that look.
+/// Shows every frame to the metrics that look, and once more to those that ask for it.
 fn show(
     path: &Path,
     metrics: &[&dyn Metric],
     working: &mut [At<'_>],
     going: &dyn Fn() -> bool,
 ) -> Result<(), Fault> {
-    let mut seeing: Vec<_> = working
+    let looking = working
         .iter_mut()
         .zip(metrics)
-        .filter(|(_, metric)| metric.sees())
-        .collect();
+        .filter(|(_, metric)| metric.sees());
+    let mut looking: Vec<&mut At<'_>> = looking.map(|(at, _)| at).collect();
+    pass(path, &mut looking, going)?;
+    let mut again = Vec::new();
+    for at in looking {
+        let mut wanted = false;
+        feed(at, |scoring| {
+            wanted = scoring.again()?;
+            Ok(())
+        })?;
+        if wanted {
+            again.push(at);
+        }
+    }
+    match again.is_empty() {
+        true => Ok(()),
+        false => pass(path, &mut again, going),
+    }
+}
+
+/// One decode.
+fn pass(path: &Path, looking: &mut [&mut At<'_>], going: &dyn Fn() -> bool) -> Result<(), Fault> {
     let mut stopped = Ok(());
     let mut show = |frame: Frame<'_>| {
         if !going() {
             stopped = Err(Fault::drop("cancelled"));
         }
         if stopped.is_ok() {
-            stopped = seeing
+            stopped = looking
                 .iter_mut()
-                .try_for_each(|(at, _)| feed(at, |scoring| scoring.frame(&frame)));
+                .try_for_each(|at| feed(at, |scoring| scoring.frame(&frame)));
         }
         if stopped.is_ok() {
             ControlFlow::Continue(())

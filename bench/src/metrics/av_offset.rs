@@ -6,13 +6,11 @@
 use std::sync::Arc;
 
 use omni_media::Frame;
-use omni_perception::{
-    audio::envelope::rms,
-    vision::{Face, FaceDetector, iou, motion::MotionMeter},
-};
+use omni_perception::{audio::envelope::rms, vision::FaceDetector};
 use omni_pipeline::Fault;
 use serde_json::{Value, json};
 
+use super::mouths::Mouths;
 use crate::{
     metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::{Sound, TakeInfo},
@@ -24,10 +22,6 @@ const REACH: f64 = 0.5;
 const LEAST: usize = 25;
 /// A smaller correlation is chance.
 const MATCH: f64 = 0.3;
-/// Clips of more frames a second are looked at 25 times a second.
-const FAST: f64 = 31.0;
-/// Overlap from one frame to the next that makes it the same face.
-const SAME: f32 = 0.3;
 
 /// The offset of sound against lips.
 pub struct AvOffset {
@@ -80,40 +74,15 @@ impl Metric for AvOffset {
         }
         Ok(Box::new(Watching {
             detector: self.detector.as_ref(),
-            fps: grid(video.fps_num as f64 / video.fps_den as f64),
-            slot: None,
-            looked: 0,
-            mouths: Vec::new(),
+            mouths: Mouths::new(video),
             sound: Vec::new(),
         }))
     }
 }
 
-/// The rate at which motion is looked at: the clip's own, or 25 where that is higher than any lips need. (Pictures of a
-/// fast clip are often shown twice, and between two equal ones nothing moves.)
-fn grid(fps: f64) -> f64 {
-    if fps > FAST { 25.0 } else { fps }
-}
-
-/// One face followed from frame to frame, and how its mouth moved.
-struct Mouth {
-    bbox: [f32; 4],
-    /// Number of the frame, of those looked at, in which it was seen last.
-    last: usize,
-    meter: MotionMeter,
-    /// By slot of time; unknown where the face was not seen twice in a row, or no frame lies in the slot.
-    motion: Vec<Option<f64>>,
-}
-
 struct Watching<'a> {
     detector: &'a dyn FaceDetector,
-    /// Slots a second.
-    fps: f64,
-    /// The slot of the last frame that was looked at.
-    slot: Option<usize>,
-    /// Frames that were looked at.
-    looked: usize,
-    mouths: Vec<Mouth>,
+    mouths: Mouths,
     sound: Vec<f32>,
 }
 
@@ -124,79 +93,35 @@ impl Scoring for Watching<'_> {
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
-        // By time and not by number, so that a clip of uneven frame rate stays beside its sound.
-        let slot = (frame.seconds * self.fps).round().max(0.0) as usize;
-        if self.slot.is_some_and(|last| slot <= last) {
-            return Ok(());
+        if let Some(slot) = self.mouths.slot(frame) {
+            let faces = self.detector.detect(frame.image).map_err(Fault::stop)?;
+            self.mouths.look(frame, &faces, slot);
         }
-        let faces = self.detector.detect(frame.image).map_err(Fault::stop)?;
-        for face in &faces {
-            self.mouth(face).follow(frame, face, slot);
-        }
-        (self.slot, self.looked) = (Some(slot), self.looked + 1);
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<Measured, Fault> {
-        let loudness = softened(&rms(&self.sound, self.fps, self.slot.map_or(0, |slot| slot + 1)));
-        let reach = (REACH * self.fps).round() as usize;
-        let best = self
-            .mouths
+        let fps = self.mouths.fps();
+        let loudness = softened(&rms(&self.sound, fps, self.mouths.slots()));
+        let reach = (REACH * fps).round() as usize;
+        let motions = self.mouths.motions();
+        let best = motions
             .iter()
-            .filter_map(|mouth| {
-                let curve = curve(&steadied(&mouth.motion), &loudness, reach);
+            .filter_map(|motion| {
+                let curve = curve(&steadied(motion), &loudness, reach);
                 Some((peak(&curve, reach)?, curve))
             })
             .max_by(|a, b| a.0.1.total_cmp(&b.0.1));
         let matched = best.as_ref().filter(|((_, likeness), _)| *likeness >= MATCH);
-        let milliseconds = matched.map(|((frames, _), _)| frames * 1000.0 / self.fps);
-        let why = if self.mouths.is_empty() {
-            "no_face"
-        } else {
-            "no_match"
-        };
+        let milliseconds = matched.map(|((frames, _), _)| frames * 1000.0 / fps);
+        let why = if motions.is_empty() { "no_face" } else { "no_match" };
         let point = |(i, likeness): (usize, &Option<f64>)| {
-            let shift = (i as f64 - reach as f64) * 1000.0 / self.fps;
+            let shift = (i as f64 - reach as f64) * 1000.0 / fps;
             json!({ "shift_ms": shift, "correlation": likeness })
         };
         let curve = best.map(|(_, curve)| curve.iter().enumerate().map(point).collect::<Vec<_>>());
-        let detail = json!({ "mouths": self.mouths.len(), "curve": curve.unwrap_or_default() });
+        let detail = json!({ "mouths": motions.len(), "curve": curve.unwrap_or_default() });
         Ok(Measured::with(vec![Outcome::of(milliseconds, why)], detail))
-    }
-}
-
-impl Watching<'_> {
-    /// The mouth of a face that was there in the frame before, or a new one.
-    fn mouth(&mut self, face: &Face) -> &mut Mouth {
-        let now = self.looked;
-        let near = |mouth: &Mouth| match mouth.last + 1 == now {
-            true => iou(&mouth.bbox, &face.bbox),
-            false => 0.0,
-        };
-        let best =
-            (0..self.mouths.len()).max_by(|&a, &b| near(&self.mouths[a]).total_cmp(&near(&self.mouths[b])));
-        let known = best.filter(|&i| near(&self.mouths[i]) > SAME);
-        let at = known.unwrap_or_else(|| {
-            self.mouths.push(Mouth {
-                bbox: face.bbox,
-                last: now,
-                meter: MotionMeter::new(),
-                motion: Vec::new(),
-            });
-            self.mouths.len() - 1
-        });
-        self.mouths[at].last = now;
-        &mut self.mouths[at]
-    }
-}
-
-impl Mouth {
-    fn follow(&mut self, frame: &Frame<'_>, face: &Face, slot: usize) {
-        self.bbox = face.bbox;
-        let (mouth, upper) = self.meter.push(frame.image, face);
-        self.motion.resize(slot, None);
-        self.motion
-            .push(mouth.zip(upper).map(|(mouth, upper)| f64::from(mouth - upper)));
     }
 }
 

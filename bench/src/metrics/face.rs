@@ -42,8 +42,23 @@ impl Faces {
         }
     }
 
+    /// Ids of detector and embedder.
+    pub(super) fn networks(&self) -> &str {
+        &self.networks
+    }
+
+    /// The detector.
+    pub(super) fn detector(&self) -> &dyn FaceDetector {
+        self.detector.as_ref()
+    }
+
+    /// The embedder.
+    pub(super) fn embedder(&self) -> &dyn FaceEmbedder {
+        self.embedder.as_ref()
+    }
+
     /// The vector of the largest face of a reference picture; looked for again with a border when there is none.
-    fn reference(&self, path: &Path) -> Result<Vec<f32>, Fault> {
+    pub(super) fn reference(&self, path: &Path) -> Result<Vec<f32>, Fault> {
         let bytes = read_window(path, MOST).map_err(|_| Fault::drop("no_reference_picture"))?;
         let image = omni_media::decode_picture(&bytes).map_err(|_| Fault::drop("no_reference_picture"))?;
         let mut found = (self.detector.detect(&image).map_err(Fault::stop)?, image);

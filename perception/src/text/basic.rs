@@ -49,6 +49,9 @@ pub fn graphemes(text: &str) -> impl Iterator<Item = &str> {
 
 /// Text without what stands in `<..>`, `[..]` (closers may be mixed) and in round brackets.
 pub(super) fn without_asides(text: &str) -> String {
+    if !text.contains(['<', '[', '(']) {
+        return text.to_owned();
+    }
     PARENTHESES
         .replace_all(&BRACKETS.replace_all(text, ""), "")
         .into_owned()
@@ -56,7 +59,18 @@ pub(super) fn without_asides(text: &str) -> String {
 
 /// Each run of white space becomes one space.
 pub(super) fn collapse_spaces(text: &str) -> Cow<'_, str> {
+    // Most texts have single plain spaces only.
+    let plain = |pair: &[u8]| !(is_odd(pair[0]) || pair == b"  ");
+    let last = text.bytes().next_back().is_none_or(|byte| !is_odd(byte));
+    if last && text.as_bytes().windows(2).all(plain) {
+        return Cow::Borrowed(text);
+    }
     SPACES.replace_all(text, " ")
+}
+
+/// Whether a byte may begin or be white space other than the plain space: an ASCII control or anything beyond ASCII.
+fn is_odd(byte: u8) -> bool {
+    !(b' '..=b'~').contains(&byte)
 }
 
 /// NFKC, then marks, symbols and punctuation become spaces.
@@ -73,6 +87,9 @@ pub(super) fn fold_symbols(text: &str, keep: &str) -> String {
     for c in text.nfkd() {
         if c.is_ascii_alphanumeric() || keep.contains(c) {
             out.push(c);
+        } else if c.is_ascii() {
+            // All ASCII punctuation is P or S; the rest (space, controls) is none of M, S, P.
+            out.push(if c.is_ascii_punctuation() { ' ' } else { c });
         } else if let Some(folded) = fold_letter(c) {
             out.push_str(folded);
         } else {
@@ -112,6 +129,29 @@ fn fold_letter(c: char) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// As the reference has it, asking the patterns about everything.
+    fn folded_slowly(text: &str, keep: &str) -> String {
+        let one = |c: char| match c {
+            _ if keep.contains(c) => c.to_string(),
+            _ if fold_letter(c).is_some() => fold_letter(c).unwrap().to_owned(),
+            _ if NONSPACING.is_match(&c.to_string()) => String::new(),
+            _ if MARK_SYMBOL_PUNCTUATION.is_match(&c.to_string()) => " ".to_owned(),
+            _ => c.to_string(),
+        };
+        text.nfkd().map(one).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_told_by_a_look_is_what_the_patterns_say(text in "([ -~]|\\PC|[\\x00-\\x20\\x7F\u{85}\u{A0}]){0,40}") {
+            prop_assert_eq!(fold_symbols(&text, ".%$¢€£"), folded_slowly(&text, ".%$¢€£"));
+            prop_assert_eq!(collapse_spaces(&text).into_owned(), SPACES.replace_all(&text, " ").into_owned());
+            let asides = PARENTHESES.replace_all(&BRACKETS.replace_all(&text, ""), "").into_owned();
+            prop_assert_eq!(without_asides(&text), asides);
+        }
+    }
 
     #[test]
     fn drops_asides_and_keeps_letters() {

@@ -1,5 +1,6 @@
 //! Whisper's English normaliser (openai/whisper `normalizers/english.py`, release 20240930).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -65,7 +66,7 @@ const REPLACERS: [(&str, &str); 49] = [
 struct Rules {
     fillers: Regex,
     lone_apostrophe: Regex,
-    replacers: Vec<(Regex, &'static str)>,
+    replacers: Vec<Replacer>,
     digit_comma: Regex,
     full_stop: Regex,
     bare_prefix: Regex,
@@ -73,10 +74,28 @@ struct Rules {
     spelling: HashMap<String, String>,
 }
 
+/// A contraction or title. All but its word boundaries are letters as they stand: without them in a text there is no
+/// match, and looking for them is much cheaper than asking the pattern.
+struct Replacer {
+    letters: String,
+    pattern: Regex,
+    to: &'static str,
+}
+
+impl Replacer {
+    fn new((from, to): &(&str, &'static str)) -> Replacer {
+        Replacer {
+            letters: from.replace(r"\b", ""),
+            pattern: pattern(from),
+            to,
+        }
+    }
+}
+
 static RULES: LazyLock<Rules> = LazyLock::new(|| Rules {
     fillers: pattern(r"\b(hmm|mm|mhm|mmm|uh|um)\b"),
     lone_apostrophe: pattern(&format!("{SPACE}+'")),
-    replacers: REPLACERS.iter().map(|(from, to)| (pattern(from), *to)).collect(),
+    replacers: REPLACERS.iter().map(Replacer::new).collect(),
     digit_comma: pattern(r"(\d),(\d)"),
     full_stop: pattern(r"\.([^0-9]|$)"),
     bare_prefix: pattern(r"[.$¢€£]([^0-9])"),
@@ -94,18 +113,37 @@ impl EnglishNormalizer {
     pub fn normalize(&self, text: &str) -> String {
         let rules = &*RULES;
         let mut s = without_asides(&text.to_lowercase());
-        s = rules.fillers.replace_all(&s, "").into_owned();
-        s = rules.lone_apostrophe.replace_all(&s, "'").into_owned();
-        for (from, to) in &rules.replacers {
-            s = from.replace_all(&s, *to).into_owned();
+        replace(&mut s, &rules.fillers, "");
+        if s.contains('\'') {
+            replace(&mut s, &rules.lone_apostrophe, "'");
         }
-        s = rules.digit_comma.replace_all(&s, "${1}${2}").into_owned();
-        s = rules.full_stop.replace_all(&s, " ${1}").into_owned();
+        for replacer in &rules.replacers {
+            if s.contains(replacer.letters.as_str()) {
+                replace(&mut s, &replacer.pattern, replacer.to);
+            }
+        }
+        if s.contains(',') {
+            replace(&mut s, &rules.digit_comma, "${1}${2}");
+        }
+        if s.contains('.') {
+            replace(&mut s, &rules.full_stop, " ${1}");
+        }
         s = numbers::normalize(&fold_symbols(&s, ".%$¢€£"));
         s = american(&s, &rules.spelling);
-        s = rules.bare_prefix.replace_all(&s, " ${1}").into_owned();
-        s = rules.bare_percent.replace_all(&s, "${1} ").into_owned();
+        if s.contains(['.', '$', '¢', '€', '£']) {
+            replace(&mut s, &rules.bare_prefix, " ${1}");
+        }
+        if s.contains('%') {
+            replace(&mut s, &rules.bare_percent, "${1} ");
+        }
         collapse_spaces(&s).into_owned()
+    }
+}
+
+/// Replaces every match; costs no copy where there is none.
+fn replace(text: &mut String, pattern: &Regex, to: &str) {
+    if let Cow::Owned(changed) = pattern.replace_all(text, to) {
+        *text = changed;
     }
 }
 
@@ -119,6 +157,19 @@ fn american(text: &str, spelling: &HashMap<String, String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn contractions_are_plain_letters_between_word_boundaries() {
+        let plain = |c: char| c.is_ascii_lowercase() || c == '\'' || c == ' ';
+        for replacer in &RULES.replacers {
+            assert!(
+                !replacer.letters.is_empty() && replacer.letters.chars().all(plain),
+                "{}",
+                replacer.letters
+            );
+            assert!(replacer.pattern.as_str().replace(r"\b", "") == replacer.letters);
+        }
+    }
 
     #[test]
     fn the_spelling_table_is_read() {

@@ -296,7 +296,12 @@ impl Reader {
     fn arabic(&mut self, current: &str) -> bool {
         let sign = current.chars().next().filter(|c| "-+£€$¢".contains(*c));
         let bare = sign.map_or(current, |c| &current[c.len_utf8()..]);
-        if !RULES.number.is_match(bare) {
+        // A digit of any script, so only ASCII letters and signs are told by a look.
+        let digit = bare
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_digit() || !byte.is_ascii());
+        if !digit || !RULES.number.is_match(bare) {
             return false;
         }
         if let Some(Value::Text(text)) = &mut self.value

@@ -20,7 +20,7 @@ use omni_bench::{
     networks::{METRICS, Networks},
     run::{
         Answers, Found, Header, Method, Paradigm, Scorer,
-        header::{Before, Cases, LeftOut, sha256},
+        header::{Before, Cases, FILE, LeftOut, sha256},
         stages::Answer,
     },
     stats::SEED,
@@ -297,6 +297,14 @@ fn options(args: &BenchRunArgs, task: &Task) -> anyhow::Result<RunOptions> {
 
 fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Summary> {
     crate::commands::make_out(&options.out)?;
+    // The header speaks of finished scores: while they are made there is none.
+    let header = options.out.join(FILE);
+    match std::fs::remove_file(&header) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("{}", header.display()));
+        }
+        _ => {}
+    }
     let cancel = Cancel::default();
     signals::on_interrupt(&cancel);
     let marker = omni_pipeline::CrashMarker::create(&options.out)?;
@@ -313,6 +321,7 @@ fn finish(header: Header, out: &Path, summary: &Summary, strict: bool) -> anyhow
         return Ok(Code::Interrupted);
     }
     if summary.outcome != Outcome::Complete {
+        output::note("not every clip was scored; give the same command again and it goes on");
         return Ok(Code::Failed);
     }
     let header = header.counted(out)?;
