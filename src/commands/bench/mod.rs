@@ -1,5 +1,9 @@
 //! `omni bench`: score a clip, check cases.
 
+mod build;
+mod compare;
+//REPORT mod report;
+
 use crate::{
     cli::{BenchCommand, CaseExportArgs, CaseFormat, CasesCommand, ImportArgs, ScoreArgs},
     config::Config,
@@ -25,6 +29,10 @@ pub fn run(command: &BenchCommand) -> anyhow::Result<Code> {
         BenchCommand::Cases(CasesCommand::Check { file, json }) => check(file, *json),
         BenchCommand::Cases(CasesCommand::Import(args)) => import(args),
         BenchCommand::Cases(CasesCommand::Export(args)) => export(args),
+        BenchCommand::Cases(CasesCommand::Build(args)) => build::run(args),
+        BenchCommand::Compare(args) => compare::run(args),
+        BenchCommand::Why(args) => compare::explain(args),
+        BenchCommand::Report(_) => anyhow::bail!("next commit"),
     }
 }
 
@@ -161,13 +169,13 @@ struct Scorers {
 
 /// The metrics that can be made, and a line for each that cannot. One that was asked for by name must be possible.
 fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Scorers> {
-    let super::networks::Chosen {
+    let crate::commands::networks::Chosen {
         registry,
         store,
         profile,
         device,
         library,
-    } = super::networks::chosen(&args.networks, config)?;
+    } = crate::commands::networks::chosen(&args.networks, config)?;
     let networks = Networks::new(registry, store, &profile, device, library);
     let chosen = !args.metrics.is_empty();
     let names: Vec<&str> = match chosen {
