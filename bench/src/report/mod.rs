@@ -5,7 +5,7 @@
 
 mod columns;
 mod header;
-//PAGE pub mod page;
+pub mod page;
 mod published;
 mod run;
 mod sheet;

@@ -2,7 +2,7 @@
 
 mod build;
 mod compare;
-//REPORT mod report;
+mod report;
 
 use crate::{
     cli::{BenchCommand, CaseExportArgs, CaseFormat, CasesCommand, ImportArgs, ScoreArgs},
@@ -32,7 +32,7 @@ pub fn run(command: &BenchCommand) -> anyhow::Result<Code> {
         BenchCommand::Cases(CasesCommand::Build(args)) => build::run(args),
         BenchCommand::Compare(args) => compare::run(args),
         BenchCommand::Why(args) => compare::explain(args),
-        BenchCommand::Report(_) => anyhow::bail!("next commit"),
+        BenchCommand::Report(args) => report::run(args),
     }
 }
 
