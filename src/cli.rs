@@ -139,7 +139,7 @@ Exit codes: 0 scored, 1 the clip cannot be read, 2 wrong usage, 3 a metric named
     #[command(subcommand, after_help = "Example:\n  omni bench cases check cases.jsonl")]
     Cases(CasesCommand),
     /// Make a page, or a table, of what runs of methods came to.
-    #[command(after_help = "Example:\n  omni bench report ours theirs --out report.html\n  \
+    #[command(after_help = "Examples:\n  omni bench report ours theirs --out report.html\n  \
 omni bench report ours theirs --format csv\n\n\
 The page is one file and loads nothing but the clips, pictures and voices beside it. Readings made with other networks\n\
 than the paper's stand in columns of their own; published rows only beside profile `paper`.\n\
@@ -213,7 +213,8 @@ Exit codes: 0 written, 1 a case was left out or is not sound (each is said), 3 t
     Export(CaseExportArgs),
     /// Make a suite of three subsets out of curated clips, of people no training clip shows.
     #[command(
-        after_help = "Example:\n  omni bench cases build --from out --per-subset 100 --seed 7 --disjoint-from out/select-stage1 --out suite\n\n\
+        after_help = "Examples:\n  omni bench cases build --from out --per-subset 100 --seed 7 --out suite\n  \
+omni bench cases build --from out --disjoint-from out/select-stage1 --out unseen\n\n\
 Writes suite/cases.jsonl with its pictures and voices, and suite.json, which names each case's clip. Equal inputs give\n\
 equal bytes.\n\
 Exit codes: 0 written, 1 too few clips (what was found is said) or the run cannot be read, 2 wrong usage, or a selection\n\

@@ -414,8 +414,8 @@ fn nobody_of_the_training_selection_comes_into_a_case() {
     for word in [
         "subset 1 (one person who speaks): 6 wanted, 5 there",
         "subset 2 (a dialogue of two who are seen): 6 wanted, 4 there",
-        "known_face 3",
-        "known_voice",
+        "known_face 4",
+        "known_voice 1",
     ] {
         assert!(text.contains(word), "{word}: {text}");
     }
@@ -465,23 +465,30 @@ fn wrong_usage_is_named() {
 }
 
 #[test]
-fn the_example_of_the_help_runs() {
+fn the_examples_of_the_help_run() {
     let scratch = Scratch::new();
-    let help = stdout(&scratch.omni(&["bench", "cases", "build", "--help"]));
-    let example = help
-        .lines()
-        .find(|line| line.trim_start().starts_with("omni bench cases build"))
-        .unwrap();
-    let mut words: Vec<&str> = example.split_whitespace().skip(1).collect();
     let out = scratch.join("out");
     let mut casts = corpus();
     casts.push(("trained".into(), vec![talks(63, "en")]));
     curated(&out, &casts);
     selection(&out, &["trained"]);
-    // The made corpus has three clips of a kind, not a hundred.
-    let at = words.iter().position(|word| *word == "100").unwrap();
-    words[at] = "3";
-    let output = scratch.omni(&words);
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    assert!(scratch.join("suite/cases.jsonl").is_file());
+    let help = stdout(&scratch.omni(&["bench", "cases", "build", "--help"]));
+    let start = "omni bench cases build --from";
+    let examples: Vec<&str> = help
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with(start))
+        .collect();
+    assert_eq!(examples.len(), 2, "{help}");
+    for example in examples {
+        // The made corpus has three clips of a kind, not a hundred.
+        let mut words: Vec<&str> = example.split_whitespace().skip(1).collect();
+        match words.iter().position(|word| *word == "100") {
+            Some(at) => words[at] = "3",
+            None => words.extend(["--per-subset", "3"]),
+        }
+        let output = scratch.omni(&words);
+        assert_eq!(code(&output), 0, "{example}: {}", stderr(&output));
+    }
+    assert!(scratch.join("suite/cases.jsonl").is_file() && scratch.join("unseen/cases.jsonl").is_file());
 }
