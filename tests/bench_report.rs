@@ -339,7 +339,8 @@ fn details(case: usize, metric: &str) -> Option<Value> {
             "frames": (0..32).map(|n| json!({ "frame": n, "seconds": f64::from(n) * 0.06, "faces": if n == 9 { vec![] } else { vec![
                 json!({ "box": [40.0 + f64::from(n), 30.0, 60.0, 70.0], "score": 0.93, "subject": 0, "cosine": noise(0, n as usize, "x") }),
                 json!({ "box": [180.0, 30.0, 60.0, 70.0], "score": 0.8, "subject": if n % 3 == 0 { Value::Null } else { 1.into() }, "cosine": if n % 3 == 0 { Value::Null } else { noise(1, n as usize, "y").into() } })] } })).collect::<Vec<_>>() })),
-        "av_offset" | "sync" => Some(json!({ "seconds_per_step": 0.04, "mouths": 1, "curve": (-12..=12).map(|n| json!({
+        "sync" => Some(json!({ "tracks": [], "curve": (0..31).map(|k| 12.0 - 4.0 / (1.0 + f64::from((k - 14) * (k - 14)))).collect::<Vec<_>>() })),
+        "av_offset" => Some(json!({ "seconds_per_step": 0.04, "mouths": 1, "curve": (-12..=12).map(|n| json!({
             "shift_ms": f64::from(n) * 40.0, "correlation": 0.7 / (1.0 + f64::from((n - 2) * (n - 2)) / 9.0) })).collect::<Vec<_>>() })),
         "wer" => Some(json!({ "language": "en", "heard": format!("words {case} of won and {HOSTILE}"), "errors": { "substitutions": 1, "deletions": 1, "insertions": 1, "of": 8 },
             "pieces": [{ "op": "same", "script": "words", "heard": "words" }, { "op": "sub", "script": "one", "heard": "won" }, { "op": "del", "script": "lost", "heard": "" }, { "op": "ins", "script": "", "heard": HOSTILE }] })),
@@ -420,8 +421,8 @@ fn the_page_is_one_file_and_works_in_a_browser() {
     page.until("document.querySelector('#case .person img').naturalWidth > 0");
     page.eval("document.querySelector('#case .face').dispatchEvent(new MouseEvent('click'))");
     if with_film != 0 {
-        page.until("document.querySelector('#case video').readyState >= 1");
-        page.until("document.querySelector('#case .screen canvas').width > 100");
+        page.until("document.querySelector('#case video').readyState >= 2");
+        page.until("document.querySelector('#case .screen canvas').dataset.method === 'ours'");
     }
     page.shot("bench-case");
     page.eval("document.querySelector('#case .quiet').click()");
@@ -464,7 +465,7 @@ fn ten_thousand_clips_are_reported_in_ten_seconds() {
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let size = fs::metadata(scratch.join("page.html")).unwrap().len();
     println!("10,000 clips, 12 readings: {seconds:.1} s, a page of {size} bytes");
-    // A debug build on a busy machine; the release build is held to ten seconds by docs/performance.md.
-    let most = if cfg!(debug_assertions) { 60.0 } else { 10.0 };
+    // Ten seconds are the promise; a build for tests on a busy machine gets three times that.
+    let most = if cfg!(debug_assertions) { 30.0 } else { 10.0 };
     assert!(seconds < most, "{seconds}");
 }

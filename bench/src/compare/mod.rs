@@ -53,7 +53,12 @@ pub enum Verdict {
     BBetter,
     /// The interval holds zero.
     Undecided,
+    /// Both have a value in fewer than [`ENOUGH`] cases: an interval over so few says little.
+    TooFew,
 }
+
+/// Cases from which on a difference is judged.
+pub const ENOUGH: usize = 5;
 
 /// A case and how far it moved.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -272,6 +277,9 @@ fn far(better: &str, value: f64) -> f64 {
 }
 
 fn verdict(better: &str, difference: &Mean) -> Verdict {
+    if difference.count < ENOUGH {
+        return Verdict::TooFew;
+    }
     let (low, high) = match better {
         "higher" => (difference.low, difference.high),
         _ => (-difference.high, -difference.low),
@@ -292,8 +300,8 @@ mod tests {
             value: f64::midpoint(low, high),
             low,
             high,
-            count: 2,
-            of: 2,
+            count: ENOUGH,
+            of: ENOUGH,
         }
     }
 
@@ -305,5 +313,10 @@ mod tests {
         assert_eq!(verdict("near_zero", &interval(-0.2, -0.1)), Verdict::BBetter);
         assert_eq!(verdict("lower", &interval(-0.1, 0.1)), Verdict::Undecided);
         assert_eq!(verdict("higher", &interval(0.0, 0.0)), Verdict::Undecided);
+        let few = Mean {
+            count: ENOUGH - 1,
+            ..interval(0.1, 0.2)
+        };
+        assert_eq!(verdict("higher", &few), Verdict::TooFew);
     }
 }

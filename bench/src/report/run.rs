@@ -198,9 +198,10 @@ fn readings(header: &Header, cases: &BTreeMap<String, CaseOf>) -> BTreeMap<Strin
     out
 }
 
-/// The mean over the seeds that have a value; the first seed's word when none has.
+/// The mean over the seeds that have a value; without one the reason that most of its clips have, of equals the first by
+/// name.
 fn over_seeds(case: &CaseOf, reading: &str, failed: &BTreeMap<&str, &str>) -> Result<f64, String> {
-    let mut word = None;
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     let (mut sum, mut count) = (0.0, 0usize);
     for clip in &case.clips {
         match clip.readings.get(reading) {
@@ -208,18 +209,18 @@ fn over_seeds(case: &CaseOf, reading: &str, failed: &BTreeMap<&str, &str>) -> Re
                 sum += value;
                 count += 1;
             }
-            Some(Err(absent)) => drop(word.get_or_insert_with(|| absent.clone())),
-            None => {
-                let absent = match failed.contains_key(clip.generation.as_str()) {
-                    true => "missing_output",
-                    false => "not_scored",
-                };
-                word.get_or_insert_with(|| absent.to_owned());
+            Some(Err(absent)) => *reasons.entry(absent).or_default() += 1,
+            // A clip that took the decoder down has no rows at all.
+            None if failed.contains_key(clip.generation.as_str()) => {
+                *reasons.entry("missing_output").or_default() += 1;
             }
+            None => *reasons.entry("not_scored").or_default() += 1,
         }
     }
-    match count {
-        0 => Err(word.unwrap_or_else(|| "not_scored".to_owned())),
-        _ => Ok(sum / count as f64),
+    if count > 0 {
+        return Ok(sum / count as f64);
     }
+    let most = reasons.values().copied().max().unwrap_or_default();
+    let why = reasons.into_iter().find(|(_, count)| *count == most);
+    Err(why.map_or("not_scored", |(why, _)| why).to_owned())
 }

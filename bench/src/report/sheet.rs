@@ -267,7 +267,7 @@ impl Sheet {
     }
 
     /// Marks the best and second best of our own rows, by what is shown: equal numbers share a mark. One row alone is
-    /// no best.
+    /// no best. A signed reading has none: a mean near zero may hide cases far on both sides (`compare` tells).
     fn marked(mut self) -> Sheet {
         for (number, column) in self.columns.iter().enumerate() {
             let mut shown: Vec<f64> = self
@@ -277,7 +277,7 @@ impl Sheet {
                 .filter_map(|row| row.cells[number].mean)
                 .map(|mean| goodness(column, mean.value))
                 .collect();
-            if shown.len() < 2 {
+            if shown.len() < 2 || column.better == "near_zero" {
                 continue;
             }
             shown.sort_by(|a, b| b.total_cmp(a));
@@ -300,10 +300,9 @@ impl Sheet {
 fn goodness(column: &Column, value: f64) -> f64 {
     let shown: f64 = columns::shown(&column.reading, value).parse().unwrap_or(value);
     // + 0.0: minus zero is zero.
-    match column.better.as_str() {
-        "lower" => -shown + 0.0,
-        "near_zero" => -shown.abs() + 0.0,
-        _ => shown + 0.0,
+    match column.better == "lower" {
+        true => -shown + 0.0,
+        false => shown + 0.0,
     }
 }
 

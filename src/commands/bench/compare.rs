@@ -48,6 +48,7 @@ fn show(found: &Comparison) -> anyhow::Result<()> {
                     Verdict::ABetter => format!("{} is better", found.a),
                     Verdict::BBetter => format!("{} is better", found.b),
                     Verdict::Undecided => "not told apart".to_owned(),
+                    Verdict::TooFew => "too few cases".to_owned(),
                 },
             ]
         })
@@ -84,7 +85,7 @@ fn show(found: &Comparison) -> anyhow::Result<()> {
     for one in &found.readings {
         if let Some((case, word)) = one.one_sided.first() {
             output::note(&format!(
-                "{}: {} cases have a value in one run only, for example {case} ({word})",
+                "{}: cases with a value in one run only: {}, for example {case} ({word})",
                 one.reading,
                 one.one_sided.len()
             ));

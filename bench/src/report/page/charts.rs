@@ -166,12 +166,12 @@ pub(super) fn radar(runs: &[MethodRun], sheet: &Sheet) -> String {
             axes.len()
         );
     }
-    let (size, middle, far) = (460.0, 230.0, 150.0);
+    let (middle, far) = (230.0, 170.0);
     let point = |number: usize, share: f64| {
         let angle = TAU * number as f64 / axes.len() as f64 - TAU / 4.0;
         (middle + far * share * angle.cos(), middle + far * share * angle.sin())
     };
-    let mut out = format!("{}<figure class=\"radar\"><svg viewBox=\"-70 0 {} {size}\" role=\"img\" aria-label=\"The paper's readings on fixed axes\">", legend(runs), size + 140.0);
+    let mut out = format!("{}<figure class=\"radar\"><svg viewBox=\"-60 24 580 420\" role=\"img\" aria-label=\"The paper's readings on fixed axes\">", legend(runs));
     for ring in [0.25, 0.5, 0.75, 1.0] {
         let corners: Vec<String> = (0..axes.len())
             .map(|number| {
@@ -182,7 +182,7 @@ pub(super) fn radar(runs: &[MethodRun], sheet: &Sheet) -> String {
         out.push_str(&format!("<polygon class=\"ring\" points=\"{}\"/>", corners.join(" ")));
     }
     for (number, (_, column, (from, to))) in axes.iter().enumerate() {
-        let ((x, y), (tx, ty)) = (point(number, 1.0), point(number, 1.13));
+        let ((x, y), (tx, ty)) = (point(number, 1.0), point(number, 1.1));
         let anchor = match tx - middle {
             d if d > 12.0 => "start",
             d if d < -12.0 => "end",

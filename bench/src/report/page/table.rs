@@ -65,7 +65,7 @@ fn heading(column: &Column, edge: &str) -> String {
         false => format!(", {}", escape(&column.unit)),
     };
     format!(
-        "<th class=\"number{edge}\" title=\"{}: {}\">{}{unit} <span class=\"arrow\">{}</span>{networks}</th>",
+        "<th class=\"number{edge}\" title=\"{}: {}\"><span class=\"label\">{}{unit} <span class=\"arrow\">{}</span></span>{networks}</th>",
         escape(&column.reading),
         escape(about),
         escape(&column.label),

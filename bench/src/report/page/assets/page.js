@@ -56,20 +56,20 @@ function filtered() {
 
 function heading() {
   const cells = report.columns.map((column) => make("th", { class: "number", title: column.reading }, column.label, column.networks ? make("small", { text: column.networks }) : null));
-  return make("thead", null, make("tr", null, make("th", { text: "case" }), make("th", { text: "subset" }), make("th", { text: "method" }), ...cells));
+  return make("thead", null, make("tr", null, make("th", { class: "what", text: "case" }), make("th", { text: "subset" }), make("th", { text: "method" }), ...cells));
 }
 
 function lines(one) {
   return report.methods.map((method, number) => {
     const own = one.methods[number];
     const first = number === 0
-      ? [make("td", { rowspan: report.methods.length }, make("button", { type: "button", text: one.name, onclick: () => show(one) })), make("td", { rowspan: report.methods.length, text: one.subset })]
+      ? [make("td", { class: "what", rowspan: report.methods.length }, make("button", { type: "button", text: one.name, onclick: () => show(one) })), make("td", { rowspan: report.methods.length, text: one.subset })]
       : [];
     const cells = report.columns.map((column, at) => {
       const value = own.values[at];
       return typeof value === "number" ? make("td", { class: "number", text: shown(column, value) }) : make("td", { class: value ? "number word" : "number soft", text: value || "-" });
     });
-    return make("tr", { class: `hue${method.hue}`, "aria-current": String(state.open === one) }, ...first, make("td", null, make("b", { class: "dot" }), method.name), ...cells);
+    return make("tr", { class: `hue${method.hue}`, "aria-current": String(state.open === one) }, ...first, make("td", { class: "by", title: method.name }, make("b", { class: "dot" }), method.name), ...cells);
   });
 }
 
@@ -155,7 +155,8 @@ function outline(video, canvas, frame, method) {
     canvas.dataset.method = method.name;
   };
   video.addEventListener("seeked", paint, { once: true });
-  if (video.readyState >= 2) paint();
+  // Before the first picture is there, a seek tells nothing when it is done.
+  if (video.readyState >= 2) paint(); else video.addEventListener("loadeddata", paint, { once: true });
 }
 
 /** Each frame that was looked at: the cosine of the face taken for each subject; a ring where none was. */
@@ -172,10 +173,17 @@ function faces(detail, look) {
     const taken = (frame.faces || []).filter((face) => face.subject !== null && face.subject !== undefined);
     const title = () => draw("title", { text: `frame ${frame.frame}, ${(frame.seconds || 0).toFixed(2)} s: ${taken.length} of ${(frame.faces || []).length} faces taken` });
     if (!taken.length) picture.append(draw("circle", { class: "nobody", cx: x(number), cy: y(0), r: 3.5, onclick: () => look(frame) }, title()));
-    for (const face of taken) picture.append(draw("circle", { class: `face s${face.subject}`, cx: x(number), cy: y(face.cosine || 0), r: 4.5, onclick: () => look(frame) }, title()));
+    for (const face of taken) {
+      const [cx, cy] = [x(number), y(face.cosine || 0)];
+      const mark = face.subject < 2 ? draw("circle", { cx, cy, r: 4 }) : draw("rect", { x: cx - 4, y: cy - 4, width: 8, height: 8 });
+      mark.setAttribute("class", `face s${Math.min(face.subject, 2)}`);
+      mark.addEventListener("click", () => look(frame));
+      mark.append(title());
+      picture.append(mark);
+    }
   });
   picture.append(draw("text", { class: "soft", x: 34, y: height - 3, text: `${frames.length} frames; click one to see its faces` }));
-  return make("div", null, make("h4", { text: `Faces matched${subjects.length ? ` (${subjects.join(", ")})` : ""}` }), picture);
+  return make("div", null, make("h4", { text: `Faces matched${subjects.length ? `: ${subjects.map((anchor, number) => `${"●○■"[Math.min(number, 2)]} ${anchor}`).join(", ")}` : ""}` }), picture);
 }
 
 /** Sound against lips: correlation (or SyncNet's distance) over the shift. */
@@ -186,7 +194,7 @@ function curve(offset, sync) {
   }
   if (sync && Array.isArray(sync.curve)) {
     const middle = (sync.curve.length - 1) / 2;
-    out.push(line("SyncNet: mean distance over the shift, ms", sync.curve.map((distance, k) => [(middle - k) * 40, distance]).sort((a, b) => a[0] - b[0]), false));
+    out.push(line("SyncNet: mean distance over the shift, ms", sync.curve.map((distance, k) => [(middle - k) * 40, distance]).filter((point) => typeof point[1] === "number").sort((a, b) => a[0] - b[0]), false));
   }
   return out.length ? make("div", null, ...out) : null;
 }
