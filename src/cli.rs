@@ -139,11 +139,13 @@ Exit codes: 0 scored, 1 the clip cannot be read, 2 wrong usage, 3 a metric named
     #[command(subcommand, after_help = "Example:\n  omni bench cases check cases.jsonl")]
     Cases(CasesCommand),
     /// Make a page, or a table, of what runs of methods came to.
-    #[command(after_help = "Examples:\n  omni bench report ours theirs --out report.html\n  \
+    #[command(
+        after_help = "Examples:\n  omni bench report ours theirs --out report.html\n  \
 omni bench report ours theirs --format csv\n\n\
 The page is one file and loads nothing but the clips, pictures and voices beside it. Readings made with other networks\n\
 than the paper's stand in columns of their own; published rows only beside profile `paper`.\n\
-Exit codes: 0 done, 1 a run cannot be read, or --strict and an output is missing or broken, 2 wrong usage, 3 no such folder.")]
+Exit codes: 0 done, 1 a run cannot be read, or --strict and an output is missing or broken, 2 wrong usage, 3 no such folder."
+    )]
     Report(BenchReportArgs),
     /// Compare two runs case by case: differences of means with intervals, and the cases that moved most.
     #[command(after_help = "Example:\n  omni bench compare ours theirs\n\n\

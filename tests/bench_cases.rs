@@ -70,12 +70,18 @@ fn curated(out: &Path, casts: &[Cast]) {
     plain(out, "bind", &list);
     let list: Vec<OmniCaption> = casts.iter().map(caption).collect();
     plain(out, "compose", &list);
-    packed(out, "face_ref", casts.iter().flat_map(pictures).collect(), |row: &FaceRef| {
-        made::png(&row.clip, row.subject)
-    });
-    packed(out, "voice_ref", casts.iter().flat_map(voices).collect(), |row: &VoiceRef| {
-        made::wav(&format!("{}{}", row.clip, row.speaker))
-    });
+    packed(
+        out,
+        "face_ref",
+        casts.iter().flat_map(pictures).collect(),
+        |row: &FaceRef| made::png(&row.clip, row.subject),
+    );
+    packed(
+        out,
+        "voice_ref",
+        casts.iter().flat_map(voices).collect(),
+        |row: &VoiceRef| made::wav(&format!("{}{}", row.clip, row.speaker)),
+    );
 }
 
 fn part(out: &Path, stage: &str) -> std::path::PathBuf {
@@ -265,16 +271,10 @@ fn corpus() -> Vec<Cast> {
         out.push((format!("single_zh{i}"), vec![talks(next(), "zh")]));
     }
     for i in 0..4 {
-        out.push((
-            format!("two{i}"),
-            vec![talks(next(), "en"), talks(next(), "en")],
-        ));
+        out.push((format!("two{i}"), vec![talks(next(), "en"), talks(next(), "en")]));
     }
     for i in 0..3 {
-        out.push((
-            format!("off{i}"),
-            vec![talks(next(), "en"), off_screen(next())],
-        ));
+        out.push((format!("off{i}"), vec![talks(next(), "en"), off_screen(next())]));
         out.push((format!("listens{i}"), vec![talks(next(), "en"), silent(next())]));
         out.push((
             format!("languages{i}"),
@@ -288,7 +288,15 @@ fn corpus() -> Vec<Cast> {
 
 fn build<'a>(more: &[&'a str]) -> Vec<&'a str> {
     let base = [
-        "bench", "cases", "build", "--from", "out", "--per-subset", "3", "--seed", "7",
+        "bench",
+        "cases",
+        "build",
+        "--from",
+        "out",
+        "--per-subset",
+        "3",
+        "--seed",
+        "7",
     ];
     base.iter().copied().chain(more.iter().copied()).collect()
 }
@@ -321,14 +329,25 @@ fn a_suite_is_sound_balanced_and_equal_byte_for_byte() {
     curated(&scratch.join("out"), &corpus());
     let output = scratch.omni(&build(&["--out", "suite"]));
     assert_eq!(code(&output), 0, "{}", stderr(&output));
-    assert!(stderr(&output).contains("language_not_told 1"), "{}", stderr(&output));
-    assert!(stderr(&output).contains("more_than_two_without_a_trait 1"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("language_not_told 1"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
+        stderr(&output).contains("more_than_two_without_a_trait 1"),
+        "{}",
+        stderr(&output)
+    );
     let check = scratch.omni(&["bench", "cases", "check", "suite/cases.jsonl"]);
     assert_eq!(code(&check), 0, "{}{}", stdout(&check), stderr(&check));
     assert!(stderr(&check).contains("9 sound cases"), "{}", stderr(&check));
     let about = suite(&scratch.join("suite"));
     let singles = &about["balance"]["1"]["languages"];
-    assert!(singles["zh"].as_u64().unwrap() >= 1, "the rare language is there: {singles}");
+    assert!(
+        singles["zh"].as_u64().unwrap() >= 1,
+        "the rare language is there: {singles}"
+    );
     let traits = &about["balance"]["3"]["traits"];
     assert_eq!(
         (&traits["off_screen"], &traits["silent"], &traits["multilingual"]),
@@ -359,7 +378,12 @@ fn selection(out: &Path, clips: &[&str]) {
         references: Vec::new(),
     };
     let rows: Vec<Selection> = clips.iter().map(row).collect();
-    write_part(&out.join("select-stage1/selection.parquet"), &rows, &receipt("select")).unwrap();
+    write_part(
+        &out.join("select-stage1/selection.parquet"),
+        &rows,
+        &receipt("select"),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -402,9 +426,16 @@ fn nobody_of_the_training_selection_comes_into_a_case() {
     for gone in ["single_en0", "single_en1", "single_en2", "trained_a", "trained_c"] {
         assert!(!clips.contains(&gone.to_owned()), "{gone} in {clips:?}");
     }
-    assert!(stderr(&output).contains("3 faces and 3 voices"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("3 faces and 3 voices"),
+        "{}",
+        stderr(&output)
+    );
     let text = stderr(&output);
-    assert!(text.contains("known_face") && text.contains("known_voice"), "{text}");
+    assert!(
+        text.contains("known_face") && text.contains("known_voice"),
+        "{text}"
+    );
     // Too few are left: everything that was found is said, and nothing is written.
     all[6] = "6";
     all[10] = "none";

@@ -169,7 +169,13 @@ pub(crate) fn asks(case: &Case) -> Value {
         .iter()
         .map(|one| {
             let given = |path: &Option<String>| path.is_some();
-            json!([one.anchor, one.visible, one.speaks, given(&one.face), given(&one.voice)])
+            json!([
+                one.anchor,
+                one.visible,
+                one.speaks,
+                given(&one.face),
+                given(&one.voice)
+            ])
         })
         .collect();
     json!({ "subset": case.subset, "prompt": case.prompt, "people": people, "said": case.utterances })
@@ -190,7 +196,11 @@ fn refused(a: &MethodRun, b: &MethodRun) -> Vec<Refused> {
     let bases: BTreeSet<String> = a.readings.keys().map(|reading| bare(reading)).collect();
     for base in bases {
         let of = |run: &MethodRun| -> Vec<String> {
-            run.readings.keys().filter(|one| bare(one) == base).cloned().collect()
+            run.readings
+                .keys()
+                .filter(|one| bare(one) == base)
+                .cloned()
+                .collect()
         };
         let (one, other) = (of(a), of(b));
         if other.is_empty() || one.iter().any(|name| other.contains(name)) {
@@ -239,7 +249,10 @@ fn one(a: &MethodRun, b: &MethodRun, reading: &str, names: &[String], most: usiz
         right.push(y.ok());
     }
     let as_compared = |values: &[Option<f64>]| -> Vec<Option<f64>> {
-        values.iter().map(|value| value.map(|value| far(&better, value))).collect()
+        values
+            .iter()
+            .map(|value| value.map(|value| far(&better, value)))
+            .collect()
     };
     let difference = paired(&as_compared(&left), &as_compared(&right), SEED)?;
     let of_both = |own: &[Option<f64>], others: &[Option<f64>]| {

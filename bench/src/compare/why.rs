@@ -44,13 +44,33 @@ pub fn why(a: &MethodRun, b: &MethodRun, case: &str) -> Option<Why> {
     let (one, other) = (a.cases.get(case)?, b.cases.get(case)?);
     let mut points = Points::default();
     points.run(a, b);
-    points.add("case", "what it asks for", short(&asks(&one.case)), short(&asks(&other.case)));
+    points.add(
+        "case",
+        "what it asks for",
+        short(&asks(&one.case)),
+        short(&asks(&other.case)),
+    );
     for (mine, theirs) in one.case.subjects.iter().zip(&other.case.subjects) {
         let file = |path: &Option<String>| path.clone().unwrap_or_else(|| "none".to_owned());
-        points.add("case", &format!("picture of {}", mine.anchor), file(&mine.face), file(&theirs.face));
-        points.add("case", &format!("voice of {}", mine.anchor), file(&mine.voice), file(&theirs.voice));
+        points.add(
+            "case",
+            &format!("picture of {}", mine.anchor),
+            file(&mine.face),
+            file(&theirs.face),
+        );
+        points.add(
+            "case",
+            &format!("voice of {}", mine.anchor),
+            file(&mine.voice),
+            file(&theirs.voice),
+        );
     }
-    let seeds: BTreeSet<Option<i64>> = one.clips.iter().chain(&other.clips).map(|clip| clip.seed).collect();
+    let seeds: BTreeSet<Option<i64>> = one
+        .clips
+        .iter()
+        .chain(&other.clips)
+        .map(|clip| clip.seed)
+        .collect();
     let find = |clips: &'_ [Clip], seed: Option<i64>| clips.iter().find(|clip| clip.seed == seed).cloned();
     for seed in seeds {
         let of = seed.map(|seed| format!(" (seed {seed})")).unwrap_or_default();
@@ -100,7 +120,10 @@ impl Points {
         let networks = |run: &MethodRun| -> BTreeMap<String, String> {
             let told = run.header.networks.iter().map(|network| {
                 let hashes: Vec<&str> = network.files.iter().map(|file| file.sha256.as_str()).collect();
-                (network.role.clone(), format!("{} {}", network.id, hashes.join(" ")))
+                (
+                    network.role.clone(),
+                    format!("{} {}", network.id, hashes.join(" ")),
+                )
             });
             told.collect()
         };
@@ -110,13 +133,24 @@ impl Points {
         metrics.sort_unstable();
         metrics.dedup();
         for name in metrics {
-            let of = |run: &MethodRun| run.header.metrics.iter().find(|metric| metric.metric == name).cloned();
+            let of = |run: &MethodRun| {
+                run.header
+                    .metrics
+                    .iter()
+                    .find(|metric| metric.metric == name)
+                    .cloned()
+            };
             let (Some(mine), Some(theirs)) = (of(a), of(b)) else {
                 let there = |run: &MethodRun| of(run).map_or("not measured", |_| "measured").to_owned();
                 self.add("metric", name, there(a), there(b));
                 continue;
             };
-            self.add("metric", &format!("{name}: version"), mine.version.to_string(), theirs.version.to_string());
+            self.add(
+                "metric",
+                &format!("{name}: version"),
+                mine.version.to_string(),
+                theirs.version.to_string(),
+            );
             let mut found = Vec::new();
             differing("", &mine.settings, &theirs.settings, &mut found);
             for (key, x, y) in found {
@@ -128,13 +162,19 @@ impl Points {
     fn both(&mut self, about: &str, a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) {
         let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
         for key in keys {
-            let of = |map: &BTreeMap<String, String>| map.get(key).cloned().unwrap_or_else(|| "none".to_owned());
+            let of =
+                |map: &BTreeMap<String, String>| map.get(key).cloned().unwrap_or_else(|| "none".to_owned());
             self.add(about, key, of(a), of(b));
         }
     }
 
     fn clips(&mut self, of: &str, a: &Clip, b: &Clip) {
-        self.add("clip", &format!("file{of}"), a.media.display().to_string(), b.media.display().to_string());
+        self.add(
+            "clip",
+            &format!("file{of}"),
+            a.media.display().to_string(),
+            b.media.display().to_string(),
+        );
         let size = |clip: &Clip| match std::fs::metadata(&clip.media) {
             Ok(data) => format!("{} bytes", data.len()),
             Err(_) => "not there".to_owned(),
@@ -176,8 +216,14 @@ impl Points {
             }
             _ => "none".to_owned(),
         };
-        self.add("frames", &format!("frames used{of}"), listed(&mine), listed(&theirs));
-        let count = |frames: &BTreeMap<i64, Vec<Face>>| frames.values().map(Vec::len).sum::<usize>().to_string();
+        self.add(
+            "frames",
+            &format!("frames used{of}"),
+            listed(&mine),
+            listed(&theirs),
+        );
+        let count =
+            |frames: &BTreeMap<i64, Vec<Face>>| frames.values().map(Vec::len).sum::<usize>().to_string();
         self.add("face", &format!("faces found{of}"), count(&mine), count(&theirs));
         let subjects: BTreeSet<i64> = mine
             .values()
@@ -186,12 +232,22 @@ impl Points {
             .filter_map(|face| face.subject)
             .collect();
         for subject in subjects {
-            let own = |frames: &BTreeMap<i64, Vec<Face>>| frames.values().flatten().filter(|face| face.subject == Some(subject)).count();
+            let own = |frames: &BTreeMap<i64, Vec<Face>>| {
+                frames
+                    .values()
+                    .flatten()
+                    .filter(|face| face.subject == Some(subject))
+                    .count()
+            };
             let what = format!("subject {}: frames with a face{of}", subject + 1);
             self.add("face", &what, own(&mine).to_string(), own(&theirs).to_string());
             let moved = chosen_otherwise(subject, &mine, &theirs);
             if let Some((frame, x, y)) = moved.first() {
-                let what = format!("subject {}: face chosen in frame {frame}, the first of {} that differ{of}", subject + 1, moved.len());
+                let what = format!(
+                    "subject {}: face chosen in frame {frame}, the first of {} that differ{of}",
+                    subject + 1,
+                    moved.len()
+                );
                 self.add("face", &what, x.clone(), y.clone());
             }
         }
@@ -203,15 +259,26 @@ impl Points {
         }
         let peak = |detail: &Value| {
             let curve = detail["curve"].as_array();
-            let best = curve.into_iter().flatten().filter_map(|point| {
-                Some((point["shift_ms"].as_f64()?, point["correlation"].as_f64()?))
-            });
-            best.max_by(|x, y| x.1.total_cmp(&y.1)).map_or("none".to_owned(), |(shift, correlation)| {
-                format!("{shift:.0} ms, correlation {correlation:.3}")
-            })
+            let best = curve
+                .into_iter()
+                .flatten()
+                .filter_map(|point| Some((point["shift_ms"].as_f64()?, point["correlation"].as_f64()?)));
+            best.max_by(|x, y| x.1.total_cmp(&y.1))
+                .map_or("none".to_owned(), |(shift, correlation)| {
+                    format!("{shift:.0} ms, correlation {correlation:.3}")
+                })
         };
-        self.add("offset", &format!("best shift of sound against lips{of}"), peak(a), peak(b));
-        let mouths = |detail: &Value| detail["mouths"].as_u64().map_or("unknown".to_owned(), |n| n.to_string());
+        self.add(
+            "offset",
+            &format!("best shift of sound against lips{of}"),
+            peak(a),
+            peak(b),
+        );
+        let mouths = |detail: &Value| {
+            detail["mouths"]
+                .as_u64()
+                .map_or("unknown".to_owned(), |n| n.to_string())
+        };
         self.add("offset", &format!("mouths followed{of}"), mouths(a), mouths(b));
     }
 
@@ -222,7 +289,12 @@ impl Points {
         let tracks = |detail: &Value| {
             let own = detail["tracks"].as_array().into_iter().flatten();
             let told: Vec<String> = own
-                .map(|track| format!("frames {} to {}: offset {}, confidence {}", track["start"], track["end"], track["offset"], track["confidence"]))
+                .map(|track| {
+                    format!(
+                        "frames {} to {}: offset {}, confidence {}",
+                        track["start"], track["end"], track["offset"], track["confidence"]
+                    )
+                })
                 .collect();
             match told.is_empty() {
                 true => "none".to_owned(),
@@ -252,7 +324,10 @@ impl Points {
             let own = detail["speakers"].as_array().into_iter().flatten();
             own.map(|one| {
                 let anchor = one["anchor"].as_str().unwrap_or("?");
-                let flag = one["flag"].as_str().map(|flag| format!(", {flag}")).unwrap_or_default();
+                let flag = one["flag"]
+                    .as_str()
+                    .map(|flag| format!(", {flag}"))
+                    .unwrap_or_default();
                 (
                     format!("{anchor}: sound taken for this voice{of}"),
                     format!("{} s{flag}", one["seconds"]),
@@ -302,7 +377,9 @@ fn chosen_otherwise(
         }
         None => "none".to_owned(),
     };
-    let both = a.iter().filter_map(|(frame, mine)| Some((frame, of(mine), of(b.get(frame)?))));
+    let both = a
+        .iter()
+        .filter_map(|(frame, mine)| Some((frame, of(mine), of(b.get(frame)?))));
     both.filter(|(_, mine, theirs)| match (mine, theirs) {
         (Some(mine), Some(theirs)) => overlap(mine.bbox, theirs.bbox) < SAME_FACE,
         (None, None) => false,
@@ -347,12 +424,23 @@ mod tests {
         let b = json!({ "frames": [frame(0, [12.0, 11.0, 50.0, 50.0], Some(0)), frame(5, [200.0, 10.0, 50.0, 50.0], Some(0)), frame(9, [0.0, 0.0, 9.0, 9.0], Some(0))] });
         let moved = chosen_otherwise(0, &frames(&a), &frames(&b));
         assert_eq!(moved.iter().map(|one| one.0).collect::<Vec<_>>(), [5, 9]);
-        assert_eq!((moved[0].2.as_str(), moved[1].1.as_str()), ("50x50 pixels at 200,10", "none"));
+        assert_eq!(
+            (moved[0].2.as_str(), moved[1].1.as_str()),
+            ("50x50 pixels at 200,10", "none")
+        );
         let mut points = Points::default();
         points.faces("", &a, &b);
-        let differs: Vec<&str> = points.0.iter().filter(|point| !point.same).map(|point| point.what.as_str()).collect();
+        let differs: Vec<&str> = points
+            .0
+            .iter()
+            .filter(|point| !point.same)
+            .map(|point| point.what.as_str())
+            .collect();
         assert_eq!(differs.len(), 2, "{differs:?}");
-        assert!(differs[0].contains("frames with a face") && differs[1].contains("frame 5, the first of 2"), "{differs:?}");
+        assert!(
+            differs[0].contains("frames with a face") && differs[1].contains("frame 5, the first of 2"),
+            "{differs:?}"
+        );
         points = Points::default();
         points.faces("", &a, &a);
         assert!(points.0.iter().all(|point| point.same));

@@ -40,9 +40,27 @@ const fn base(
 
 /// In the order of the paper's Table 1, then our own.
 const BASES: &[Base] = &[
-    base("face_sim", "Face-Sim", IDENTITY, Some((0.0, 1.0)), "reference face against the clip's"),
-    base("face_cons", "Face-Cons", IDENTITY, Some((0.5, 1.0)), "one face from frame to frame"),
-    base("t_sim", "T-Sim", IDENTITY, Some((0.0, 1.0)), "reference voice against the clip's"),
+    base(
+        "face_sim",
+        "Face-Sim",
+        IDENTITY,
+        Some((0.0, 1.0)),
+        "reference face against the clip's",
+    ),
+    base(
+        "face_cons",
+        "Face-Cons",
+        IDENTITY,
+        Some((0.5, 1.0)),
+        "one face from frame to frame",
+    ),
+    base(
+        "t_sim",
+        "T-Sim",
+        IDENTITY,
+        Some((0.0, 1.0)),
+        "reference voice against the clip's",
+    ),
     base("sync_c", "Sync-C", SYNC, Some((0.0, 10.0)), "lip-sync confidence"),
     base("sync_d", "Sync-D", SYNC, Some((15.0, 5.0)), "lip-sync distance"),
     base("ib_s", "IB-S", SYNC, Some((0.0, 0.4)), "pictures against sound"),
@@ -50,14 +68,56 @@ const BASES: &[Base] = &[
     base("iq", "IQ", VIDEO, Some((0.0, 1.0)), "imaging quality"),
     base("tf", "TF", VIDEO, Some((0.8, 1.0)), "absence of flicker"),
     base("wer", "WER", AUDIO, Some((1.0, 0.0)), "word or character errors"),
-    base("pq", "PQ", AUDIO, Some((1.0, 10.0)), "production quality of the sound"),
+    base(
+        "pq",
+        "PQ",
+        AUDIO,
+        Some((1.0, 10.0)),
+        "production quality of the sound",
+    ),
     base("ib_a", "IB-A", AUDIO, Some((0.0, 0.4)), "text against sound"),
-    base("binding_acc", "Binding", BEYOND, None, "right mouth for the right voice"),
-    base("caption_leak", "Caption leak", BEYOND, None, "words of the description that are spoken"),
-    base("av_offset_ms", "AV offset", BEYOND, None, "how much later the sound comes than the lips"),
-    base("face_cons_first", "Face-Cons (first)", BEYOND, None, "one face against its first and previous frame"),
-    base("face_coverage", "Face coverage", BEYOND, None, "share of frames in which the face was found"),
-    base("t_sim_matched", "T-Sim (matched)", BEYOND, None, "voices with the best assignment"),
+    base(
+        "binding_acc",
+        "Binding",
+        BEYOND,
+        None,
+        "right mouth for the right voice",
+    ),
+    base(
+        "caption_leak",
+        "Caption leak",
+        BEYOND,
+        None,
+        "words of the description that are spoken",
+    ),
+    base(
+        "av_offset_ms",
+        "AV offset",
+        BEYOND,
+        None,
+        "how much later the sound comes than the lips",
+    ),
+    base(
+        "face_cons_first",
+        "Face-Cons (first)",
+        BEYOND,
+        None,
+        "one face against its first and previous frame",
+    ),
+    base(
+        "face_coverage",
+        "Face coverage",
+        BEYOND,
+        None,
+        "share of frames in which the face was found",
+    ),
+    base(
+        "t_sim_matched",
+        "T-Sim (matched)",
+        BEYOND,
+        None,
+        "voices with the best assignment",
+    ),
 ];
 
 /// What is known of a full name, and the networks behind its `@`.
@@ -93,14 +153,32 @@ mod tests {
 
     #[test]
     fn columns_come_as_in_the_paper_and_strangers_last() {
-        let mut names = ["zeta", "av_offset_ms@yunet", "wer", "face_sim", "face_sim@a", "sync_d"];
+        let mut names = [
+            "zeta",
+            "av_offset_ms@yunet",
+            "wer",
+            "face_sim",
+            "face_sim@a",
+            "sync_d",
+        ];
         names.sort_by_key(|name| rank(name));
         assert_eq!(
             names,
-            ["face_sim", "face_sim@a", "sync_d", "wer", "av_offset_ms@yunet", "zeta"]
+            [
+                "face_sim",
+                "face_sim@a",
+                "sync_d",
+                "wer",
+                "av_offset_ms@yunet",
+                "zeta"
+            ]
         );
         assert_eq!(
-            (shown("sync_d", 9.9), shown("sync_d", 10.234), shown("av_offset_ms@x", 40.0)),
+            (
+                shown("sync_d", 9.9),
+                shown("sync_d", 10.234),
+                shown("av_offset_ms@x", 40.0)
+            ),
             ("9.900".to_owned(), "10.23".to_owned(), "40.0".to_owned())
         );
     }

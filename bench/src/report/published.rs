@@ -80,12 +80,22 @@ mod tests {
         let rows = table_1();
         assert_eq!(rows.len(), 12);
         let ours = rows.last().unwrap();
-        assert_eq!((ours.method.as_str(), ours.paradigm, ours.values.len()), ("Omni-Customizer", "joint", 12));
+        assert_eq!(
+            (ours.method.as_str(), ours.paradigm, ours.values.len()),
+            ("Omni-Customizer", "joint", 12)
+        );
         assert!(ours.values.contains(&("wer".to_owned(), 0.152)));
         let phantom = &rows[0];
-        assert_eq!((phantom.paradigm, phantom.values.len()), ("video", 5), "what was not published is absent");
+        assert_eq!(
+            (phantom.paradigm, phantom.values.len()),
+            ("video", 5),
+            "what was not published is absent"
+        );
         let steps = table_2();
-        assert_eq!(steps.iter().map(|row| row.ticks.len()).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(
+            steps.iter().map(|row| row.ticks.len()).collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4, 5]
+        );
         assert_eq!(steps[0].values.len(), 12);
     }
 }

@@ -1,6 +1,7 @@
 //! A table of several runs: rows are methods, columns are readings made in one way.
 
 use super::{
+    alike::same_way,
     columns::{self, BEYOND, Base},
     published::{self, Published},
     run::MethodRun,
@@ -9,8 +10,8 @@ use crate::{
     aggregate::CaseReading,
     stats::{Mean, SEED, mean},
 };
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Why there is no table.
 #[derive(Debug, thiserror::Error)]
@@ -32,33 +33,6 @@ pub enum SheetError {
     /// There is nothing to show.
     #[error("no run has a case of subset {0}")]
     NoCases(String),
-}
-
-/// The rows of an ablation table, and what is switched on in each (the paper's Table 2).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ablation {
-    /// The heading.
-    #[serde(default)]
-    pub title: Option<String>,
-    /// The parts, in the order of the columns.
-    pub ticks: Vec<String>,
-    /// Whether the paper's rows are shown beside ours; only where all runs have profile `paper`.
-    #[serde(default)]
-    pub published: bool,
-    /// The rows, in order.
-    pub row: Vec<AblationRow>,
-}
-
-/// A row of an ablation table.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AblationRow {
-    /// The method, as its run is called.
-    pub method: String,
-    /// What is switched on.
-    #[serde(default)]
-    pub ticks: Vec<String>,
 }
 
 /// A column of the table.
@@ -211,56 +185,6 @@ impl Sheet {
         .marked())
     }
 
-    /// The paper's Table 2: the recipe's rows with their ticks.
-    ///
-    /// # Errors
-    /// [`SheetError`]; [`SheetError::Ablation`] when the recipe names a method without a run, or an unknown tick.
-    pub fn ablation(runs: &[MethodRun], recipe: &Ablation, subset: Option<i64>) -> Result<Sheet, SheetError> {
-        let mut own = Vec::new();
-        for row in &recipe.row {
-            let run = runs.iter().find(|run| run.method() == row.method);
-            let known: Vec<&str> = runs.iter().map(MethodRun::method).collect();
-            let run = run.ok_or_else(|| {
-                SheetError::Ablation(format!(
-                    "no run is called `{}`; there are: {}",
-                    row.method,
-                    known.join(", ")
-                ))
-            })?;
-            if let Some(tick) = row.ticks.iter().find(|tick| !recipe.ticks.contains(tick)) {
-                return Err(SheetError::Ablation(format!(
-                    "row `{}` has `{tick}`, which is none of the ticks: {}",
-                    row.method,
-                    recipe.ticks.join(", ")
-                )));
-            }
-            own.push(run.clone());
-        }
-        let mut sheet = Sheet::new(&own, subset)?;
-        let mut ours: BTreeMap<String, Row> = sheet
-            .groups
-            .drain(..)
-            .flat_map(|group| group.rows)
-            .filter(|row| !row.published())
-            .map(|row| (row.method.clone(), row))
-            .collect();
-        let mut rows = Vec::new();
-        if recipe.published && all_of_paper(&own) && subset.is_none() {
-            let theirs = |row: &Published| theirs(row, &sheet.columns, &recipe.ticks);
-            rows.extend(published::table_2().iter().map(theirs));
-        }
-        for row in &recipe.row {
-            if let Some(mut own) = ours.remove(&row.method) {
-                own.ticks = recipe.ticks.iter().map(|tick| row.ticks.contains(tick)).collect();
-                rows.push(own);
-            }
-        }
-        sheet.groups = vec![Group { title: None, rows }];
-        sheet.ticks.clone_from(&recipe.ticks);
-        sheet.title = recipe.title.clone().unwrap_or_else(|| "Ablation".to_owned());
-        Ok(sheet)
-    }
-
     /// Every row, in order.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
         self.groups.iter().flat_map(|group| &group.rows)
@@ -310,77 +234,8 @@ fn empty(cell: &SheetCell) -> bool {
     cell.mean.is_none() && cell.absent.is_empty()
 }
 
-fn all_of_paper(runs: &[MethodRun]) -> bool {
+pub(super) fn all_of_paper(runs: &[MethodRun]) -> bool {
     !runs.is_empty() && runs.iter().all(|run| run.header.profile == "paper")
-}
-
-/// Whether every column would hold readings made in one way.
-fn same_way(runs: &[MethodRun]) -> Result<(), SheetError> {
-    let mut names = BTreeSet::new();
-    for (number, run) in runs.iter().enumerate() {
-        if !names.insert(run.method()) {
-            return Err(SheetError::Twice(run.method().to_owned()));
-        }
-        for earlier in &runs[..number] {
-            for reading in run.readings.keys() {
-                if let Some(what) = difference(earlier, run, reading) {
-                    return Err(SheetError::Mixed {
-                        reading: reading.clone(),
-                        what,
-                    });
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// How two runs made one reading differently: versions and settings of the metric, hashes of networks among them.
-pub(crate) fn difference(a: &MethodRun, b: &MethodRun, reading: &str) -> Option<String> {
-    let (one, other) = (a.header.metric_of(reading)?, b.header.metric_of(reading)?);
-    let (left, right) = (a.method(), b.method());
-    if one.version != other.version {
-        return Some(format!(
-            "`{left}` was scored by version {} of `{}`, `{right}` by version {}",
-            one.version, one.metric, other.version
-        ));
-    }
-    let mut found = Vec::new();
-    differing("", &one.settings, &other.settings, &mut found);
-    let (key, x, y) = found.into_iter().next()?;
-    Some(format!(
-        "`{left}` and `{right}` were not scored alike: {key} is {x} and {y}"
-    ))
-}
-
-/// The leaves in which two values differ: path, one, other.
-pub(crate) fn differing(
-    path: &str,
-    a: &serde_json::Value,
-    b: &serde_json::Value,
-    out: &mut Vec<(String, String, String)>,
-) {
-    use serde_json::Value;
-    match (a, b) {
-        (Value::Object(one), Value::Object(other)) => {
-            let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-            for key in keys {
-                let path = match path.is_empty() {
-                    true => key.clone(),
-                    false => format!("{path}.{key}"),
-                };
-                let nothing = Value::Null;
-                differing(
-                    &path,
-                    one.get(key).unwrap_or(&nothing),
-                    other.get(key).unwrap_or(&nothing),
-                    out,
-                );
-            }
-        }
-        _ if a == b => {}
-        _ => out.push((path.to_owned(), a.to_string(), b.to_string())),
-    }
 }
 
 /// Every reading of any run, in the order of the paper.
@@ -448,7 +303,7 @@ fn cell(run: &MethodRun, reading: &str, subset: Option<i64>) -> SheetCell {
 }
 
 /// A published row: its numbers belong to columns made with the paper's networks, and to no others.
-fn theirs(row: &Published, columns: &[Column], ticks: &[String]) -> Row {
+pub(super) fn theirs(row: &Published, columns: &[Column], ticks: &[String]) -> Row {
     let cell = |column: &Column| {
         let own = row.values.iter().find(|(name, _)| *name == column.reading);
         SheetCell {

@@ -60,7 +60,8 @@ fn line(sheet: &Sheet, row: &Row, column: &Column, cell: &SheetCell, out: &mut S
 
 /// A cell of CSV (RFC 4180). A text that a spreadsheet would take for a formula gets an apostrophe.
 fn quoted(cell: &str) -> String {
-    let formula = cell.starts_with(['=', '+', '@', '\t', '\r']) || (cell.starts_with('-') && cell.parse::<f64>().is_err());
+    let formula = cell.starts_with(['=', '+', '@', '\t', '\r'])
+        || (cell.starts_with('-') && cell.parse::<f64>().is_err());
     let cell = match formula {
         true => format!("'{cell}"),
         false => cell.to_owned(),
@@ -152,7 +153,9 @@ pub fn markdown(runs: &[MethodRun], sheets: &[Sheet]) -> String {
         "Cells: mean [95 % interval], cases with a value / all cases. Intervals: percentile bootstrap over cases, \
          2,000 resamples, seed 7.\n\n",
     );
-    notes(runs).iter().for_each(|note| out.push_str(&format!("* {}\n", plain(note))));
+    notes(runs)
+        .iter()
+        .for_each(|note| out.push_str(&format!("* {}\n", plain(note))));
     out
 }
 
@@ -267,7 +270,10 @@ pub fn notes(runs: &[MethodRun]) -> Vec<String> {
     }
     let unseen: BTreeSet<_> = runs.iter().flat_map(|run| &run.header.unseen_roles).collect();
     if !unseen.is_empty() {
-        let roles: Vec<String> = unseen.iter().map(|one| format!("{} ({})", one.role, one.id)).collect();
+        let roles: Vec<String> = unseen
+            .iter()
+            .map(|one| format!("{} ({})", one.role, one.id))
+            .collect();
         out.push(format!(
             "never run with real weights, neither in this project nor in these runs: {}",
             roles.join(", ")
@@ -326,12 +332,19 @@ fn latex_table(sheet: &Sheet) -> String {
             out.push_str("\\midrule\n");
         }
         if let Some(title) = group.title {
-            out.push_str(&format!("\\multicolumn{{{all}}}{{l}}{{\\emph{{{}}}}} \\\\\n", tex(title)));
+            out.push_str(&format!(
+                "\\multicolumn{{{all}}}{{l}}{{\\emph{{{}}}}} \\\\\n",
+                tex(title)
+            ));
         }
         for row in &group.rows {
             let dagger = if row.published() { "$^\\dagger$" } else { "" };
             let mut cells = vec![format!("{}{dagger}", tex(&row.method))];
-            cells.extend(row.ticks.iter().map(|on| if *on { "\\checkmark" } else { "" }.to_owned()));
+            cells.extend(
+                row.ticks
+                    .iter()
+                    .map(|on| if *on { "\\checkmark" } else { "" }.to_owned()),
+            );
             let own = sheet.columns.iter().zip(&row.cells);
             cells.extend(own.map(|(column, cell)| latex_cell(column, cell)));
             out.push_str(&format!("{} \\\\\n", cells.join(" & ")));
@@ -350,7 +363,11 @@ fn latex_cell(column: &Column, cell: &SheetCell) -> String {
                 Some(Mark::Second) => format!("\\underline{{{}}}", shown(mean.value)),
                 None => shown(mean.value),
             };
-            format!("{value} {{\\scriptsize [{}, {}]}}", shown(mean.low), shown(mean.high))
+            format!(
+                "{value} {{\\scriptsize [{}, {}]}}",
+                shown(mean.low),
+                shown(mean.high)
+            )
         }
         (None, Some(value)) => shown(value),
         (None, None) => "-".to_owned(),

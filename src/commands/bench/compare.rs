@@ -79,7 +79,13 @@ fn show(found: &Comparison) -> anyhow::Result<()> {
         })
         .collect();
     if !moved.is_empty() {
-        let headings = ["moved most", "case", found.a.as_str(), found.b.as_str(), "difference"];
+        let headings = [
+            "moved most",
+            "case",
+            found.a.as_str(),
+            found.b.as_str(),
+            "difference",
+        ];
         output::line(&format!("\n{}", table::layout(&headings, &moved)))?;
     }
     for one in &found.readings {

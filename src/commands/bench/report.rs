@@ -19,6 +19,7 @@ pub fn run(args: &BenchReportArgs) -> anyhow::Result<Code> {
         .iter()
         .map(|out| read(out))
         .collect::<anyhow::Result<_>>()?;
+    known_cases(&args.case, &runs)?;
     let sheets = sheets(&runs, subset)?;
     let ablation = recipe
         .map(|recipe| Sheet::ablation(&runs, &recipe, subset))
@@ -64,6 +65,24 @@ fn sheets(runs: &[MethodRun], subset: Option<i64>) -> anyhow::Result<Vec<Sheet>>
         }
     }
     Ok(out)
+}
+
+/// Whether some run has each case that was named.
+fn known_cases(named: &[String], runs: &[MethodRun]) -> anyhow::Result<()> {
+    let names = || runs.iter().flat_map(|run| run.cases.keys()).map(String::as_str);
+    match named
+        .iter()
+        .find(|name| names().all(|known| known != name.as_str()))
+    {
+        None => Ok(()),
+        Some(name) => {
+            let hint = omni_pipeline::nearest(name, names());
+            let hint = hint
+                .map(|name| format!(" (did you mean `{name}`?)"))
+                .unwrap_or_default();
+            Err(usage(format!("--case {name}: no run has such a case{hint}")))
+        }
+    }
 }
 
 fn subset(text: &str) -> anyhow::Result<Option<i64>> {

@@ -145,14 +145,9 @@ mod tests {
             .map(|i| candidate(&format!("en{i}"), Subset::Single, &["en"], &[]))
             .collect();
         all.extend((0..5).map(|i| candidate(&format!("zh{i}"), Subset::Single, &["zh"], &[])));
-        all.extend((0..100).map(|i| {
-            candidate(
-                &format!("off{i}"),
-                Subset::Complex,
-                &["en"],
-                &[Trait::OffScreen],
-            )
-        }));
+        all.extend(
+            (0..100).map(|i| candidate(&format!("off{i}"), Subset::Complex, &["en"], &[Trait::OffScreen])),
+        );
         all.extend((0..9).map(|i| candidate(&format!("sil{i}"), Subset::Complex, &["en"], &[Trait::Silent])));
         let cases = drawn(&all, 10, 7);
         let of = |language: &str, subset: Subset| {

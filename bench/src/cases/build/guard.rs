@@ -47,7 +47,9 @@ impl Guard {
             false => selection.to_owned(),
         };
         if !file.is_file() {
-            return Err(refuse("there is no selection; `omni select` writes one".to_owned()));
+            return Err(refuse(
+                "there is no selection; `omni select` writes one".to_owned(),
+            ));
         }
         let (rows, receipt) = read_part::<Selection>(&file)?;
         let people = People::of(&rows);
@@ -214,9 +216,7 @@ impl People {
             for voice in run.table::<VoiceRef>()? {
                 let voice = voice?;
                 let own = self.clips.contains(&voice.clip)
-                    || self
-                        .voices
-                        .contains(&(voice.clip.clone(), voice.speaker.clone()));
+                    || self.voices.contains(&(voice.clip.clone(), voice.speaker.clone()));
                 if own {
                     voices.add("voice", &voice.clip, &voice.embedder, &voice.vector)?;
                 }

@@ -21,8 +21,7 @@ const SUITE: &str = "suite.json";
 /// # Errors
 /// [`BuildError::Folder`] when something lies there; an error of the disk, or of a tar that was altered.
 pub fn write(suite: &Suite, out: &Path) -> Result<PathBuf, BuildError> {
-    let taken = out.is_file()
-        || fs::read_dir(out).is_ok_and(|mut folder| folder.next().is_some());
+    let taken = out.is_file() || fs::read_dir(out).is_ok_and(|mut folder| folder.next().is_some());
     if taken {
         return Err(BuildError::Folder {
             path: out.to_owned(),
@@ -44,10 +43,12 @@ pub fn write(suite: &Suite, out: &Path) -> Result<PathBuf, BuildError> {
     }
     let about = serde_json::to_vec_pretty(&about(suite, origins)).unwrap_or_default();
     write_file(&out.join(SUITE), &[about, b"\n".to_vec()].concat())?;
-    let lines = to_lines(&cases, out).map_err(|error| BuildError::Case(CaseError::Io {
-        path: out.join(CASES),
-        source: error.into(),
-    }))?;
+    let lines = to_lines(&cases, out).map_err(|error| {
+        BuildError::Case(CaseError::Io {
+            path: out.join(CASES),
+            source: error.into(),
+        })
+    })?;
     let path = out.join(CASES);
     write_file(&path, lines.as_bytes())?;
     Ok(path)

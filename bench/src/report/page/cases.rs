@@ -37,7 +37,11 @@ pub(super) fn data(
     let mut bare = 0usize;
     for name in order {
         let details = details(runs, name);
-        let size: usize = details.iter().flatten().map(|detail| detail.to_string().len()).sum();
+        let size: usize = details
+            .iter()
+            .flatten()
+            .map(|detail| detail.to_string().len())
+            .sum();
         let fits = size <= room;
         match fits {
             true => room -= size,
@@ -87,7 +91,13 @@ fn details(runs: &[MethodRun], name: &str) -> Vec<Vec<Value>> {
         .collect()
 }
 
-fn case(runs: &[MethodRun], sheet: &Sheet, name: &str, folder: &Path, details: Option<Vec<Vec<Value>>>) -> Value {
+fn case(
+    runs: &[MethodRun],
+    sheet: &Sheet,
+    name: &str,
+    folder: &Path,
+    details: Option<Vec<Vec<Value>>>,
+) -> Value {
     let any = runs.iter().find_map(|run| run.cases.get(name));
     let absolute = |path: &Path| -> PathBuf { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) };
     let to = |path: &Path| place::link(folder, &absolute(path));
@@ -96,13 +106,15 @@ fn case(runs: &[MethodRun], sheet: &Sheet, name: &str, folder: &Path, details: O
         let values: Vec<Value> = sheet
             .columns
             .iter()
-            .map(|column| match run.reading(&column.reading).and_then(|own| own.cases.get(name)) {
-                Some(found) => match &found.value {
-                    Ok(value) => json!(value),
-                    Err(word) => json!(word),
+            .map(
+                |column| match run.reading(&column.reading).and_then(|own| own.cases.get(name)) {
+                    Some(found) => match &found.value {
+                        Ok(value) => json!(value),
+                        Err(word) => json!(word),
+                    },
+                    None => Value::Null,
                 },
-                None => Value::Null,
-            })
+            )
             .collect();
         let clips: Vec<Value> = one
             .map(|one| one.clips.as_slice())

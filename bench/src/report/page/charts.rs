@@ -53,17 +53,30 @@ pub(super) fn bars(runs: &[MethodRun], sheets: &[Sheet]) -> String {
         .filter_map(|column| {
             let groups: Vec<(String, Vec<Option<Bar>>)> = order
                 .iter()
-                .map(|sheet| (short(sheet), runs.iter().map(|run| bar(sheet, run, &column.reading)).collect()))
+                .map(|sheet| {
+                    (
+                        short(sheet),
+                        runs.iter().map(|run| bar(sheet, run, &column.reading)).collect(),
+                    )
+                })
                 .collect();
             let any = groups.iter().any(|(_, bars)| bars.iter().any(Option::is_some));
-            any.then(|| format!("<figure class=\"chart\">{}{}</figure>", head(column), bar_chart(column, runs, &groups)))
+            any.then(|| {
+                format!(
+                    "<figure class=\"chart\">{}{}</figure>",
+                    head(column),
+                    bar_chart(column, runs, &groups)
+                )
+            })
         })
         .collect();
     format!("{}<div class=\"charts\">{figures}</div>", legend(runs))
 }
 
 fn short(sheet: &Sheet) -> String {
-    sheet.subset.map_or("all".to_owned(), |subset| format!("subset {subset}"))
+    sheet
+        .subset
+        .map_or("all".to_owned(), |subset| format!("subset {subset}"))
 }
 
 #[derive(Clone, Copy)]
@@ -76,8 +89,13 @@ struct Bar {
 }
 
 fn bar(sheet: &Sheet, run: &MethodRun, reading: &str) -> Option<Bar> {
-    let at = sheet.columns.iter().position(|column| column.reading == reading)?;
-    let row = sheet.rows().find(|row| !row.published() && row.method == run.method())?;
+    let at = sheet
+        .columns
+        .iter()
+        .position(|column| column.reading == reading)?;
+    let row = sheet
+        .rows()
+        .find(|row| !row.published() && row.method == run.method())?;
     let mean = row.cells[at].mean?;
     Some(Bar {
         value: mean.value,
@@ -102,14 +120,23 @@ fn bar_chart(column: &Column, runs: &[MethodRun], groups: &[(String, Vec<Option<
         "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{} by subset\">",
         escape(&column.reading)
     );
-    for value in [Some(0.0), Some(top), (low < 0.0).then_some(low)].into_iter().flatten() {
+    for value in [Some(0.0), Some(top), (low < 0.0).then_some(low)]
+        .into_iter()
+        .flatten()
+    {
         out.push_str(&format!(
-            "<line class=\"grid\" x1=\"{left}\" x2=\"{width}\" y1=\"{0:.1}\" y2=\"{0:.1}\"/><text class=\"soft\" x=\"{1}\" y=\"{2:.1}\" text-anchor=\"end\">{3}</text>",
-            y(value),
-            left - 5.0,
-            y(value) + 4.0,
-            columns::shown(&column.reading, value)
+            "<line class=\"grid\" x1=\"{left}\" x2=\"{width}\" y1=\"{0:.1}\" y2=\"{0:.1}\"/>",
+            y(value)
         ));
+        // Two numbers on one spot say nothing: zero stays.
+        if value == 0.0 || (y(value) - y(0.0)).abs() > 12.0 {
+            out.push_str(&format!(
+                "<text class=\"soft\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                left - 5.0,
+                y(value) + 4.0,
+                columns::shown(&column.reading, value)
+            ));
+        }
     }
     let wide = (width - left) / groups.len() as f64;
     for (number, (title, bars)) in groups.iter().enumerate() {
@@ -156,7 +183,9 @@ pub(super) fn radar(runs: &[MethodRun], sheet: &Sheet) -> String {
         .enumerate()
         .filter_map(|(at, column)| {
             let axis = column.base?.axis?;
-            let any = sheet.rows().any(|row| !row.published() && row.cells[at].mean.is_some());
+            let any = sheet
+                .rows()
+                .any(|row| !row.published() && row.cells[at].mean.is_some());
             any.then_some((at, column, axis))
         })
         .collect();
@@ -169,9 +198,15 @@ pub(super) fn radar(runs: &[MethodRun], sheet: &Sheet) -> String {
     let (middle, far) = (230.0, 170.0);
     let point = |number: usize, share: f64| {
         let angle = TAU * number as f64 / axes.len() as f64 - TAU / 4.0;
-        (middle + far * share * angle.cos(), middle + far * share * angle.sin())
+        (
+            middle + far * share * angle.cos(),
+            middle + far * share * angle.sin(),
+        )
     };
-    let mut out = format!("{}<figure class=\"radar\"><svg viewBox=\"-60 24 580 420\" role=\"img\" aria-label=\"The paper's readings on fixed axes\">", legend(runs));
+    let mut out = format!(
+        "{}<figure class=\"radar\"><svg viewBox=\"-60 24 580 420\" role=\"img\" aria-label=\"The paper's readings on fixed axes\">",
+        legend(runs)
+    );
     for ring in [0.25, 0.5, 0.75, 1.0] {
         let corners: Vec<String> = (0..axes.len())
             .map(|number| {
@@ -179,7 +214,10 @@ pub(super) fn radar(runs: &[MethodRun], sheet: &Sheet) -> String {
                 format!("{x:.1},{y:.1}")
             })
             .collect();
-        out.push_str(&format!("<polygon class=\"ring\" points=\"{}\"/>", corners.join(" ")));
+        out.push_str(&format!(
+            "<polygon class=\"ring\" points=\"{}\"/>",
+            corners.join(" ")
+        ));
     }
     for (number, (_, column, (from, to))) in axes.iter().enumerate() {
         let ((x, y), (tx, ty)) = (point(number, 1.0), point(number, 1.1));
@@ -196,7 +234,10 @@ pub(super) fn radar(runs: &[MethodRun], sheet: &Sheet) -> String {
         ));
     }
     for (method, run) in runs.iter().enumerate() {
-        let Some(row) = sheet.rows().find(|row| !row.published() && row.method == run.method()) else {
+        let Some(row) = sheet
+            .rows()
+            .find(|row| !row.published() && row.method == run.method())
+        else {
             continue;
         };
         let corners: Vec<(f64, f64)> = axes
@@ -229,16 +270,28 @@ pub(super) fn spread(runs: &[MethodRun], sheet: &Sheet) -> String {
         .columns
         .iter()
         .filter_map(|column| {
-            let values: Vec<Vec<f64>> = runs.iter().map(|run| values(run, &column.reading, sheet.subset)).collect();
+            let values: Vec<Vec<f64>> = runs
+                .iter()
+                .map(|run| values(run, &column.reading, sheet.subset))
+                .collect();
             let any = values.iter().any(|own| !own.is_empty());
-            any.then(|| format!("<figure class=\"chart\">{}{}</figure>", head(column), hills(column, runs, &values)))
+            any.then(|| {
+                format!(
+                    "<figure class=\"chart\">{}{}</figure>",
+                    head(column),
+                    hills(column, runs, &values)
+                )
+            })
         })
         .collect();
     format!("{}<div class=\"charts\">{figures}</div>", legend(runs))
 }
 
 fn values(run: &MethodRun, reading: &str, subset: Option<i64>) -> Vec<f64> {
-    let cases = run.reading(reading).into_iter().flat_map(|own| own.cases.values());
+    let cases = run
+        .reading(reading)
+        .into_iter()
+        .flat_map(|own| own.cases.values());
     cases
         .filter(|case| subset.is_none_or(|subset| case.subset == subset))
         .filter_map(|case| case.value.as_ref().ok().copied())
@@ -261,7 +314,9 @@ fn hills(column: &Column, runs: &[MethodRun], values: &[Vec<f64>]) -> String {
     );
     for (method, own) in values.iter().enumerate() {
         let floor = each * (method + 1) as f64;
-        out.push_str(&format!("<line class=\"grid\" x1=\"0\" x2=\"{width}\" y1=\"{floor}\" y2=\"{floor}\"/>"));
+        out.push_str(&format!(
+            "<line class=\"grid\" x1=\"0\" x2=\"{width}\" y1=\"{floor}\" y2=\"{floor}\"/>"
+        ));
         let mean = own.iter().sum::<f64>() / own.len().max(1) as f64;
         if own.is_empty() {
             continue;
@@ -283,7 +338,10 @@ fn hills(column: &Column, runs: &[MethodRun], values: &[Vec<f64>]) -> String {
             })
             .collect();
         let shown = |value: f64| columns::shown(&column.reading, value);
-        let ends = (own.iter().copied().fold(f64::MAX, f64::min), own.iter().copied().fold(f64::MIN, f64::max));
+        let ends = (
+            own.iter().copied().fold(f64::MAX, f64::min),
+            own.iter().copied().fold(f64::MIN, f64::max),
+        );
         out.push_str(&format!(
             "<g class=\"hue{} hill\"><title>{}: {} cases, mean {}, from {} to {}</title><path d=\"M4,{floor}{steps}L{right:.1},{floor}Z\"/>\
              <line class=\"whisker\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top:.1}\" y2=\"{floor}\"/></g>",

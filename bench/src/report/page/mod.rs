@@ -46,9 +46,19 @@ pub fn render(runs: &[MethodRun], sheets: &[Sheet], ablation: Option<&Sheet>, op
     section(&mut main, "results", "Results", &results(runs, sheets, ablation));
     section(&mut main, "subsets", "By subset", &charts::bars(runs, sheets));
     section(&mut main, "radar", "At a glance", &charts::radar(runs, &first[0]));
-    section(&mut main, "spread", "Spread over the cases", &charts::spread(runs, &first[0]));
-    let chosen = chosen(runs, options.cases, &mut lacks);
-    section(&mut main, "strips", "Side by side", &strip::strips(runs, &chosen, &mut lacks));
+    section(
+        &mut main,
+        "spread",
+        "Spread over the cases",
+        &charts::spread(runs, &first[0]),
+    );
+    let chosen = chosen(runs, options.cases);
+    section(
+        &mut main,
+        "strips",
+        "Side by side",
+        &strip::strips(runs, &chosen, &mut lacks),
+    );
     section(&mut main, "cases", "Cases", CASES);
     section(&mut main, "made", "How it was made", &made(runs));
     let data = cases::data(runs, &first[0], &chosen, options.folder, &mut lacks);
@@ -90,9 +100,16 @@ fn section(out: &mut String, id: &str, title: &str, body: &str) {
 }
 
 fn warnings(runs: &[MethodRun]) -> String {
-    let said = notes(runs).into_iter().filter(|note| note.starts_with("warning: "));
-    said.map(|note| format!("<p class=\"banner\" role=\"note\">{}</p>\n", escape(&note["warning: ".len()..])))
-        .collect()
+    let said = notes(runs)
+        .into_iter()
+        .filter(|note| note.starts_with("warning: "));
+    said.map(|note| {
+        format!(
+            "<p class=\"banner\" role=\"note\">{}</p>\n",
+            escape(&note["warning: ".len()..])
+        )
+    })
+    .collect()
 }
 
 fn results(runs: &[MethodRun], sheets: &[Sheet], ablation: Option<&Sheet>) -> String {
@@ -108,9 +125,16 @@ fn results(runs: &[MethodRun], sheets: &[Sheet], ablation: Option<&Sheet>) -> St
         }
     }
     if let Some(sheet) = ablation {
-        out.push_str(&format!("<h3>{}</h3>{}", escape(&sheet.title), table::table(runs, sheet)));
+        out.push_str(&format!(
+            "<h3>{}</h3>{}",
+            escape(&sheet.title),
+            table::table(runs, sheet)
+        ));
     }
-    let beside = sheets.iter().chain(ablation).any(|sheet| sheet.rows().any(|row| row.published()));
+    let beside = sheets
+        .iter()
+        .chain(ablation)
+        .any(|sheet| sheet.rows().any(|row| row.published()));
     out.push_str(
         "<p class=\"note\">Each cell: mean, 95 % interval (percentile bootstrap over cases, 2,000 resamples, seed 7), cases with a value of all cases. \
          <b>Best</b> and <u>second best</u> are of our own rows. A dash: the paradigm or the profile does not have the reading.</p>\n",
@@ -123,13 +147,11 @@ fn results(runs: &[MethodRun], sheets: &[Sheet], ablation: Option<&Sheet>) -> St
     out
 }
 
-/// The cases asked for, else the first of each subset that every run has.
-fn chosen(runs: &[MethodRun], asked: &[String], lacks: &mut Vec<String>) -> Vec<String> {
-    let has = |case: &str| runs.iter().any(|run| run.cases.contains_key(case));
+/// The cases asked for, else the first of each subset.
+fn chosen(runs: &[MethodRun], asked: &[String]) -> Vec<String> {
     if !asked.is_empty() {
-        let (known, unknown): (Vec<&String>, Vec<_>) = asked.iter().partition(|case| has(case));
-        lacks.extend(unknown.iter().map(|case| format!("no run has a case `{case}`")));
-        return known.into_iter().cloned().collect();
+        let has = |case: &&String| runs.iter().any(|run| run.cases.contains_key(*case));
+        return asked.iter().filter(has).cloned().collect();
     }
     let subsets: BTreeSet<i64> = runs
         .iter()
@@ -137,7 +159,8 @@ fn chosen(runs: &[MethodRun], asked: &[String], lacks: &mut Vec<String>) -> Vec<
         .collect();
     let first = |subset: i64| {
         let mut of = runs.iter().flat_map(|run| run.cases.values());
-        of.find(|one| one.case.subset == subset).map(|one| one.case.case.clone())
+        of.find(|one| one.case.subset == subset)
+            .map(|one| one.case.case.clone())
     };
     subsets.into_iter().filter_map(first).collect()
 }
@@ -161,23 +184,51 @@ fn made(runs: &[MethodRun]) -> String {
         let list = |rows: Vec<[String; 3]>, headings: [&str; 3]| -> String {
             let rows: String = rows
                 .iter()
-                .map(|row| format!("<tr><td>{}</td><td>{}</td><td class=\"hash\">{}</td></tr>", escape(&row[0]), escape(&row[1]), escape(&row[2])))
+                .map(|row| {
+                    format!(
+                        "<tr><td>{}</td><td>{}</td><td class=\"hash\">{}</td></tr>",
+                        escape(&row[0]),
+                        escape(&row[1]),
+                        escape(&row[2])
+                    )
+                })
                 .collect();
-            format!("<table><thead><tr><th>{}</th><th>{}</th><th>{}</th></tr></thead><tbody>{rows}</tbody></table>", headings[0], headings[1], headings[2])
+            format!(
+                "<table><thead><tr><th>{}</th><th>{}</th><th>{}</th></tr></thead><tbody>{rows}</tbody></table>",
+                headings[0], headings[1], headings[2]
+            )
         };
         let networks = header.networks.iter().map(|network| {
-            let files: Vec<String> = network.files.iter().map(|file| format!("{} {}", file.name, file.sha256)).collect();
+            let files: Vec<String> = network
+                .files
+                .iter()
+                .map(|file| format!("{} {}", file.name, file.sha256))
+                .collect();
             let paper = if network.of_paper { " (the paper's)" } else { "" };
-            [network.role.clone(), format!("{}{paper}", network.id), files.join("; ")]
+            [
+                network.role.clone(),
+                format!("{}{paper}", network.id),
+                files.join("; "),
+            ]
         });
         let metrics = header.metrics.iter().map(|metric| {
             let readings: Vec<&str> = metric.readings.iter().map(|one| one.name.as_str()).collect();
-            [metric.metric.clone(), metric.version.to_string(), readings.join(", ")]
+            [
+                metric.metric.clone(),
+                metric.version.to_string(),
+                readings.join(", "),
+            ]
         });
-        let left = header.left_out.iter().map(|one| [one.metric.clone(), one.absent.clone(), one.why.clone()]);
+        let left = header
+            .left_out
+            .iter()
+            .map(|one| [one.metric.clone(), one.absent.clone(), one.why.clone()]);
         let not: String = match header.not_applicable.is_empty() {
             true => String::new(),
-            false => format!("<p class=\"note\">Not applicable to this paradigm: {}.</p>", escape(&header.not_applicable.join(", "))),
+            false => format!(
+                "<p class=\"note\">Not applicable to this paradigm: {}.</p>",
+                escape(&header.not_applicable.join(", "))
+            ),
         };
         let left: String = match header.left_out.is_empty() {
             true => String::new(),

@@ -19,7 +19,9 @@ fn encoded(name: &[u8]) -> String {
     let mut out = String::new();
     for byte in name {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(*byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(*byte))
+            }
             byte => out.push_str(&format!("%{byte:02X}")),
         }
     }

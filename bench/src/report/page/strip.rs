@@ -45,16 +45,25 @@ fn references(case: &Case, lacks: &mut Vec<String>) -> String {
             (_, false) => "silent",
             _ => "speaks",
         };
-        let picture = subject.face.as_deref().map(|path| (path, reference(Path::new(path))));
+        let picture = subject
+            .face
+            .as_deref()
+            .map(|path| (path, reference(Path::new(path))));
         let inside = match picture {
-            Some((_, Some(uri))) => format!("<img alt=\"reference of {}\" src=\"{uri}\">", escape(&subject.anchor)),
+            Some((_, Some(uri))) => format!(
+                "<img alt=\"reference of {}\" src=\"{uri}\">",
+                escape(&subject.anchor)
+            ),
             Some((path, None)) => {
                 lacks.push(format!("{path} is no picture that can be read"));
                 "<span class=\"hole\">not readable</span>".to_owned()
             }
             None => "<span class=\"hole\">no picture</span>".to_owned(),
         };
-        out.push_str(&format!("<figure>{inside}<figcaption>{} {role}</figcaption></figure>", escape(&subject.anchor)));
+        out.push_str(&format!(
+            "<figure>{inside}<figcaption>{} {role}</figcaption></figure>",
+            escape(&subject.anchor)
+        ));
     }
     match out.is_empty() {
         true => out,
@@ -64,7 +73,10 @@ fn references(case: &Case, lacks: &mut Vec<String>) -> String {
 
 fn reference(path: &Path) -> Option<String> {
     let picture = decode_picture(&std::fs::read(path).ok()?).ok()?;
-    Some(base64::data_uri("image/jpeg", &thumbnail(&picture, REFERENCE).ok()?))
+    Some(base64::data_uri(
+        "image/jpeg",
+        &thumbnail(&picture, REFERENCE).ok()?,
+    ))
 }
 
 fn method(number: usize, run: &MethodRun, one: Option<&CaseOf>, lacks: &mut Vec<String>) -> String {

@@ -28,7 +28,9 @@ pub(super) fn table(runs: &[MethodRun], sheet: &Sheet) -> String {
     for group in &sheet.groups {
         if let Some(title) = group.title {
             let all = 1 + sheet.ticks.len() + sheet.columns.len();
-            out.push_str(&format!("<tr class=\"group\"><th colspan=\"{all}\"><span>{title}</span></th></tr>"));
+            out.push_str(&format!(
+                "<tr class=\"group\"><th colspan=\"{all}\"><span>{title}</span></th></tr>"
+            ));
         }
         for row in &group.rows {
             line(runs, sheet, row, &mut out);
@@ -87,7 +89,10 @@ fn line(runs: &[MethodRun], sheet: &Sheet, row: &Row, out: &mut String) {
         true => "",
         false => "<b class=\"dot\"></b> ",
     };
-    out.push_str(&format!("<tr class=\"{class}\"><th class=\"who\">{dot}<span class=\"name\">{}</span>{mark}</th>", escape(&row.method)));
+    out.push_str(&format!(
+        "<tr class=\"{class}\"><th class=\"who\">{dot}<span class=\"name\">{}</span>{mark}</th>",
+        escape(&row.method)
+    ));
     for on in &row.ticks {
         let tick = match on {
             true => "<span aria-label=\"on\">✓</span>",
@@ -99,7 +104,10 @@ fn line(runs: &[MethodRun], sheet: &Sheet, row: &Row, out: &mut String) {
     for (column, cell) in sheet.columns.iter().zip(&row.cells) {
         let edge = if column.block == last { "" } else { " edge" };
         last = column.block;
-        out.push_str(&format!("<td class=\"number{edge}\">{}</td>", inside(column, cell)));
+        out.push_str(&format!(
+            "<td class=\"number{edge}\">{}</td>",
+            inside(column, cell)
+        ));
     }
     out.push_str("</tr>");
 }
@@ -118,7 +126,11 @@ fn inside(column: &Column, cell: &SheetCell) -> String {
                 Some(Mark::Second) => format!("<u class=\"second\">{}</u>", shown(mean.value)),
                 None => shown(mean.value),
             };
-            let whole = if mean.count == mean.of { "" } else { " class=\"part\"" };
+            let whole = if mean.count == mean.of {
+                ""
+            } else {
+                " class=\"part\""
+            };
             format!(
                 "{value}<small>{} – {}</small><small{whole} title=\"{}\">{}/{}</small>",
                 shown(mean.low),
@@ -130,7 +142,10 @@ fn inside(column: &Column, cell: &SheetCell) -> String {
         }
         (None, Some(value)) => shown(value),
         (None, None) if cell.applies && !cell.absent.is_empty() => {
-            format!("<span class=\"soft\">none</span><small class=\"part\">{}</small>", absent.join("<br>"))
+            format!(
+                "<span class=\"soft\">none</span><small class=\"part\">{}</small>",
+                absent.join("<br>")
+            )
         }
         (None, None) => "<span class=\"soft\">-</span>".to_owned(),
     }
