@@ -326,8 +326,7 @@ pub struct BenchReportArgs {
     /// A recipe of an ablation table: its rows and their ticks (TOML).
     #[arg(long)]
     pub ablation: Option<PathBuf>,
-    /// A case whose strip of pictures is shown, with five frames of each method; may be given several times [default:
-    /// the first case of each subset].
+    /// A case that is shown with five frames of each method; may be given several times [default: one of each subset].
     #[arg(long)]
     pub case: Vec<String>,
     /// End with 1 when an output is missing or broken.

@@ -147,7 +147,7 @@ fn results(runs: &[MethodRun], sheets: &[Sheet], ablation: Option<&Sheet>) -> St
     out
 }
 
-/// The cases asked for, else the first of each subset.
+/// The cases asked for, else of each subset the first that every method has a clip of, or the first.
 fn chosen(runs: &[MethodRun], asked: &[String]) -> Vec<String> {
     if !asked.is_empty() {
         let has = |case: &&String| runs.iter().any(|run| run.cases.contains_key(*case));
@@ -158,11 +158,20 @@ fn chosen(runs: &[MethodRun], asked: &[String]) -> Vec<String> {
         .flat_map(|run| run.cases.values().map(|one| one.case.subset))
         .collect();
     let first = |subset: i64| {
-        let mut of = runs.iter().flat_map(|run| run.cases.values());
-        of.find(|one| one.case.subset == subset)
-            .map(|one| one.case.case.clone())
+        let of = || runs.iter().flat_map(|run| run.cases.values());
+        let names = || {
+            of().filter(move |one| one.case.subset == subset)
+                .map(|one| &one.case.case)
+        };
+        let whole = |name: &&String| runs.iter().all(|run| has_clip(run, name));
+        names().find(whole).or_else(|| names().next()).cloned()
     };
     subsets.into_iter().filter_map(first).collect()
+}
+
+fn has_clip(run: &MethodRun, case: &str) -> bool {
+    let clip = run.cases.get(case).and_then(|one| one.clips.first());
+    clip.is_some_and(|clip| clip.media.is_file())
 }
 
 /// Networks, hashes and versions of every run, and what never ran.
