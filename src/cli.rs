@@ -148,6 +148,24 @@ not there, or a metric named with --metrics lacks its network, 4 a clip hung, 13
     /// Benchmark cases.
     #[command(subcommand, after_help = "Example:\n  omni bench cases check cases.jsonl")]
     Cases(CasesCommand),
+    /// Make a page, or a table, of what runs of methods came to.
+    #[command(
+        after_help = "Examples:\n  omni bench report ours theirs --out report.html\n  \
+omni bench report ours theirs --format csv\n\n\
+The page is one file and loads nothing but the clips, pictures and voices beside it. Readings made with other networks\n\
+than the paper's stand in columns of their own; published rows only beside profile `paper`.\n\
+Exit codes: 0 done, 1 a run cannot be read, or --strict and an output is missing or broken, 2 wrong usage, 3 no such folder."
+    )]
+    Report(BenchReportArgs),
+    /// Compare two runs case by case: differences of means with intervals, and the cases that moved most.
+    #[command(after_help = "Example:\n  omni bench compare ours theirs\n\n\
+Differences are B - A over the cases that both have; intervals are 95 % of 2,000 paired resamples.\n\
+Exit codes: 0 compared, 1 a run cannot be read, 2 the two share no reading made with the same networks, 3 no such folder.")]
+    Compare(CompareArgs),
+    /// Say what differs between two runs of one case: networks, frames, faces, offset, words.
+    #[command(after_help = "Example:\n  omni bench why ours theirs --case s1-0001\n\n\
+Exit codes: 0 told, 1 a run cannot be read, 2 no such case, 3 no such folder.")]
+    Why(WhyArgs),
 }
 
 /// `omni bench score`.
@@ -239,6 +257,16 @@ Exit codes: 0 taken over, 1 a case was left out or is not sound (each is said), 
 Exit codes: 0 written, 1 a case was left out or is not sound (each is said), 3 there is no such file."
     )]
     Export(CaseExportArgs),
+    /// Make a suite of three subsets out of curated clips, of people no training clip shows.
+    #[command(
+        after_help = "Examples:\n  omni bench cases build --from out --per-subset 100 --seed 7 --out suite\n  \
+omni bench cases build --from out --disjoint-from out/select-stage1 --out unseen\n\n\
+Writes suite/cases.jsonl with its pictures and voices, and suite.json, which names each case's clip. Equal inputs give\n\
+equal bytes.\n\
+Exit codes: 0 written, 1 too few clips (what was found is said) or the run cannot be read, 2 wrong usage, or a selection\n\
+that is not the run's, 3 no such folder."
+    )]
+    Build(CaseBuildArgs),
 }
 
 /// Whose cases.
@@ -284,6 +312,100 @@ pub struct CaseExportArgs {
     /// The file (ovi-csv) or folder that is written.
     #[arg(long)]
     pub out: PathBuf,
+}
+
+/// `omni bench cases build`.
+#[derive(Debug, Args)]
+pub struct CaseBuildArgs {
+    /// The output folder of `omni curate` [default: omni.toml's `out`].
+    #[arg(long)]
+    pub from: Option<PathBuf>,
+    /// Cases of each subset.
+    #[arg(long, default_value_t = 100)]
+    pub per_subset: usize,
+    /// Seed of the draw.
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// A selection for training (what `omni select` wrote): nobody in it comes into a case, by face and by voice.
+    #[arg(long)]
+    pub disjoint_from: Option<PathBuf>,
+    /// The output folder the selection was made from [default: the folder it lies in, else --from].
+    #[arg(long, requires = "disjoint_from")]
+    pub training_run: Option<PathBuf>,
+    /// The folder of the suite; a new or empty one.
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// A form of `omni bench report`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// One page for a browser.
+    Html,
+    /// A row per method, subset and reading, with interval and counts.
+    Csv,
+    /// The table, for a paper.
+    Latex,
+    /// The table, for a text file.
+    Markdown,
+    /// Everything at full precision.
+    Json,
+}
+
+/// `omni bench report`.
+#[derive(Debug, Args)]
+pub struct BenchReportArgs {
+    /// The output folders of `omni bench run`, one per method.
+    #[arg(required = true)]
+    pub runs: Vec<PathBuf>,
+    /// The form.
+    #[arg(long, default_value = "html")]
+    pub format: ReportFormat,
+    /// The file that is written [default: bench-report.html for html, else the terminal].
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Only this subset: 1, 2, 3 or all.
+    #[arg(long, default_value = "all")]
+    pub subset: String,
+    /// A recipe of an ablation table: its rows and their ticks (TOML).
+    #[arg(long)]
+    pub ablation: Option<PathBuf>,
+    /// A case that is shown with five frames of each method; may be given several times [default: one of each subset].
+    #[arg(long)]
+    pub case: Vec<String>,
+    /// End with 1 when an output is missing or broken.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `omni bench compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The output folder of one run.
+    pub a: PathBuf,
+    /// The output folder of the other.
+    pub b: PathBuf,
+    /// How many of the cases that moved most are named for each reading.
+    #[arg(long, default_value_t = 3)]
+    pub cases: usize,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `omni bench why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// The output folder of one run.
+    pub a: PathBuf,
+    /// The output folder of the other.
+    pub b: PathBuf,
+    /// The case.
+    #[arg(long)]
+    pub case: String,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `omni verify`.

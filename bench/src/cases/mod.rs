@@ -1,5 +1,6 @@
 //! Case files: JSON lines or Parquet, checked before anything is run with them.
 
+pub mod build;
 mod check;
 mod export;
 mod import;

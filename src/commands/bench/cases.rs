@@ -16,6 +16,7 @@ pub fn run(command: &CasesCommand) -> anyhow::Result<Code> {
         CasesCommand::Check { file, json } => check(file, *json),
         CasesCommand::Import(args) => import(args),
         CasesCommand::Export(args) => export(args),
+        CasesCommand::Build(args) => super::build::run(args),
     }
 }
 

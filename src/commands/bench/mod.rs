@@ -1,6 +1,9 @@
 //! `omni bench`: one file per command below it.
 
+mod build;
 mod cases;
+mod compare;
+mod report;
 mod run;
 mod score;
 
@@ -11,6 +14,9 @@ pub fn run(command: &BenchCommand) -> anyhow::Result<Code> {
     match command {
         BenchCommand::Score(args) => score::run(args),
         BenchCommand::Run(args) => run::run(args),
+        BenchCommand::Compare(args) => compare::run(args),
+        BenchCommand::Why(args) => compare::explain(args),
+        BenchCommand::Report(args) => report::run(args),
         BenchCommand::Cases(command) => cases::run(command),
     }
 }
