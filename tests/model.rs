@@ -107,3 +107,33 @@ fn folders_that_are_there_files_that_are_not_and_damage_are_told_apart() {
         "cut.safetensors",
     );
 }
+
+#[test]
+fn pytorchs_files_are_converted_and_one_with_code_in_it_is_refused() {
+    let scratch = Scratch::new();
+    let fixture = |name: &str| {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("model/tests/fixtures");
+        folder.join(name).to_string_lossy().into_owned()
+    };
+    ok(
+        &scratch,
+        &["model", "convert", &fixture("plain.pth"), "--out", "plain"],
+    );
+    let told = ok(&scratch, &["model", "inspect", "plain", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["tensors"], &told["unknown_count"]), (&5.into(), &5.into()));
+    assert!(ok(&scratch, &["model", "inspect", "plain"]).contains("no network that this build knows"));
+    fails(
+        &scratch,
+        &["model", "inspect", &fixture("hostile.pth")],
+        1,
+        "posix.system",
+    );
+    fails(
+        &scratch,
+        &["model", "convert", &fixture("hostile.pth"), "--out", "z"],
+        1,
+        "nothing of it was run",
+    );
+    assert!(!scratch.join("z").exists());
+}

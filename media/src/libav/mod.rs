@@ -10,7 +10,7 @@ mod swr;
 mod version;
 mod video;
 
-pub use clip::{ClipWriter, read_mark};
+pub use clip::{ClipWriter, Label, read_label};
 pub use probe::probe;
 pub use proxy::{Proxy, ProxyForm, can_make_proxies, proxy};
 pub use sound::{read_audio, read_audio_16k};

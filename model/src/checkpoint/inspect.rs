@@ -249,6 +249,30 @@ mod tests {
     }
 
     #[test]
+    fn eight_bit_values_become_bf16_without_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
+        std::fs::create_dir(&from).unwrap();
+        let entry = Entry {
+            name: "w".to_owned(),
+            dtype: DType::F8E4M3,
+            shape: vec![6],
+        };
+        let values = [0.0f32, 1.0, -2.5, 0.015625, 448.0, -0.875];
+        write_parts(&from, "x", &[entry], 1 << 20, &mut |entry| {
+            Ok(candle_core::Tensor::new(&values, &Device::Cpu)?.to_dtype(entry.dtype)?)
+        })
+        .unwrap();
+        convert(&from, &to, Some(Precision::Bf16), 1 << 20, &mut |_| {}).unwrap();
+        assert_eq!(inspect(&to).unwrap().dtypes.keys().collect::<Vec<_>>(), ["bf16"]);
+        let weights = Weights::open(&to.join("model.safetensors"), DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(
+            weights.get("w", &[6]).unwrap().t().to_vec1::<f32>().unwrap(),
+            values
+        );
+    }
+
+    #[test]
     fn what_is_no_network_of_ours_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let entry = Entry {

@@ -27,7 +27,8 @@ pub fn stand_in_tokenizer() -> String {
         }
     }
     serde_json::json!({
-        "normalizer": null,
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null, "post_processor": null, "decoder": null,
         "pre_tokenizer": {"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always"},
         "model": {"type": "Unigram", "unk_id": 2, "byte_fallback": true, "vocab": vocab},
     })
