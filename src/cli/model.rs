@@ -32,9 +32,9 @@ already, 3 the source is not there."
 /// How large a checkpoint is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PresetName {
-    /// Under a million weights.
+    /// A million weights.
     Tiny,
-    /// Some 50 million.
+    /// 57 million.
     Small,
     /// The released size: 12 billion, 24 GB in bf16.
     #[value(name = "720p")]

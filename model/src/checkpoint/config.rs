@@ -16,9 +16,9 @@ const FORMAT: u32 = 1;
 /// A size to begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
-    /// Half a million weights: to see the way work.
+    /// A million weights: to see the way work.
     Tiny,
-    /// 50 million: to train for real on little.
+    /// 57 million: to train for real on little.
     Small,
     /// The released size.
     P720,
