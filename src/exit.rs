@@ -64,7 +64,28 @@ impl Code {
         if let Some(code) = Self::of_network(error) {
             return Some(code);
         }
+        #[cfg(feature = "model")]
+        if let Some(code) = Self::of_model(error) {
+            return Some(code);
+        }
         None
+    }
+
+    #[cfg(feature = "model")]
+    fn of_model(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        use omni_model::Error;
+        use std::io::ErrorKind;
+        Some(match error.downcast_ref::<Error>()? {
+            Error::Config(_) | Error::Input(_) => Self::Usage,
+            Error::Device(_) => Self::Missing,
+            Error::Stopped => Self::Interrupted,
+            Error::Io { source, .. } => match source.kind() {
+                ErrorKind::NotFound => Self::Missing,
+                ErrorKind::AlreadyExists => Self::Usage,
+                _ => Self::Failed,
+            },
+            _ => Self::Failed,
+        })
     }
 
     #[cfg(feature = "curate")]

@@ -34,6 +34,12 @@ pub enum Error {
     /// An input that the network cannot take.
     #[error("input: {0}")]
     Input(String),
+    /// A device that this build or this machine does not have.
+    #[error("{0}")]
+    Device(String),
+    /// Whoever watched asked to stop.
+    #[error("stopped")]
+    Stopped,
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

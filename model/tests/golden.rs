@@ -68,7 +68,7 @@ fn the_shared_goldens_hold() {
     };
     let folder = Path::new(&shared).join("golden/model");
     if folder.is_dir() {
-        assert_eq!(holds(&folder), 19);
+        assert_eq!(holds(&folder), 26);
     }
 }
 

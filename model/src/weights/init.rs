@@ -53,7 +53,7 @@ impl Source for Init {
 }
 
 /// Box and Muller's normal numbers, from two streams of uniform ones.
-fn normal(name: &str, seed: u64, count: usize, deviation: f32) -> Vec<f32> {
+pub(crate) fn normal(name: &str, seed: u64, count: usize, deviation: f32) -> Vec<f32> {
     let radii = value_of(&format!("{name}#radius"), seed, count, 0.5, 0.5);
     let angles = value_of(&format!("{name}#angle"), seed, count, std::f32::consts::PI, 0.0);
     let pair =
