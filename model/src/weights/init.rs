@@ -5,14 +5,20 @@ use crate::Result;
 use candle_core::{Device, Tensor};
 
 /// Fresh weights: Xavier-uniform matrices, biases zero, norms one, text and time embeddings N(0, 0.02), modulations
-/// N(0, 1/d); what must begin as the identity (the head, OCF's and MTP-CA's output projections) is zero.
+/// N(0, 1/d); what must begin as the identity (the head, OCF's and MTP-CA's output projections, the outer half of a low-rank addition) is zero.
 pub struct Init {
     /// Which set of random numbers.
     pub seed: u64,
 }
 
 /// Names of what begins at zero.
-const ZERO: &[&str] = &["out_proj.", "mtp_ca.attn.o.", "modality_embed", "head.head."];
+const ZERO: &[&str] = &[
+    "out_proj.",
+    "mtp_ca.attn.o.",
+    "modality_embed",
+    "head.head.",
+    "lora_up.",
+];
 
 enum Rule {
     Constant(f32),
@@ -53,7 +59,7 @@ impl Source for Init {
 }
 
 /// Box and Muller's normal numbers, from two streams of uniform ones.
-fn normal(name: &str, seed: u64, count: usize, deviation: f32) -> Vec<f32> {
+pub(crate) fn normal(name: &str, seed: u64, count: usize, deviation: f32) -> Vec<f32> {
     let radii = value_of(&format!("{name}#radius"), seed, count, 0.5, 0.5);
     let angles = value_of(&format!("{name}#angle"), seed, count, std::f32::consts::PI, 0.0);
     let pair =
