@@ -64,7 +64,21 @@ impl Code {
         if let Some(code) = Self::of_network(error) {
             return Some(code);
         }
+        #[cfg(feature = "model")]
+        if let Some(code) = Self::of_model(error) {
+            return Some(code);
+        }
         None
+    }
+
+    #[cfg(feature = "model")]
+    fn of_model(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        use omni_model::Error;
+        match error.downcast_ref::<Error>()? {
+            Error::Recipe(_) | Error::Resume(_) | Error::Config(_) => Some(Self::Usage),
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(Self::Missing),
+            _ => None,
+        }
     }
 
     #[cfg(feature = "curate")]

@@ -8,6 +8,8 @@ mod bench;
 mod curate;
 #[cfg(feature = "perception")]
 mod doctor;
+#[cfg(all(feature = "model", feature = "ffmpeg"))]
+mod encode;
 mod explain;
 #[cfg(feature = "curate")]
 mod export;
@@ -34,6 +36,8 @@ mod schema;
 #[cfg(feature = "curate")]
 mod services;
 mod show;
+#[cfg(feature = "model")]
+mod train;
 mod verify;
 
 use crate::{
@@ -61,6 +65,10 @@ pub fn run(command: Command) -> anyhow::Result<Code> {
         Command::Bench(command) => bench::run(&command),
         #[cfg(feature = "bench")]
         Command::Schema { record } => schema::run(&record),
+        #[cfg(all(feature = "model", feature = "ffmpeg"))]
+        Command::Encode(args) => encode::run(&args),
+        #[cfg(feature = "model")]
+        Command::Train(args) => train::run(&args),
         other => curation(other),
     }
 }
@@ -94,6 +102,8 @@ fn left_out(command: &Command) -> anyhow::Error {
     let feature = match command {
         Command::Bench(_) | Command::Schema { .. } => "bench",
         Command::Models(_) | Command::Doctor => "perception",
+        Command::Encode(_) => "model,ffmpeg",
+        Command::Train(_) => "model",
         _ => "curate",
     };
     missing(format!(
@@ -145,6 +155,7 @@ mod tests {
             (&["omni", "models", "list"], "perception"),
             (&["omni", "doctor"], "perception"),
             (&["omni", "curate"], "curate"),
+            (&["omni", "train", "--out", "run"], "model"),
             (&["omni", "gc"], "curate"),
         ] {
             let command = Arguments::try_parse_from(typed).unwrap().command;

@@ -93,13 +93,25 @@ impl FusionModel {
                 pair.forward(inputs).map_err(into_tensor)
             })?
         } else {
-            pair.forward(&inputs)?
+            pair.forward(&own_sums(&inputs)?)?
         };
         match <[Tensor; 2]>::try_from(outputs) {
             Ok([v, a]) => Ok((v, a)),
             Err(_) => Err(Error::Input("a fused block lost a stream".to_owned())),
         }
     }
+}
+
+/// The tensors as a block's own operands: their gradients are summed within the block before they are added to other blocks',
+/// in the order in which recomputation does it. Without a gradient they are as they were.
+pub(super) fn own_sums(inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    let own = |input: &Tensor| {
+        Ok(match input.track_op() {
+            true => input.affine(1.0, 0.0)?,
+            false => input.clone(),
+        })
+    };
+    inputs.iter().map(own).collect()
 }
 
 /// One audio block with its video blocks (one, in the released model), and where the tokens are; owned, so that the

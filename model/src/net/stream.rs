@@ -4,6 +4,7 @@ use super::{
     block::Block,
     config::{Modality, StreamConfig},
     embed::{Embed, unpatchify},
+    fusion::own_sums,
     layers::Linear,
     positions::{audio_rope, video_rope},
     time::TimeEmbedding,
@@ -208,7 +209,7 @@ impl Stream {
                 forward(inputs).map_err(into_tensor)
             })?
         } else {
-            forward(&inputs)?
+            forward(&own_sums(&inputs)?)?
         };
         outputs
             .pop()

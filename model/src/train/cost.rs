@@ -1,7 +1,9 @@
 //! What a step costs before it is run: values trained, memory by kind, arithmetic.
 
 use super::{customizer::CustomizerConfig, order::Kind, recipe::Recipe, trainer::Share};
-use crate::net::StreamConfig;
+use crate::{Result, net::StreamConfig};
+use candle_core::{Device, Tensor};
+use std::time::Instant;
 
 /// Sizes of a sample, tokens and rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -172,6 +174,22 @@ pub fn remedies(
         );
     }
     all
+}
+
+/// Operations a second of this machine, measured on a product of matrices; a tenth of a second or so.
+pub fn speed() -> Result<f64> {
+    const SIDE: usize = 512;
+    let x = Tensor::rand(-1f32, 1.0, (SIDE, SIDE), &Device::Cpu)?;
+    let best = (0..5).map(|_| {
+        let start = Instant::now();
+        x.matmul(&x)?;
+        Ok(start.elapsed().as_secs_f64())
+    });
+    let best = best
+        .collect::<Result<Vec<f64>>>()?
+        .into_iter()
+        .fold(f64::INFINITY, f64::min);
+    Ok(2.0 * (SIDE * SIDE * SIDE) as f64 / best.max(1e-9))
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl Customizer {
         Ok(Self {
             config: config.clone(),
             backbone: FusionModel::new(&config.backbone, weights)?.recomputed(recompute),
-            ocf: ocf.transpose()?,
+            ocf: ocf.transpose()?.map(|ocf| ocf.recomputed(recompute)),
             mtp_ca: mtp.transpose()?,
             positions: Settings::default(),
         })

@@ -2,11 +2,14 @@
 //! text encoder, and knows neither records nor the command line.
 
 mod adamw;
+// mod base;
 mod collective;
 pub mod cost;
 mod customizer;
 mod draw;
+// mod encoder;
 mod events;
+mod export;
 mod log;
 mod objective;
 mod order;
@@ -17,10 +20,12 @@ mod state;
 mod sums;
 mod trainer;
 
+// pub use base::{Base, dress, fresh};
 pub use adamw::{AdamW, AdamWSettings};
 pub use collective::{Collective, Solo, Threads};
 pub use customizer::{Customizer, CustomizerConfig, Dropped};
 pub use draw::Draw;
+// pub use encoder::{Encoder, Material, MaterialSubject, Pictures, encoder_identity};
 pub use events::Events;
 pub use log::{LOG, Line, Log, read_log};
 pub use objective::{DropSettings, Loss, LossSettings, objective, sigma};

@@ -478,13 +478,7 @@ mod tests {
                 with("mode = \"train\"", "mode = \"freeze\""),
                 "frozen, and yet `lr` is set",
             ),
-            (
-                with(
-                    "pattern = [\"joint\"]",
-                    "pattern = [\"speech\"]\nbatch.speech = 0",
-                ),
-                "batch.speech",
-            ),
+            (with("joint = 64", "joint = 0"), "`batch.joint` is 0"),
         ] {
             assert!(why(&text).contains(words), "{}", why(&text));
         }

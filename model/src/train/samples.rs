@@ -108,6 +108,12 @@ impl Sample {
         }
     }
 
+    /// Latent frames (0 without pictures), audio latents, text rows.
+    pub fn sizes(&self) -> Result<[usize; 3]> {
+        let frames = self.video.as_ref().map_or(Ok(0), |video| video.dim(1))?;
+        Ok([frames, self.audio.dim(0)?, self.text.dim(0)?])
+    }
+
     /// Every tensor with its name in the file.
     fn tensors(&self) -> Vec<(String, &Tensor)> {
         let mut all = vec![
