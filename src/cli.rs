@@ -1,5 +1,9 @@
 //! What can be typed. Meaning is given to it in `commands`.
 
+mod model;
+
+pub use model::*;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -98,6 +102,27 @@ or recipe, 3 something is not there or does not fit into memory, 130 Ctrl-C."
         after_help = "Example:\n  omni bench score talk.mp4 --face anna.png --voice anna.wav --text Hello"
     )]
     Bench(BenchCommand),
+    /// Make clips with sound from cases, from a selection, or from a prompt.
+    #[command(
+        after_help = "Example:\n  omni sample --checkpoint tiny --prompt \"A man <sub1> says, <S>Hello.<E>\" --out clips\n\n\
+For each case CASE.mp4 (several seeds: CASE.SEED.mp4) with a preview, its sound, its latents and a JSON of every setting,\n\
+and method.toml, so that `omni bench run` takes the folder as it is. Same seed, same device: same bytes of latents. The\n\
+files say that the clips are generated. Voices longer than 5 s and prompts longer than the model reads are cut, and\n\
+what was cut is said.\n\
+Exit codes: 0 made, 1 a checkpoint is damaged or of another model, or something cannot be written, 2 a request that cannot\n\
+be met (each reason is said), 3 a checkpoint, a file, a device or memory is missing, 130 Ctrl-C."
+    )]
+    Sample(Box<SampleArgs>),
+    /// Make, look into and convert checkpoints.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  omni model init --preset tiny --seed 7 --out tiny"
+    )]
+    Model(ModelCommand),
+    /// Make mp4 files of frames and sound that `omni sample --frames` wrote, for instance on a machine without FFmpeg.
+    #[command(after_help = "Example:\n  omni mux clips\n\n\
+Exit codes: 0 made, 1 frames or sound are missing or cannot be written, 3 no such folder, or no FFmpeg in this build.")]
+    Mux(MuxArgs),
     /// Print the JSON Schema of a record, for example of a benchmark's case.
     #[command(after_help = "Example:\n  omni schema case")]
     Schema {

@@ -74,11 +74,18 @@ impl Code {
     #[cfg(feature = "model")]
     fn of_model(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         use omni_model::Error;
-        match error.downcast_ref::<Error>()? {
-            Error::Recipe(_) | Error::Resume(_) | Error::Config(_) => Some(Self::Usage),
-            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(Self::Missing),
-            _ => None,
-        }
+        use std::io::ErrorKind;
+        Some(match error.downcast_ref::<Error>()? {
+            Error::Config(_) | Error::Input(_) | Error::Recipe(_) | Error::Resume(_) => Self::Usage,
+            Error::Device(_) => Self::Missing,
+            Error::Stopped => Self::Interrupted,
+            Error::Io { source, .. } => match source.kind() {
+                ErrorKind::NotFound => Self::Missing,
+                ErrorKind::AlreadyExists => Self::Usage,
+                _ => Self::Failed,
+            },
+            _ => Self::Failed,
+        })
     }
 
     #[cfg(feature = "curate")]

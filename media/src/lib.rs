@@ -25,8 +25,8 @@ pub use cut::cut;
 pub use error::Error;
 #[cfg(feature = "ffmpeg")]
 pub use libav::{
-    Proxy, ProxyForm, can_make_proxies, ffmpeg_version, probe, proxy, read_audio, read_audio_16k,
-    read_frames, read_frames_twice,
+    ClipWriter, Proxy, ProxyForm, can_make_proxies, ffmpeg_version, probe, proxy, read_audio, read_audio_16k,
+    read_frames, read_frames_twice, read_mark,
 };
 pub use picture::{decode_picture, png, thumbnail};
 pub use rates::{fps_map, linspace_frames};

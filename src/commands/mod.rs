@@ -19,8 +19,12 @@ mod forget;
 mod gc;
 #[cfg(feature = "curate")]
 mod init;
+#[cfg(feature = "model")]
+mod model;
 #[cfg(feature = "perception")]
 mod models;
+#[cfg(feature = "ffmpeg")]
+mod mux;
 #[cfg(feature = "perception")]
 mod networks;
 #[cfg(feature = "curate")]
@@ -31,6 +35,8 @@ mod recipe;
 mod report;
 #[cfg(feature = "curate")]
 mod review;
+#[cfg(feature = "model")]
+mod sample;
 #[cfg(feature = "bench")]
 mod schema;
 #[cfg(feature = "curate")]
@@ -63,6 +69,12 @@ pub fn run(command: Command) -> anyhow::Result<Code> {
         Command::Doctor => doctor::run(),
         #[cfg(feature = "bench")]
         Command::Bench(command) => bench::run(&command),
+        #[cfg(feature = "model")]
+        Command::Model(command) => model::run(&command),
+        #[cfg(feature = "model")]
+        Command::Sample(args) => sample::run(&args),
+        #[cfg(feature = "ffmpeg")]
+        Command::Mux(args) => mux::run(&args),
         #[cfg(feature = "bench")]
         Command::Schema { record } => schema::run(&record),
         #[cfg(all(feature = "model", feature = "ffmpeg"))]
@@ -104,6 +116,8 @@ fn left_out(command: &Command) -> anyhow::Error {
         Command::Models(_) | Command::Doctor => "perception",
         Command::Encode(_) => "model,ffmpeg",
         Command::Train(_) => "model",
+        Command::Model(_) | Command::Sample(_) => "model",
+        Command::Mux(_) => "ffmpeg",
         _ => "curate",
     };
     missing(format!(
@@ -157,6 +171,8 @@ mod tests {
             (&["omni", "curate"], "curate"),
             (&["omni", "train", "--out", "run"], "model"),
             (&["omni", "gc"], "curate"),
+            (&["omni", "model", "inspect", "a"], "model"),
+            (&["omni", "mux", "a"], "ffmpeg"),
         ] {
             let command = Arguments::try_parse_from(typed).unwrap().command;
             let error = left_out(&command);

@@ -96,10 +96,10 @@ pub fn proxy(path: &Path, span: &Span, limits: &Limits, form: &ProxyForm) -> Res
 
 /// Memory that stays reachable while FFmpeg writes into it.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Cursor<Vec<u8>>>>);
+pub(super) struct Memory(Arc<Mutex<Cursor<Vec<u8>>>>);
 
 impl Memory {
-    fn with<T>(&self, act: impl FnOnce(&mut Cursor<Vec<u8>>) -> T) -> T {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Cursor<Vec<u8>>) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -256,7 +256,7 @@ impl Writer {
 }
 
 /// Moves a packet into the list, with its time in seconds.
-fn keep(packets: &mut Vec<(f64, Packet)>, packet: &mut Packet, stream: usize, ticks: i32) {
+pub(super) fn keep(packets: &mut Vec<(f64, Packet)>, packet: &mut Packet, stream: usize, ticks: i32) {
     let mut packet = std::mem::replace(packet, Packet::empty());
     packet.set_stream(stream);
     let time = packet.dts().or(packet.pts()).unwrap_or(0) as f64 / f64::from(ticks);
@@ -264,7 +264,7 @@ fn keep(packets: &mut Vec<(f64, Packet)>, packet: &mut Packet, stream: usize, ti
 }
 
 /// Whether a packet came; none yet, and none any more, are no errors.
-fn taken(result: Result<(), ff::Error>) -> Result<bool, ff::Error> {
+pub(super) fn taken(result: Result<(), ff::Error>) -> Result<bool, ff::Error> {
     match result {
         Ok(()) => Ok(true),
         Err(ff::Error::Eof) => Ok(false),

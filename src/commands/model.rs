@@ -1,0 +1,134 @@
+//! `omni model`: make, look into and convert checkpoints.
+
+use crate::{
+    cli::{DtypeName, ModelCommand, ModelConvertArgs, ModelInitArgs, ModelInspectArgs, PresetName},
+    exit::{Code, usage},
+    output, table,
+};
+use omni_model::{
+    checkpoint::{Config, Inspection, KnownNetwork, Preset, convert, init, inspect},
+    generate::Precision,
+};
+
+/// Runs the command.
+pub fn run(command: &ModelCommand) -> anyhow::Result<Code> {
+    match command {
+        ModelCommand::Init(args) => begin(args),
+        ModelCommand::Inspect(args) => look(args),
+        ModelCommand::Convert(args) => rewrite(args),
+    }
+}
+
+pub(super) fn precision(name: DtypeName) -> Precision {
+    match name {
+        DtypeName::F32 => Precision::F32,
+        DtypeName::Bf16 => Precision::Bf16,
+        DtypeName::F16 => Precision::F16,
+    }
+}
+
+fn begin(args: &ModelInitArgs) -> anyhow::Result<Code> {
+    let preset = match args.preset {
+        PresetName::Tiny => Preset::Tiny,
+        PresetName::Small => Preset::Small,
+        PresetName::P720 => Preset::P720,
+    };
+    let stored = match (args.dtype, preset) {
+        (Some(name), _) => precision(name),
+        (None, Preset::P720) => Precision::Bf16,
+        (None, _) => Precision::F32,
+    };
+    let config = Config::preset(preset, args.seed)?;
+    init(&config, stored, &args.out)?;
+    output::line(&format!(
+        "{} weights of seed {} in {}, {}; codec {}. They are random: what they sample is noise",
+        omni_model::checkpoint::parameters(&config)?,
+        args.seed,
+        args.out.display(),
+        stored.name(),
+        config.codec.name(),
+    ))?;
+    Ok(Code::Done)
+}
+
+fn look(args: &ModelInspectArgs) -> anyhow::Result<Code> {
+    let found = inspect(&args.file)?;
+    if args.json {
+        output::line(&serde_json::to_string_pretty(&found)?)?;
+    } else {
+        show(&found)?;
+    }
+    Ok(Code::Done)
+}
+
+fn show(found: &Inspection) -> anyhow::Result<()> {
+    let types: Vec<String> = found
+        .dtypes
+        .iter()
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    output::line(&format!(
+        "{} tensors ({}), {} parameters, {} bytes",
+        found.tensors,
+        types.join(", "),
+        found.parameters,
+        found.bytes
+    ))?;
+    if found.networks.is_empty() {
+        output::line("no network that this build knows")?;
+    } else {
+        let rows: Vec<Vec<String>> = found.networks.iter().map(row).collect();
+        output::line(&table::layout(
+            &["network", "tensors", "of another shape", "missing"],
+            &rows,
+        ))?;
+    }
+    if let Some(blocks) = found.blocks {
+        output::line(&format!("the video stream has {blocks} blocks"))?;
+    }
+    for network in &found.networks {
+        list(
+            &format!("{} lacks", network.name),
+            &network.missing,
+            network.missing_count,
+        )?;
+    }
+    list("part of none", &found.unknown, found.unknown_count)
+}
+
+fn row(network: &KnownNetwork) -> Vec<String> {
+    let numbers = [network.present, network.other_shape, network.missing_count];
+    let mut row = vec![network.name.clone()];
+    row.extend(numbers.map(|number| number.to_string()));
+    row
+}
+
+fn list(title: &str, names: &[String], count: usize) -> anyhow::Result<()> {
+    for name in names {
+        output::line(&format!("{title}: {name}"))?;
+    }
+    if count > names.len() {
+        output::line(&format!("{title}: {} more", count - names.len()))?;
+    }
+    Ok(())
+}
+
+fn rewrite(args: &ModelConvertArgs) -> anyhow::Result<Code> {
+    if args.shard_mb == 0 {
+        return Err(usage("--shard-mb 0: a file holds at least 1 MB"));
+    }
+    let mut count = 0usize;
+    let most = args.shard_mb.saturating_mul(1_000_000);
+    let bytes = convert(
+        &args.file,
+        &args.out,
+        args.dtype.map(precision),
+        most,
+        &mut |_| count += 1,
+    )?;
+    output::line(&format!(
+        "{count} tensors, {bytes} bytes in {}",
+        args.out.display()
+    ))?;
+    Ok(Code::Done)
+}

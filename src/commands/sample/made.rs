@@ -1,0 +1,299 @@
+//! The folder of made clips: mp4 (or frames and sound), preview, latents, settings, and what `omni bench` reads.
+
+use super::{jobs::Job, request::Prepared};
+use anyhow::Context;
+use omni_manifests::{fingerprint, write_file};
+use omni_media::{Image, Waveform, png, wav_s16};
+use omni_model::{
+    checkpoint::{Checkpoint, Origin},
+    codec::{FPS, SAMPLE_RATE, pictures},
+    generate::{GuidanceMode, Made, Picture, Place, Request},
+};
+use omni_schemas::{Case, Generation};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Whether this build writes mp4 files.
+pub const WRITES_MP4: bool = cfg!(feature = "ffmpeg");
+/// What a clip is called in `omni bench`: made as a whole, pictures and sound together.
+const PARADIGM: &str = "joint";
+/// Ending of a folder of frames.
+pub const FRAMES: &str = "frames";
+
+/// Where clips go.
+pub struct Folder {
+    path: PathBuf,
+    rows: Vec<Generation>,
+}
+
+impl Folder {
+    /// Makes the folder with `method.toml`, and `cases.jsonl` with all cases.
+    pub fn create(path: &Path, method: &str, jobs: &[Job], seeds: &[u32]) -> anyhow::Result<Self> {
+        fs::create_dir_all(path).with_context(|| format!("{}", path.display()))?;
+        omni_manifests::sweep_temporaries(path)?;
+        let path = std::path::absolute(path)?;
+        let method_file = toml::to_string(&BTreeMap::from([("method", method), ("paradigm", PARADIGM)]))?;
+        write_file(&path.join("method.toml"), method_file.as_bytes())?;
+        let mut rows = Vec::new();
+        for job in jobs {
+            for seed in seeds {
+                let seed = (seeds.len() > 1).then_some(*seed);
+                rows.push(generation(method, &job.case, seed));
+            }
+        }
+        let mut folder = Self { path, rows };
+        folder.add_cases(jobs)?;
+        Ok(folder)
+    }
+
+    /// Writes `cases.jsonl`: the cases that were there and the new ones, in that order.
+    fn add_cases(&mut self, jobs: &[Job]) -> anyhow::Result<()> {
+        let path = self.path.join("cases.jsonl");
+        let own: Vec<&str> = jobs.iter().map(|job| job.case.case.as_str()).collect();
+        let old = fs::read_to_string(&path).unwrap_or_default();
+        let name = |line: &str| serde_json::from_str::<Case>(line).ok().map(|case| case.case);
+        let kept = old
+            .lines()
+            .filter(|line| name(line).is_some_and(|name| !own.contains(&name.as_str())));
+        let mut text: String = kept.map(|line| format!("{line}\n")).collect();
+        for job in jobs {
+            text.push_str(&serde_json::to_string(&job.case)?);
+            text.push('\n');
+        }
+        Ok(write_file(&path, text.as_bytes())?)
+    }
+
+    /// The name of a clip's files without their endings.
+    pub fn stem(&self, case: &str, seed: Option<u32>) -> String {
+        match seed {
+            Some(seed) => format!("{case}.{seed}"),
+            None => case.to_owned(),
+        }
+    }
+
+    fn file(&self, stem: &str, ending: &str) -> PathBuf {
+        self.path.join(format!("{stem}.{ending}"))
+    }
+
+    /// Whether a clip with these settings is there whole: its JSON is written last.
+    pub fn has(&self, stem: &str, settings: &Value, frames: bool) -> bool {
+        let json = fs::read(self.file(stem, "json")).ok();
+        let told: Option<Value> = json.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let media = self.file(stem, if frames { FRAMES } else { "mp4" });
+        media.exists() && told.is_some_and(|told| told["request_hash"] == fingerprint(settings))
+    }
+
+    /// Writes `generations.jsonl`, a row for each clip.
+    pub fn finish(&self) -> anyhow::Result<()> {
+        let path = self.path.join("generations.jsonl");
+        let own: Vec<&str> = self.rows.iter().map(|row| row.generation.as_str()).collect();
+        let old = fs::read_to_string(&path).unwrap_or_default();
+        let key = |line: &str| {
+            serde_json::from_str::<Generation>(line)
+                .ok()
+                .map(|row| row.generation)
+        };
+        let kept = old
+            .lines()
+            .filter(|line| key(line).is_some_and(|key| !own.contains(&key.as_str())));
+        let mut text: String = kept.map(|line| format!("{line}\n")).collect();
+        for row in &self.rows {
+            text.push_str(&serde_json::to_string(row)?);
+            text.push('\n');
+        }
+        Ok(write_file(&path, text.as_bytes())?)
+    }
+}
+
+fn generation(method: &str, case: &Case, seed: Option<u32>) -> Generation {
+    let suffix = seed.map(|seed| format!(".{seed}")).unwrap_or_default();
+    Generation {
+        generation: format!("{method}/{}{suffix}", case.case),
+        method: method.to_owned(),
+        paradigm: PARADIGM.to_owned(),
+        case: case.case.clone(),
+        seed: seed.map(i64::from),
+        media: format!("{}{suffix}.mp4", case.case),
+        given: case.clone(),
+    }
+}
+
+/// Everything that decides what comes out.
+pub fn settings(
+    checkpoint: &Checkpoint,
+    request: &Request,
+    place: &Place,
+    found: &Prepared,
+) -> anyhow::Result<Value> {
+    let config = &checkpoint.config;
+    Ok(json!({
+        "checkpoint": {
+            "preset": config.preset, "origin": config.origin, "codec": config.codec, "weights": checkpoint.identity()?,
+        },
+        "prompt": request.prompt, "negative_video": request.negative_video, "negative_audio": request.negative_audio,
+        "subjects": request.subjects.iter().map(|subject| &subject.anchor).collect::<Vec<_>>(),
+        "files": found.files,
+        "width": request.width, "height": request.height, "latent_frames": request.frames, "audio_latents": request.sounds,
+        "steps": request.steps, "solver": request.solver, "shift": request.shift,
+        "guidance_video": request.guidance_video, "guidance_audio": request.guidance_audio,
+        "guidance": match request.guidance_mode { GuidanceMode::Ovi => "ovi", GuidanceMode::Ref3 => "ref3" },
+        "slg_layer": request.slg_layer, "seed": request.seed,
+        "device": place.device, "dtype": place.precision.name(),
+        "omni_version": env!("CARGO_PKG_VERSION"),
+    }))
+}
+
+/// What the file says of itself: that it was made, and by what.
+pub fn mark(settings: &Value) -> String {
+    format!(
+        "generated by omni {} (not a recording): checkpoint {} {}, codec {}, seed {}",
+        env!("CARGO_PKG_VERSION"),
+        settings["checkpoint"]["preset"].as_str().unwrap_or_default(),
+        settings["checkpoint"]["weights"]
+            .as_str()
+            .unwrap_or_default()
+            .get(..16)
+            .unwrap_or_default(),
+        settings["checkpoint"]["codec"].as_str().unwrap_or_default(),
+        settings["seed"]
+    )
+}
+
+/// Where the pictures of one clip go while they come.
+enum Pictures {
+    #[cfg(feature = "ffmpeg")]
+    Mp4(Box<omni_media::ClipWriter>),
+    Frames(Unfinished),
+}
+
+/// A folder that goes unless it is renamed.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// One clip on its way to the disk.
+pub struct Sink<'a> {
+    folder: &'a Folder,
+    stem: String,
+    pictures: Pictures,
+    count: usize,
+    preview_at: usize,
+    preview: Option<Vec<u8>>,
+}
+
+impl<'a> Sink<'a> {
+    pub fn new(folder: &'a Folder, stem: &str, request: &Request, frames: bool) -> anyhow::Result<Self> {
+        let pictures_in_all = pictures(request.frames);
+        let pictures = if frames {
+            let path = folder.path.join(format!(".{stem}.{FRAMES}.unfinished"));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).with_context(|| format!("{}", path.display()))?;
+            Pictures::Frames(Unfinished(path))
+        } else {
+            mp4(request)?
+        };
+        Ok(Self {
+            folder,
+            stem: stem.to_owned(),
+            pictures,
+            count: 0,
+            preview_at: pictures_in_all / 2,
+            preview: None,
+        })
+    }
+
+    /// Takes the next picture.
+    pub fn picture(&mut self, picture: Picture) -> anyhow::Result<()> {
+        let image = Image {
+            width: picture.width,
+            height: picture.height,
+            data: picture.rgb,
+        };
+        if self.count == self.preview_at {
+            self.preview = Some(png(&image)?);
+        }
+        self.count += 1;
+        match &mut self.pictures {
+            #[cfg(feature = "ffmpeg")]
+            Pictures::Mp4(writer) => writer.picture(&image)?,
+            Pictures::Frames(folder) => {
+                write_file(&folder.0.join(format!("{:06}.png", self.count)), &png(&image)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes everything; the JSON last, so that a clip is there whole or not at all.
+    pub fn finish(self, made: &Made, settings: Value, notes: &[String]) -> anyhow::Result<()> {
+        let Self {
+            folder,
+            stem,
+            pictures,
+            preview,
+            ..
+        } = self;
+        let sound = Waveform {
+            rate: SAMPLE_RATE as u32,
+            samples: made.sound.clone(),
+        };
+        write_file(&folder.file(&stem, "wav"), &wav_s16(&sound))?;
+        write_file(&folder.file(&stem, "safetensors"), &made.latents)?;
+        if let Some(preview) = preview {
+            write_file(&folder.file(&stem, "png"), &preview)?;
+        }
+        let media = match pictures {
+            #[cfg(feature = "ffmpeg")]
+            Pictures::Mp4(writer) => {
+                let path = folder.file(&stem, "mp4");
+                write_file(&path, &writer.finish(&sound, &mark(&settings))?)?;
+                path
+            }
+            Pictures::Frames(unfinished) => {
+                let path = folder.file(&stem, FRAMES);
+                if path.exists() {
+                    fs::remove_dir_all(&path).with_context(|| format!("{}", path.display()))?;
+                }
+                fs::rename(&unfinished.0, &path).with_context(|| format!("{}", path.display()))?;
+                path
+            }
+        };
+        let told = json!({
+            "generated": true,
+            "mark": mark(&settings),
+            "media": media.file_name().map(|name| name.to_string_lossy()),
+            "pictures": made.pictures, "pictures_per_second": FPS,
+            "video_seconds": made.pictures as f64 / FPS as f64,
+            "audio_seconds": made.sound.len() as f64 / SAMPLE_RATE as f64,
+            "text_tokens": made.text_tokens,
+            "latents_blake3": made.latents_hash,
+            "noise": settings["checkpoint"]["origin"] == json!(Origin::Init),
+            "notes": notes,
+            "seconds": made.seconds,
+            "request_hash": fingerprint(&settings),
+            "request": settings,
+        });
+        let text = serde_json::to_string_pretty(&told)?;
+        Ok(write_file(&folder.file(&stem, "json"), text.as_bytes())?)
+    }
+}
+
+#[cfg(feature = "ffmpeg")]
+fn mp4(request: &Request) -> anyhow::Result<Pictures> {
+    let writer = omni_media::ClipWriter::new(request.width, request.height, FPS as u32)?;
+    Ok(Pictures::Mp4(Box::new(writer)))
+}
+
+#[cfg(not(feature = "ffmpeg"))]
+fn mp4(_: &Request) -> anyhow::Result<Pictures> {
+    Err(crate::exit::missing(
+        "this `omni` was built without `ffmpeg`: give --frames",
+    ))
+}
