@@ -6,7 +6,6 @@
 
 pub mod agreement;
 pub mod audit;
-mod clean;
 mod clip_media;
 pub mod evidence;
 pub mod export;
@@ -28,3 +27,5 @@ pub mod services;
 pub mod sources;
 pub mod stages;
 mod vector;
+
+use omni_schemas::clean;

@@ -72,6 +72,12 @@ pub enum Error {
     /// A state that cannot be gone on from.
     #[error("{0}")]
     Resume(String),
+    /// A device that this build or this machine does not have.
+    #[error("{0}")]
+    Device(String),
+    /// Whoever watched asked to stop.
+    #[error("stopped")]
+    Stopped,
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

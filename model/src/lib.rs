@@ -3,9 +3,13 @@
 //!
 //! Not for media files, records or the command line. `docs/model.md` tells what is here and how it is checked.
 
+pub mod checkpoint;
+pub mod codec;
+pub mod generate;
 pub mod net;
 pub mod ops;
 pub mod sample;
+pub mod text;
 pub mod train;
 pub mod verify;
 pub mod vjp;

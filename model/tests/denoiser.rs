@@ -155,7 +155,11 @@ fn sampling_is_the_same_twice_and_keeps_a_given_picture() {
     positive.clean_first_frame = true;
     let mut negative = positive.clone();
     negative.skip_layer = 1;
-    let conditions = Conditions { positive, negative };
+    let conditions = Conditions {
+        positive,
+        negative,
+        unreferenced: None,
+    };
     let run = || {
         let mut steps = Vec::new();
         let out = denoise(&model, latents(), &conditions, &plan, |step, _| steps.push(step)).unwrap();

@@ -10,6 +10,7 @@ mod binding;
 mod blob;
 mod caption;
 mod case;
+pub mod clean;
 mod clip;
 mod column;
 mod cross_check;

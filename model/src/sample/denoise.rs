@@ -1,4 +1,4 @@
-//! The sampling loop: two passes of the network per step, guidance, one solver per stream.
+//! The sampling loop: two passes of the network per step (three with guidance by references), guidance, one solver per stream.
 
 use super::{Schedule, SolverKind};
 use crate::{
@@ -25,13 +25,15 @@ impl Default for Guidance {
     }
 }
 
-/// The two conditions of a step. Skip-layer guidance is the negative one's `skip_layer`.
+/// The conditions of a step. Skip-layer guidance is the negative one's `skip_layer`.
 #[derive(Debug, Clone)]
 pub struct Conditions {
     /// What is wanted.
     pub positive: Condition,
     /// What is not.
     pub negative: Condition,
+    /// What is wanted, with references of nothing, and how strongly the true ones drive away from it; a third pass.
+    pub unreferenced: Option<(Condition, Guidance)>,
 }
 
 /// A run.
@@ -64,13 +66,28 @@ pub fn denoise(
         plan.clamp(&mut x)?;
         let wanted = network.velocity(&x, *t, &conditions.positive)?;
         let unwanted = network.velocity(&x, *t, &conditions.negative)?;
-        let v =
-            |a: &Option<Tensor>, b: &Option<Tensor>, strength: f64| guided(a.as_ref(), b.as_ref(), strength);
-        if let (Some(v), Some(now)) = (v(&wanted.video, &unwanted.video, plan.guidance.video)?, &x.video) {
-            x.video = Some(video.step(&v, now)?);
+        let mut v = Latents {
+            video: guided(
+                wanted.video.as_ref(),
+                unwanted.video.as_ref(),
+                plan.guidance.video,
+            )?,
+            audio: guided(
+                wanted.audio.as_ref(),
+                unwanted.audio.as_ref(),
+                plan.guidance.audio,
+            )?,
+        };
+        if let Some((condition, strength)) = &conditions.unreferenced {
+            let without = network.velocity(&x, *t, condition)?;
+            v.video = further(v.video, &wanted.video, &without.video, strength.video)?;
+            v.audio = further(v.audio, &wanted.audio, &without.audio, strength.audio)?;
         }
-        if let (Some(v), Some(now)) = (v(&wanted.audio, &unwanted.audio, plan.guidance.audio)?, &x.audio) {
-            x.audio = Some(audio.step(&v, now)?);
+        if let (Some(v), Some(now)) = (&v.video, &x.video) {
+            x.video = Some(video.step(v, now)?);
+        }
+        if let (Some(v), Some(now)) = (&v.audio, &x.audio) {
+            x.audio = Some(audio.step(v, now)?);
         }
         watch(step, &x);
     }
@@ -86,6 +103,19 @@ fn guided(wanted: Option<&Tensor>, unwanted: Option<&Tensor>, strength: f64) -> 
         _ => Err(Error::Input(
             "one pass gave a stream that the other did not".to_owned(),
         )),
+    }
+}
+
+/// `v + strength * (wanted - without)`.
+fn further(
+    v: Option<Tensor>,
+    wanted: &Option<Tensor>,
+    without: &Option<Tensor>,
+    strength: f64,
+) -> Result<Option<Tensor>> {
+    match (v, wanted, without) {
+        (Some(v), Some(wanted), Some(without)) => Ok(Some((v + ((wanted - without)? * strength)?)?)),
+        (v, ..) => Ok(v),
     }
 }
 

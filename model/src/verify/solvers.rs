@@ -90,6 +90,7 @@ fn sampled(golden: &mut Golden, model: &FusionModel, case: &str) -> Result<()> {
     let conditions = Conditions {
         positive: condition("in.ctx_pos", "in.ctx_pos", 0)?,
         negative: condition("in.ctx_video_neg", "in.ctx_audio_neg", golden.entry("slg_layer")?)?,
+        unreferenced: None,
     };
     let plan = Plan {
         solver: kind,

@@ -10,13 +10,16 @@ mod mismatch;
 mod pickle;
 mod pth;
 mod source;
+mod write;
 
 pub use formula::{Formula, value_of};
 pub use init::Init;
 pub(crate) use init::normal;
 pub use mismatch::{Mismatch, WrongShape};
 pub use pth::Pth;
-pub use source::{File, Found, Loaded, ShapesOnly, Source};
+pub(crate) use source::safetensors_of;
+pub use source::{Entry, File, Folder, Found, Loaded, ShapesOnly, Source};
+pub use write::{Part, write_parts};
 
 use crate::{Error, Result, param::Param};
 use candle_core::{DType, Device, Tensor, Var};
@@ -319,6 +322,17 @@ impl Weights {
         let zero = Tensor::zeros((), ledger.dtype, &ledger.device)?;
         Ok(Param::new(zero.broadcast_as(shape)?))
     }
+}
+
+/// A file of tensors of either kind, or a folder of safetensors; which, is found out. Fails as [`Weights::open`] does.
+pub fn open_source(path: &Path) -> Result<Box<dyn Source>> {
+    Ok(if path.is_dir() {
+        Box::new(Folder::open(path)?)
+    } else if is_zip(path)? {
+        Box::new(Pth::open(path)?)
+    } else {
+        Box::new(File::open(path)?)
+    })
 }
 
 /// Whether a file begins as zip archives do.

@@ -2,7 +2,7 @@
 
 use super::{
     pickle::{Pickle, TensorPlace},
-    source::{Found, Source},
+    source::{Entry, Found, Source},
 };
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
@@ -140,6 +140,15 @@ impl Source for Pth {
 
     fn names(&self) -> Vec<String> {
         self.tensors.keys().cloned().collect()
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let entry = |(name, place): (&String, &TensorPlace)| Entry {
+            name: name.clone(),
+            dtype: place.dtype,
+            shape: place.shape.clone(),
+        };
+        self.tensors.iter().map(entry).collect()
     }
 
     fn has(&self, name: &str) -> bool {
