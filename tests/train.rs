@@ -11,7 +11,10 @@ mod common;
 use common::{Scratch, code, ffmpeg, stderr, stdout};
 use omni_manifests::{Receipt, write_part};
 use omni_media::{Image, Waveform};
-use omni_model::checkpoint::{Config, Preset};
+use omni_model::{
+    checkpoint::{Config, Preset, init},
+    generate::Precision,
+};
 use omni_pipeline::{
     AnyStage, Cancel, Cx, Fault, ListingSink, One, Plan, RunOptions, Silent, Source, SourceError, Stage,
 };
@@ -253,7 +256,7 @@ fn curated() -> Option<Scratch> {
     omni_pipeline::run(&plan, &options, &Cancel::default(), &Silent).unwrap();
     select(&scratch, "chosen", |clip| clip.to_owned());
     let tiny = Config::preset(Preset::Tiny, 7).unwrap();
-    omni_model::train::fresh(&tiny, &scratch.join("base")).unwrap();
+    init(&tiny, Precision::F32, &scratch.join("base")).unwrap();
     Some(scratch)
 }
 
@@ -583,7 +586,7 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
     // data of other networks
     let mut other = Config::preset(Preset::Tiny, 8).unwrap();
     other.seed = Some(8);
-    omni_model::train::fresh(&other, &scratch.join("other")).unwrap();
+    init(&other, Precision::F32, &scratch.join("other")).unwrap();
     let args = [
         "train",
         "--recipe",

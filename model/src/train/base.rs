@@ -3,7 +3,7 @@
 use super::customizer::CustomizerConfig;
 use crate::{
     Error, Result,
-    checkpoint::{CONFIG, Checkpoint, Config, Origin, init, seal},
+    checkpoint::{CONFIG, Checkpoint, Config, Origin, seal},
     net::{MtpCaConfig, OcfConfig},
     weights::{Folder, Found, Init, Source},
 };
@@ -22,7 +22,10 @@ impl Base {
     pub fn open(checkpoint: &Checkpoint, seed: u64) -> Result<(CustomizerConfig, Config, Self)> {
         let mut config = checkpoint.config.clone();
         let text_dim = config.text.dim;
-        let tts_dim = config.speech.as_ref().map_or(OcfConfig::paper().tts_dim, |speech| speech.text_dim);
+        let tts_dim = config
+            .speech
+            .as_ref()
+            .map_or(OcfConfig::paper().tts_dim, |speech| speech.text_dim);
         config.ocf.get_or_insert(OcfConfig {
             text_dim,
             tts_dim,
@@ -100,9 +103,4 @@ pub fn dress(folder: &Path, config: &Config, from: &Path) -> Result<()> {
     let path = folder.join(CONFIG);
     fs::write(&path, config.to_toml()?).map_err(|error| io(&path, error))?;
     seal(folder)
-}
-
-/// A checkpoint of random weights in f32, as training takes them. As [`crate::checkpoint::init`].
-pub fn fresh(config: &Config, folder: &Path) -> Result<()> {
-    init(config, candle_core::DType::F32, folder)
 }

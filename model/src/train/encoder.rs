@@ -91,12 +91,19 @@ impl Encoder {
         let prompt = self.prompt(material)?;
         let encoded = self.text.encode(&prompt)?;
         let spans = Spans {
-            descriptors: material.subjects.iter().map(|subject| subject.descriptor.clone().unwrap_or(0..0)).collect(),
+            descriptors: material
+                .subjects
+                .iter()
+                .map(|subject| subject.descriptor.clone().unwrap_or(0..0))
+                .collect(),
             utterances: material.utterances.clone(),
         };
         let placed = spans.place(&encoded.tokens, encoded.cut);
         let video = material.pictures.as_ref();
-        let clip = |frames: &[Vec<u8>], of: &Pictures| self.codec.encode_video(&clip_tensor(frames, of.width, of.height)?);
+        let clip = |frames: &[Vec<u8>], of: &Pictures| {
+            self.codec
+                .encode_video(&clip_tensor(frames, of.width, of.height)?)
+        };
         let subject = |(subject, descriptor): (&MaterialSubject, Option<Range<usize>>)| {
             let picture = match (&subject.picture, video) {
                 (Some(picture), Some(video)) => Some(clip(std::slice::from_ref(picture), video)?),
@@ -105,13 +112,21 @@ impl Encoder {
             Ok(SampleSubject {
                 descriptor,
                 picture,
-                voice: subject.voice.as_ref().map(|voice| self.codec.encode_audio(voice)).transpose()?,
+                voice: subject
+                    .voice
+                    .as_ref()
+                    .map(|voice| self.codec.encode_audio(voice))
+                    .transpose()?,
                 from: subject.from.clone(),
             })
         };
         let utterance = |(bytes, span): (&Range<usize>, Range<usize>)| {
             let said = material.prompt.get(bytes.clone()).unwrap_or_default();
-            let phonemes = if span.is_empty() { None } else { self.phonemes(said)? };
+            let phonemes = if span.is_empty() {
+                None
+            } else {
+                self.phonemes(said)?
+            };
             Ok(SampleUtterance { span, phonemes })
         };
         Ok(Sample {
@@ -120,15 +135,28 @@ impl Encoder {
             audio: self.codec.encode_audio(&material.sound)?,
             text: encoded.rows,
             empty: self.text.encode("")?.rows,
-            subjects: material.subjects.iter().zip(placed.descriptors).map(subject).collect::<Result<_>>()?,
-            utterances: material.utterances.iter().zip(placed.utterances).map(utterance).collect::<Result<_>>()?,
+            subjects: material
+                .subjects
+                .iter()
+                .zip(placed.descriptors)
+                .map(subject)
+                .collect::<Result<_>>()?,
+            utterances: material
+                .utterances
+                .iter()
+                .zip(placed.utterances)
+                .map(utterance)
+                .collect::<Result<_>>()?,
         })
     }
 
     /// The prompt in the checkpoint's syntax of audio captions. Fails if that moves a descriptor or an utterance.
     fn prompt(&self, material: &Material) -> Result<String> {
         let prompt = self.config.audio_caption.apply(&material.prompt, None);
-        let descriptors = material.subjects.iter().filter_map(|subject| subject.descriptor.as_ref());
+        let descriptors = material
+            .subjects
+            .iter()
+            .filter_map(|subject| subject.descriptor.as_ref());
         for span in descriptors.chain(&material.utterances) {
             if prompt.get(span.clone()) != material.prompt.get(span.clone()) {
                 return Err(Error::Input(format!(
@@ -172,7 +200,11 @@ pub fn encoder_identity(checkpoint: &Checkpoint) -> Result<Value> {
         }
         paths.sort();
         for path in paths.into_iter().filter(|path| path.is_file()) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             files.insert(format!("{part}/{name}"), json!(FileMark::of(&path)?.blake3));
         }
     }

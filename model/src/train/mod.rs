@@ -2,12 +2,12 @@
 //! text encoder, and knows neither records nor the command line.
 
 mod adamw;
-// mod base;
+mod base;
 mod collective;
 pub mod cost;
 mod customizer;
 mod draw;
-// mod encoder;
+mod encoder;
 mod events;
 mod export;
 mod log;
@@ -20,12 +20,12 @@ mod state;
 mod sums;
 mod trainer;
 
-// pub use base::{Base, dress, fresh};
 pub use adamw::{AdamW, AdamWSettings};
+pub use base::{Base, dress};
 pub use collective::{Collective, Solo, Threads};
 pub use customizer::{Customizer, CustomizerConfig, Dropped};
 pub use draw::Draw;
-// pub use encoder::{Encoder, Material, MaterialSubject, Pictures, encoder_identity};
+pub use encoder::{Encoder, Material, MaterialSubject, Pictures, encoder_identity};
 pub use events::Events;
 pub use log::{LOG, Line, Log, read_log};
 pub use objective::{DropSettings, Loss, LossSettings, objective, sigma};
