@@ -315,6 +315,9 @@ pub struct EncodeArgs {
     /// Longest clip, seconds; longer ones are cut.
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
+    /// Decode this many clips back into OUT/check, to look at.
+    #[arg(long, value_name = "CLIPS")]
+    pub check: Option<usize>,
     /// This worker's number, from 0.
     #[arg(long, default_value_t = 0)]
     pub rank: usize,

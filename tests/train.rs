@@ -375,7 +375,7 @@ fn clips_become_latents_and_latents_a_checkpoint() {
     let clip = of("a.mp4");
     assert_eq!(
         (&clip["width"], &clip["height"], &clip["frames"], &clip["audio"]),
-        (&json!(96), &json!(64), &json!(4), &json!(16))
+        (&json!(64), &json!(64), &json!(4), &json!(16))
     );
     assert_eq!(
         (&clip["subjects"], &clip["utterances"], &clip["own_reference"]),
@@ -384,6 +384,20 @@ fn clips_become_latents_and_latents_a_checkpoint() {
     assert_eq!(
         (&of("c.wav")["video"], &of("c.wav")["audio"]),
         (&json!(false), &json!(15))
+    );
+    done(&encode(&scratch, "chosen", "latents", &["--check", "3"]));
+    let clip = scratch.join("latents/check/a.mp4.mp4");
+    let info = omni_media::probe(
+        &clip,
+        &omni_media::Span::default(),
+        &omni_media::Limits::default(),
+    )
+    .unwrap();
+    let video = info.video.unwrap();
+    assert_eq!((video.width, video.height, video.frames), (64, 64, 13));
+    assert!(
+        scratch.join("latents/check/c.wav.wav").is_file()
+            && !scratch.join("latents/check/d.wav.wav").exists()
     );
     let before = files(&scratch.join("latents"));
     done(&encode(&scratch, "chosen", "latents", &[]));
@@ -613,7 +627,7 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
     refused(
         &train(&scratch, "run", &["--resume"]),
         2,
-        &["another recipe", "pattern"],
+        &["another recipe", "`steps` was 1, it is 6"],
     );
     // a full disk: files end at 64 KiB, the state before stays
     let full = format!(
@@ -681,4 +695,21 @@ fn references_from_other_clips_are_no_references_from_the_target() {
         2,
         &["WIDTHxHEIGHT"],
     );
+}
+
+#[test]
+fn the_examples_of_what_can_be_done_with_a_run_parse() {
+    let scratch = Scratch::new();
+    for command in ["replay", "export"] {
+        let help = stdout(&scratch.omni(&["train", command, "--help"]));
+        let example = help
+            .lines()
+            .skip_while(|line| !line.starts_with("Example"))
+            .nth(1)
+            .unwrap()
+            .trim();
+        assert!(example.starts_with(&format!("omni train {command}")), "{example}");
+        let words: Vec<&str> = example.split_whitespace().skip(1).chain(["--help"]).collect();
+        assert_eq!(code(&scratch.omni(&words)), 0, "{example}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::EncodeArgs,
-    encode::{Curated, Encode, Selected},
+    encode::{self, Curated, Encode, Selected},
     exit::{Code, missing, usage},
     output,
     progress::Console,
@@ -73,7 +73,14 @@ pub fn run(args: &EncodeArgs) -> anyhow::Result<Code> {
         output::line(&table::layout(&["stage", "folder", "done", "of shards"], &rows))?;
         return Ok(Code::Done);
     }
-    work(&plan, &options)
+    let code = work(&plan, &options)?;
+    if let Some(most) = args.check {
+        let encoder = Encoder::open(&args.checkpoint)?;
+        for path in encode::decode(&encoder, &args.out, most)? {
+            output::line(&format!("decoded back: {}", path.display()))?;
+        }
+    }
+    Ok(code)
 }
 
 /// `WIDTHxHEIGHT`.

@@ -1,10 +1,12 @@
 //! The stage behind `omni encode`: the clips of a selection become latents, text rows and phonemes. It lies in the binary because
 //! it joins what curation wrote with the networks of the model, and those two crates never meet.
 
+mod check;
 mod curated;
 mod fit;
 mod words;
 
+pub use check::decode;
 pub use curated::Curated;
 
 use fit::{bucket, cover, letterbox};

@@ -5,7 +5,7 @@ use super::samples::{Sample, SampleSubject, SampleUtterance};
 use crate::{
     Error, Result,
     checkpoint::{Checkpoint, Config, FileMark, Speech},
-    codec::{Codec, clip_tensor},
+    codec::{Codec, clip_bytes, clip_tensor},
     text::{Spans, TextEncoder},
 };
 use candle_core::Device;
@@ -148,6 +148,19 @@ impl Encoder {
                 .map(utterance)
                 .collect::<Result<_>>()?,
         })
+    }
+
+    /// Pictures (none for sound alone) and mono sound at 16 kHz of a sample's latents.
+    pub fn decode(&self, sample: &Sample) -> Result<(Pictures, Vec<f32>)> {
+        let mut pictures = Pictures::default();
+        if let Some(latent) = &sample.video {
+            self.codec.decode_video(latent, &mut |clip| {
+                (pictures.height, pictures.width) = (clip.dim(2)?, clip.dim(3)?);
+                pictures.frames.extend(clip_bytes(&clip)?);
+                Ok(())
+            })?;
+        }
+        Ok((pictures, self.codec.decode_audio(&sample.audio)?))
     }
 
     /// The prompt in the checkpoint's syntax of audio captions. Fails if that moves a descriptor or an utterance.
