@@ -300,6 +300,9 @@ pub struct EncodeArgs {
     /// The output folder of the curation that the selection was made from.
     #[arg(long)]
     pub from: PathBuf,
+    /// The corpus, where it is not where the run in --from says.
+    #[arg(long)]
+    pub root: Option<PathBuf>,
     /// The selection: what `omni select` wrote.
     #[arg(long)]
     pub selection: PathBuf,

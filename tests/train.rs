@@ -686,6 +686,11 @@ fn references_from_other_clips_are_no_references_from_the_target() {
     done(&encode(&scratch, "chosen", "latents", &[]));
     refused(&train(&scratch, "again", &[]), 2, &["no sample for joint steps"]);
     refused(
+        &encode(&scratch, "chosen", "moved", &["--root", "elsewhere"]),
+        3,
+        &["the corpus elsewhere does not exist"],
+    );
+    refused(
         &encode(&scratch, "nowhere", "latents", &[]),
         3,
         &["--selection nowhere does not exist"],

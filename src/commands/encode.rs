@@ -40,7 +40,14 @@ pub fn run(args: &EncodeArgs) -> anyhow::Result<Code> {
     let curated = Arc::new(Curated::open(&args.from, &args.selection)?);
     let encoder = Encoder::open(&args.checkpoint)
         .with_context(|| format!("checkpoint {}", args.checkpoint.display()))?;
-    let root = curated.root.clone();
+    let root = args.root.clone().unwrap_or_else(|| curated.root.clone());
+    if !root.is_dir() {
+        return Err(missing(format!(
+            "the corpus {} does not exist; it comes from --root, or from the run in --from, which may have been made in another \
+             working folder",
+            root.display()
+        )));
+    }
     let stage = Encode {
         curated: curated.clone(),
         encoder,
