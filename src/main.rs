@@ -11,11 +11,15 @@
 mod cli;
 mod commands;
 mod config;
+#[cfg(all(feature = "model", feature = "ffmpeg"))]
+mod encode;
 mod exit;
 mod output;
 mod progress;
 mod signals;
 mod table;
+#[cfg(feature = "model")]
+mod train_data;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -34,6 +34,44 @@ pub enum Error {
     /// An input that the network cannot take.
     #[error("input: {0}")]
     Input(String),
+    /// A sample that cannot be trained on.
+    #[error("sample `{id}`: {why}")]
+    Sample {
+        /// Its name.
+        id: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A recipe of training that cannot be meant.
+    #[error("recipe: {0}")]
+    Recipe(String),
+    /// A loss or a gradient that is no number; the weights are those of before the step.
+    #[error(
+        "step {step}: {what} is {value}, over the samples {}; the weights before it are kept. Leave samples out with \
+         `exclude` in the recipe, or lower `lr`",
+        ids.join(", ")
+    )]
+    NotFinite {
+        /// The step, from 0.
+        step: u64,
+        /// The loss of a stream, or the gradients' length.
+        what: String,
+        /// Its value.
+        value: f64,
+        /// The samples it came from.
+        ids: Vec<String>,
+    },
+    /// Another rank of a run ended or does not answer.
+    #[error("rank {rank} stops: {why}; start the run again with --resume")]
+    Rank {
+        /// This rank.
+        rank: usize,
+        /// What it waited for.
+        why: String,
+    },
+    /// A state that cannot be gone on from.
+    #[error("{0}")]
+    Resume(String),
     /// A device that this build or this machine does not have.
     #[error("{0}")]
     Device(String),
@@ -47,3 +85,11 @@ pub enum Error {
 
 /// What this crate's functions return.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// As an error of candle's, for functions that candle's graph calls.
+pub(crate) fn into_tensor(error: Error) -> candle_core::Error {
+    match error {
+        Error::Tensor(error) => error,
+        other => candle_core::Error::wrap(other),
+    }
+}

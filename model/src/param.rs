@@ -39,6 +39,13 @@ impl Param {
         }
     }
 
+    /// Adds itself to `into` if it is trained.
+    pub(crate) fn trained(&self, into: &mut Vec<Tensor>) {
+        if self.0.is_variable() {
+            into.push(self.0.clone());
+        }
+    }
+
     /// The tensor or variable itself, whatever [`no_grad`] says.
     pub fn tensor(&self) -> &Tensor {
         &self.0

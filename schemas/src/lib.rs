@@ -17,6 +17,7 @@ mod cross_check;
 mod face_ref;
 mod generation;
 mod identity;
+mod latents;
 mod listing;
 mod omni_caption;
 mod score;
@@ -37,6 +38,7 @@ pub use cross_check::{CheckedSpeaker, CrossCheck};
 pub use face_ref::FaceRef;
 pub use generation::Generation;
 pub use identity::{Identity, IdentityMember};
+pub use latents::Latents;
 pub use listing::{Listing, NamedScore, Partner};
 pub use omni_caption::{Descriptor, OmniCaption, Utterance};
 pub use score::Score;
@@ -85,6 +87,7 @@ pub const ALL: &[Described] = &[
     entry::<Case>(),
     entry::<Generation>(),
     entry::<Score>(),
+    entry::<Latents>(),
 ];
 
 const fn entry<R: Record>() -> Described {

@@ -8,6 +8,8 @@ mod bench;
 mod curate;
 #[cfg(feature = "perception")]
 mod doctor;
+#[cfg(all(feature = "model", feature = "ffmpeg"))]
+mod encode;
 mod explain;
 #[cfg(feature = "curate")]
 mod export;
@@ -40,6 +42,8 @@ mod schema;
 #[cfg(feature = "curate")]
 mod services;
 mod show;
+#[cfg(feature = "model")]
+mod train;
 mod verify;
 
 use crate::{
@@ -74,6 +78,10 @@ pub fn run(command: Command) -> anyhow::Result<Code> {
         Command::Mux(args) => mux::run(&args),
         #[cfg(feature = "bench")]
         Command::Schema { record } => schema::run(&record),
+        #[cfg(all(feature = "model", feature = "ffmpeg"))]
+        Command::Encode(args) => encode::run(&args),
+        #[cfg(feature = "model")]
+        Command::Train(args) => train::run(&args),
         other => curation(other),
     }
 }
@@ -107,6 +115,8 @@ fn left_out(command: &Command) -> anyhow::Error {
     let feature = match command {
         Command::Bench(_) | Command::Schema { .. } => "bench",
         Command::Models(_) | Command::Doctor => "perception",
+        Command::Encode(_) => "model,ffmpeg",
+        Command::Train(_) => "model",
         Command::Model(_) | Command::Sample(_) => "model",
         Command::Mux(_) => "ffmpeg",
         _ => "curate",
@@ -174,6 +184,7 @@ mod tests {
             (&["omni", "models", "list"], "perception"),
             (&["omni", "doctor"], "perception"),
             (&["omni", "curate"], "curate"),
+            (&["omni", "train", "--out", "run"], "model"),
             (&["omni", "gc"], "curate"),
             (&["omni", "model", "inspect", "a"], "model"),
             (&["omni", "mux", "a"], "ffmpeg"),

@@ -53,7 +53,7 @@ impl CodecKind {
 }
 
 /// Clips to latents and back.
-pub trait Codec {
+pub trait Codec: Send + Sync {
     /// Which one.
     fn kind(&self) -> CodecKind;
 

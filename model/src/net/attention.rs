@@ -97,6 +97,16 @@ impl Attention {
         Ok(ops::attention(q, &k, &v, self.heads, 1.0 / size.sqrt(), None)?)
     }
 
+    /// Adds its trained weights to `into`.
+    pub(super) fn trained(&self, into: &mut Vec<Tensor>) {
+        for layer in [&self.q, &self.k, &self.v, &self.o] {
+            layer.trained(into);
+        }
+        for norm in self.norm_q.iter().chain(&self.norm_k) {
+            norm.trained(into);
+        }
+    }
+
     /// The output projection.
     pub(super) fn output(&self, x: &Tensor) -> Result<Tensor> {
         self.o.forward(x)
@@ -145,6 +155,14 @@ impl FusionKeys {
             norm: LayerNorm::new(&weights.pp("pre_attn_norm_fusion"), dim, FUSION_EPS)?,
             norm_k: norm_k.transpose()?,
         })
+    }
+
+    /// Adds its trained weights to `into`.
+    pub(super) fn trained(&self, into: &mut Vec<Tensor>) {
+        self.k.trained(into);
+        self.v.trained(into);
+        self.norm.trained(into);
+        self.norm_k.iter().for_each(|norm| norm.trained(into));
     }
 
     /// Rotated keys and values of the other stream's tokens.

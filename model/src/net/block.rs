@@ -122,6 +122,21 @@ impl Block {
         self.cross_attn.output(&sum)
     }
 
+    /// Its trained weights; those of the fusion only with `fusion`.
+    pub(super) fn trained(&self, fusion: bool) -> Vec<Tensor> {
+        let mut all = Vec::new();
+        self.modulation.trained(&mut all);
+        self.self_attn.trained(&mut all);
+        self.norm3.iter().for_each(|norm| norm.trained(&mut all));
+        self.cross_attn.trained(&mut all);
+        if let (true, Some(keys)) = (fusion, &self.fusion) {
+            keys.trained(&mut all);
+        }
+        self.ffn.0.trained(&mut all);
+        self.ffn.1.trained(&mut all);
+        all
+    }
+
     /// The self-attention layer.
     pub fn self_attention(&self) -> &Attention {
         &self.self_attn

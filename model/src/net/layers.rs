@@ -8,11 +8,12 @@ use crate::{
 };
 use candle_core::Tensor;
 
-/// x W + b.
+/// x W + b, and where asked for a low-rank addition to W.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: Param,
     bias: Option<Param>,
+    lora: Option<(Param, Param, f64)>,
 }
 
 impl Linear {
@@ -21,6 +22,7 @@ impl Linear {
         Ok(Self {
             weight: weights.linear("weight", input, output)?,
             bias: Some(weights.get("bias", &[output])?),
+            lora: weights.lora(input, output)?,
         })
     }
 
@@ -29,12 +31,17 @@ impl Linear {
         Ok(Self {
             weight: weights.linear("weight", input, output)?,
             bias: None,
+            lora: weights.lora(input, output)?,
         })
     }
 
     /// A matrix `[in, out]` computed from stored weights, without bias.
     pub(super) fn from_param(weight: Param) -> Self {
-        Self { weight, bias: None }
+        Self {
+            weight,
+            bias: None,
+            lora: None,
+        }
     }
 
     /// The same with a bias.
@@ -51,6 +58,7 @@ impl Linear {
         Ok(Self {
             weight: weights.stored("weight", &shape, Stored::Taps)?,
             bias: bias.then(|| weights.get("bias", &[output])).transpose()?,
+            lora: None,
         })
     }
 
@@ -59,6 +67,7 @@ impl Linear {
         Ok(Self {
             weight: weights.stored("weight", shape, Stored::Transposed)?,
             bias: Some(weights.get("bias", &shape[..1])?),
+            lora: None,
         })
     }
 
@@ -74,7 +83,26 @@ impl Linear {
 
     fn with(&self, x: &Tensor, activation: Option<Activation>) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(Param::t);
-        Ok(ops::linear(x, &self.weight.t(), bias.as_ref(), activation)?)
+        let Some((down, up, scale)) = &self.lora else {
+            return Ok(ops::linear(x, &self.weight.t(), bias.as_ref(), activation)?);
+        };
+        let y = ops::linear(x, &self.weight.t(), bias.as_ref(), None)?;
+        let low = ops::linear(x, &down.t(), None, None)?;
+        let y = (y + (ops::linear(&low, &up.t(), None, None)? * *scale)?)?;
+        match activation {
+            Some(activation) => Ok(ops::activate(&y, activation)?),
+            None => Ok(y),
+        }
+    }
+
+    /// Adds its trained weights to `into`.
+    pub(super) fn trained(&self, into: &mut Vec<Tensor>) {
+        self.weight.trained(into);
+        self.bias.iter().for_each(|bias| bias.trained(into));
+        if let Some((down, up, _)) = &self.lora {
+            down.trained(into);
+            up.trained(into);
+        }
     }
 }
 
@@ -94,6 +122,12 @@ impl LayerNorm {
             bias: weights.get("bias", &[dim])?,
             eps,
         })
+    }
+
+    /// Adds its trained weights to `into`.
+    pub(super) fn trained(&self, into: &mut Vec<Tensor>) {
+        self.weight.trained(into);
+        self.bias.trained(into);
     }
 
     /// `[.., dim]` to `[.., dim]`.

@@ -9,8 +9,10 @@ use super::{
 };
 use crate::{
     Error, Result,
+    error::into_tensor,
     ops::{Activation, Rope},
     param::Param,
+    vjp::checkpoint,
     weights::Weights,
 };
 use candle_core::Tensor;
@@ -81,6 +83,7 @@ pub struct OcfInput {
     pub tts: Option<Tensor>,
 }
 
+#[derive(Clone)]
 struct Block {
     norm1: LayerNorm,
     norm2: LayerNorm,
@@ -115,6 +118,30 @@ impl Block {
         })
     }
 
+    /// Its trained weights, without those that lead to the text.
+    fn trained(&self) -> Vec<Tensor> {
+        let mut all = Vec::new();
+        self.norm1.trained(&mut all);
+        self.norm2.trained(&mut all);
+        self.attention.trained(&mut all);
+        self.ffn.0.trained(&mut all);
+        self.ffn.1.trained(&mut all);
+        all
+    }
+
+    /// The same as [`Block::forward`] without keeping what lies between, where a gradient is wanted.
+    fn recomputed(&self, x: &Tensor, rope: &Rope) -> Result<Tensor> {
+        let (block, rope) = (self.clone(), rope.clone());
+        let forward = move |inputs: &[Tensor]| match inputs {
+            [x] => Ok(vec![block.forward(x, &rope).map_err(into_tensor)?]),
+            _ => candle_core::bail!("a context block takes one tensor"),
+        };
+        let mut outputs = checkpoint(std::slice::from_ref(x), &self.trained(), forward)?;
+        outputs
+            .pop()
+            .ok_or_else(|| Error::Input("a context block lost its output".to_owned()))
+    }
+
     fn forward(&self, x: &Tensor, rope: &Rope) -> Result<Tensor> {
         let x = (x + self.attention.itself(&self.norm1.forward(x)?, rope, x.dim(0)?)?)?;
         let h = self
@@ -131,6 +158,7 @@ pub struct Ocf {
     modality: Param,
     blocks: Vec<Block>,
     head_size: usize,
+    recompute: bool,
 }
 
 /// What comes out.
@@ -162,7 +190,15 @@ impl Ocf {
             modality: weights.get("modality_embed", &[4, config.dim])?,
             blocks: (0..config.layers).map(block).collect::<Result<_>>()?,
             head_size: config.dim / config.heads,
+            recompute: false,
         })
+    }
+
+    /// As [`FusionModel::recomputed`](super::FusionModel::recomputed).
+    #[must_use]
+    pub fn recomputed(mut self, recompute: bool) -> Self {
+        self.recompute = recompute;
+        self
     }
 
     /// Enriches the text. Fails if tokens and points do not fit.
@@ -180,7 +216,11 @@ impl Ocf {
         let (rows, mut text) = (input.text.dim(0)?, input.text.clone());
         let mut enriched = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
-            x = block.forward(&x, &rope)?;
+            x = if self.recompute {
+                block.recomputed(&x, &rope)?
+            } else {
+                block.forward(&x, &rope)?
+            };
             let own = block.out_norm.forward(&x.narrow(0, 0, rows)?)?;
             text = (text + block.out.forward(&own)?)?;
             enriched.push(text.clone());

@@ -4,14 +4,17 @@ use super::{
     block::Block,
     config::{Modality, StreamConfig},
     embed::{Embed, unpatchify},
+    fusion::own_sums,
     layers::Linear,
     positions::{audio_rope, video_rope},
     time::TimeEmbedding,
 };
 use crate::{
     Error, Result,
+    error::into_tensor,
     ops::{self, Activation, Rope, Rows},
     param::Param,
+    vjp::checkpoint,
     weights::Weights,
 };
 use candle_core::Tensor;
@@ -72,6 +75,7 @@ pub struct Stream {
     pub(super) blocks: Vec<Block>,
     head: Linear,
     head_modulation: Param,
+    pub(super) recompute: bool,
 }
 
 impl Stream {
@@ -94,6 +98,7 @@ impl Stream {
             head: Linear::new(&weights.pp("head").pp("head"), dim, outputs)?,
             head_modulation: weights.pp("head").get("modulation", &[1, 2, dim])?,
             config: config.clone(),
+            recompute: false,
         })
     }
 
@@ -181,11 +186,34 @@ impl Stream {
         let prepared = self.prepare(input)?;
         let (mut x, keys) = (prepared.x.clone(), prepared.x.dim(0)?);
         for block in &self.blocks {
-            let m = block.modulation(&prepared.e0, &prepared.rows)?;
-            x = block.attend_self(&x, &m, &prepared.rope, keys)?;
-            x = block.attend_rest(&x, &m, &prepared.context, None)?;
+            x = self.alone(block, &x, &prepared, keys)?;
         }
         self.finish(&x, &prepared)
+    }
+
+    /// A block without another stream.
+    fn alone(&self, block: &Block, x: &Tensor, prepared: &Prepared, keys: usize) -> Result<Tensor> {
+        let (block, rope, rows) = (block.clone(), prepared.rope.clone(), prepared.rows.clone());
+        let trained = block.trained(false);
+        let forward = move |inputs: &[Tensor]| {
+            let [x, e0, context] = inputs else {
+                return Err(Error::Input("a block takes three tensors".to_owned()));
+            };
+            let m = block.modulation(e0, &rows)?;
+            let x = block.attend_self(x, &m, &rope, keys)?;
+            Ok(vec![block.attend_rest(&x, &m, context, None)?])
+        };
+        let inputs = [x, &prepared.e0, &prepared.context].map(Tensor::clone);
+        let mut outputs = if self.recompute {
+            checkpoint(&inputs, &trained, move |inputs| {
+                forward(inputs).map_err(into_tensor)
+            })?
+        } else {
+            forward(&own_sums(&inputs)?)?
+        };
+        outputs
+            .pop()
+            .ok_or_else(|| Error::Input("a block lost its output".to_owned()))
     }
 
     /// The head: tokens to a latent's shape.

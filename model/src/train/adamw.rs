@@ -71,18 +71,56 @@ impl AdamW {
     /// Takes a step along `grads` times `scale` (below one to clip). A weight without a gradient took no part: it does not
     /// decay, and its moments stay.
     pub fn step(&mut self, grads: &GradStore, scale: f64) -> Result<()> {
+        for index in 0..self.weights.len() {
+            if let Some(grad) = grads.get(&self.weights[index].0.var) {
+                let (lr, decay) = (self.settings.lr, self.settings.decay);
+                self.update(index, grad, scale, (lr, decay))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves one weight, by number, along its gradient times `scale`, with a step size and a decay of its own.
+    pub fn update(&mut self, index: usize, grad: &Tensor, scale: f64, (lr, decay): (f64, f64)) -> Result<()> {
+        let Some((weight, moments)) = self.weights.get(index) else {
+            return Err(Error::Input(format!("there is no trained weight {index}")));
+        };
+        moments.borrow_mut().steps += 1;
+        let settings = AdamWSettings {
+            lr,
+            decay,
+            ..self.settings
+        };
+        let update = Update {
+            settings,
+            scale,
+            moments,
+        };
+        weight.var.inplace_op2(&grad.contiguous()?, &update)?;
+        Ok(())
+    }
+
+    /// Each weight's name, moments and steps, for a state on the disk.
+    pub fn moments(&self, mut take: impl FnMut(&str, &[f32], &[f32], i32) -> Result<()>) -> Result<()> {
         for (weight, moments) in &self.weights {
-            let Some(grad) = grads.get(&weight.var) else {
-                continue;
-            };
-            let grad: Tensor = grad.contiguous()?;
-            moments.borrow_mut().steps += 1;
-            let update = Update {
-                settings: self.settings,
-                scale,
-                moments,
-            };
-            weight.var.inplace_op2(&grad, &update)?;
+            let moments = moments.borrow();
+            take(&weight.name, &moments.first, &moments.second, moments.steps)?;
+        }
+        Ok(())
+    }
+
+    /// Puts back what [`AdamW::moments`] told: `find` gives the moments and steps of a name. Fails if they have another length.
+    pub fn restore(&mut self, mut find: impl FnMut(&str) -> Result<(Vec<f32>, Vec<f32>, i32)>) -> Result<()> {
+        for (weight, moments) in &self.weights {
+            let (first, second, steps) = find(&weight.name)?;
+            let mut moments = moments.borrow_mut();
+            if first.len() != moments.first.len() || second.len() != moments.second.len() {
+                return Err(Error::Resume(format!(
+                    "the moments of `{}` have another size",
+                    weight.name
+                )));
+            }
+            *moments = Moments { first, second, steps };
         }
         Ok(())
     }

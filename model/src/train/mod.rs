@@ -1,8 +1,42 @@
-//! The parts of a training step: the target, the gradients' norm, the optimizer.
+//! Training (paper, sections 4.3 and 5.1): from samples of latents to moved weights, states and curves. Never loads a codec or a
+//! text encoder, and knows neither records nor the command line.
 
 mod adamw;
+mod base;
+mod collective;
+pub mod cost;
+mod customizer;
+mod draw;
+mod encoder;
+mod events;
+mod export;
+mod log;
+mod objective;
+mod order;
+mod recipe;
+mod run;
+mod samples;
+mod state;
+mod sums;
+mod trainer;
 
 pub use adamw::{AdamW, AdamWSettings};
+pub use base::{Base, dress};
+pub use collective::{Collective, Solo, Threads};
+pub use customizer::{Customizer, CustomizerConfig, Dropped};
+pub use draw::Draw;
+pub use encoder::{Encoder, Material, MaterialSubject, Pictures, encoder_identity};
+pub use events::Events;
+pub use log::{LOG, Line, Log, read_log};
+pub use objective::{DropSettings, Loss, LossSettings, objective, sigma};
+pub use order::{Kind, Order};
+pub use recipe::{
+    BUILT_IN, Batch, Keep, Mode, OptimizerSettings, Recipe, ReferenceRule, Take, WeightRule, decays,
+};
+pub use run::{Ended, Place};
+pub use samples::{Entry, InMemory, Sample, SampleSubject, SampleUtterance, Samples};
+pub use state::States;
+pub use trainer::{Share, StepReport, Trainer};
 
 use crate::{Result, weights::Trained};
 use candle_core::{Tensor, backprop::GradStore};

@@ -5,14 +5,20 @@ use crate::Result;
 use candle_core::{Device, Tensor};
 
 /// Fresh weights: Xavier-uniform matrices, biases zero, norms one, text and time embeddings N(0, 0.02), modulations
-/// N(0, 1/d); what must begin as the identity (the head, OCF's and MTP-CA's output projections) is zero.
+/// N(0, 1/d); what must begin as the identity (the head, OCF's and MTP-CA's output projections, the outer half of a low-rank addition) is zero.
 pub struct Init {
     /// Which set of random numbers.
     pub seed: u64,
 }
 
 /// Names of what begins at zero.
-const ZERO: &[&str] = &["out_proj.", "mtp_ca.attn.o.", "modality_embed", "head.head."];
+const ZERO: &[&str] = &[
+    "out_proj.",
+    "mtp_ca.attn.o.",
+    "modality_embed",
+    "head.head.",
+    "lora_up.",
+];
 
 enum Rule {
     Constant(f32),

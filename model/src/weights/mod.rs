@@ -81,6 +81,28 @@ pub struct Trained {
     pub stored: Stored,
 }
 
+/// A weight as the network holds it, trained or frozen: what a checkpoint is written from.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The checkpoint's name.
+    pub name: String,
+    /// The tensor or variable that the network uses.
+    pub tensor: Tensor,
+    /// The checkpoint's shape.
+    pub shape: Vec<usize>,
+    /// How the two differ.
+    pub stored: Stored,
+}
+
+/// A low-rank addition to a frozen matrix.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lora {
+    /// Inner width.
+    pub rank: usize,
+    /// What the product of the two small matrices is multiplied with.
+    pub scale: f64,
+}
+
 struct Ledger {
     source: Box<dyn Source>,
     dtype: DType,
@@ -90,6 +112,8 @@ struct Ledger {
     wrong: Vec<WrongShape>,
     trains: Box<dyn Fn(&str) -> bool>,
     trained: Vec<Trained>,
+    adapts: Box<dyn Fn(&str) -> Option<Lora>>,
+    held: Vec<Held>,
 }
 
 /// A place in a checkpoint: a prefix, and what has been asked for so far.
@@ -111,6 +135,8 @@ impl Weights {
             wrong: Vec::new(),
             trains: Box::new(|_| false),
             trained: Vec::new(),
+            adapts: Box::new(|_| None),
+            held: Vec::new(),
         };
         Self {
             ledger: Rc::new(RefCell::new(ledger)),
@@ -139,6 +165,24 @@ impl Weights {
         self
     }
 
+    /// Gives the matrices whose full names `adapts` picks a low-rank addition, from here on: `NAME.lora_down.weight` and
+    /// `NAME.lora_up.weight` beside `NAME.weight`.
+    pub fn adapt(self, adapts: impl Fn(&str) -> Option<Lora> + 'static) -> Self {
+        self.ledger.borrow_mut().adapts = Box::new(adapts);
+        self
+    }
+
+    /// The low-rank addition of the matrix `weight` at this place: `[input, rank]`, `[rank, output]`, scale.
+    pub(crate) fn lora(&self, input: usize, output: usize) -> Result<Option<(Param, Param, f64)>> {
+        let lora = (self.ledger.borrow().adapts)(&format!("{}weight", self.prefix));
+        let Some(Lora { rank, scale }) = lora else {
+            return Ok(None);
+        };
+        let down = self.pp("lora_down").linear("weight", input, rank)?;
+        let up = self.pp("lora_up").linear("weight", rank, output)?;
+        Ok(Some((down, up, scale)))
+    }
+
     /// One level down: `weights.pp("blocks").pp(3)` reads `blocks.3.*`.
     pub fn pp(&self, name: impl Display) -> Self {
         Self {
@@ -165,10 +209,18 @@ impl Weights {
         };
         let tensor = stored.load(&tensor)?;
         let mut ledger = self.ledger.borrow_mut();
+        let held = |tensor: &Tensor| Held {
+            name: full.clone(),
+            tensor: tensor.clone(),
+            shape: shape.to_vec(),
+            stored,
+        };
         if !(ledger.trains)(&full) {
+            ledger.held.push(held(&tensor));
             return Ok(Param::new(tensor));
         }
         let var = Var::from_tensor(&tensor)?;
+        ledger.held.push(held(var.as_tensor()));
         let param = Param::new(var.as_tensor().clone());
         let shape = shape.to_vec();
         ledger.trained.push(Trained {
@@ -216,6 +268,11 @@ impl Weights {
     /// The variables made so far.
     pub fn trained(&self) -> Vec<Trained> {
         self.ledger.borrow().trained.clone()
+    }
+
+    /// Every weight that was found, as the network holds it, in the order asked for.
+    pub fn held(&self) -> Vec<Held> {
+        self.ledger.borrow().held.clone()
     }
 
     /// Says whether the network and the checkpoint have the same tensors.

@@ -1,0 +1,489 @@
+//! What a run of training is to do, as a TOML file says it.
+
+use super::{
+    objective::{DropSettings, LossSettings},
+    order::Kind,
+};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// The recipes that are built in: the paper's three stages, and the same with the backbone frozen.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("stage1", include_str!("../../recipes/stage1.toml")),
+    ("stage2", include_str!("../../recipes/stage2.toml")),
+    ("stage3", include_str!("../../recipes/stage3.toml")),
+    (
+        "stage1-one-card",
+        include_str!("../../recipes/stage1-one-card.toml"),
+    ),
+    (
+        "stage2-one-card",
+        include_str!("../../recipes/stage2-one-card.toml"),
+    ),
+    (
+        "stage3-one-card",
+        include_str!("../../recipes/stage3-one-card.toml"),
+    ),
+];
+
+/// Larger step sizes are taken for a slip of the keyboard.
+const HIGHEST_LR: f64 = 0.1;
+
+/// Where references may be taken from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReferenceRule {
+    /// From anywhere.
+    #[default]
+    Any,
+    /// Never from the clip that is trained on: samples with such a reference are left out.
+    CrossPair,
+}
+
+/// Which samples are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Take {
+    /// Fewest and most people in a clip.
+    pub subjects: [usize; 2],
+    /// Where their references come from.
+    pub references: ReferenceRule,
+    /// Whether steps on speech also take the sound of clips with pictures.
+    pub speech_of_clips: bool,
+}
+
+impl Default for Take {
+    fn default() -> Self {
+        Self {
+            subjects: [0, 64],
+            references: ReferenceRule::Any,
+            speech_of_clips: false,
+        }
+    }
+}
+
+/// Samples a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Batch {
+    /// Clips of a joint step.
+    pub joint: usize,
+    /// Utterances of a step on speech.
+    pub speech: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            joint: 64,
+            speech: 1024,
+        }
+    }
+}
+
+/// What becomes of a weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It is trained.
+    Train,
+    /// It stays, and a low-rank addition to it is trained; what is no matrix of a Linear stays.
+    Lora,
+    /// It stays.
+    Freeze,
+}
+
+/// One line of the table of weights; the first line that fits a key counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightRule {
+    /// Patterns of keys; `*` stands for anything.
+    pub keys: Vec<String>,
+    /// What becomes of them.
+    pub mode: Mode,
+    /// Step size; with `lr_end` the first one.
+    #[serde(default)]
+    pub lr: Option<f64>,
+    /// Step size at the end of the run, reached along a cosine.
+    #[serde(default)]
+    pub lr_end: Option<f64>,
+    /// Steps over which the step size rises from zero.
+    #[serde(default)]
+    pub warmup: u64,
+    /// Inner width of a low-rank addition.
+    #[serde(default)]
+    pub rank: Option<usize>,
+    /// A low-rank addition is multiplied with `alpha / rank` [default: rank].
+    #[serde(default)]
+    pub alpha: Option<f64>,
+}
+
+/// AdamW.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimizerSettings {
+    /// Memory of the gradient and of its square.
+    pub betas: [f64; 2],
+    /// Added to the root.
+    pub eps: f64,
+    /// Decay of matrices; norms, biases, modulations and embeddings do not decay.
+    pub decay: f64,
+    /// Longest gradient, all weights together; longer ones are scaled down.
+    pub clip: f64,
+}
+
+impl Default for OptimizerSettings {
+    fn default() -> Self {
+        Self {
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            decay: 0.01,
+            clip: 1.0,
+        }
+    }
+}
+
+/// Which states stay on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keep {
+    /// Steps from state to state.
+    pub every: u64,
+    /// How many of the newest stay.
+    pub last: usize,
+    /// A state whose step is a multiple of this stays for good; 0 for none.
+    pub milestone: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            every: 500,
+            last: 2,
+            milestone: 5000,
+        }
+    }
+}
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What it is called.
+    pub name: String,
+    /// Which order and which random numbers.
+    pub seed: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// What the steps train, repeated: `["joint", "speech"]`.
+    pub pattern: Vec<Kind>,
+    /// Which samples.
+    #[serde(default)]
+    pub take: Take,
+    /// Samples that are skipped wherever they come, for example one whose loss is no number.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Samples a step.
+    #[serde(default)]
+    pub batch: Batch,
+    /// Noise and the weights of the losses.
+    #[serde(default)]
+    pub loss: LossSettings,
+    /// What is left out of the condition.
+    #[serde(default)]
+    pub dropout: DropSettings,
+    /// The optimizer.
+    #[serde(default)]
+    pub optimizer: OptimizerSettings,
+    /// Whether blocks are computed again in the backward pass, to save memory.
+    #[serde(default = "yes")]
+    pub recompute: bool,
+    /// Memory of a moving average of the weights; absent: none is kept.
+    #[serde(default)]
+    pub ema: Option<f64>,
+    /// Which states stay.
+    #[serde(default)]
+    pub keep: Keep,
+    /// What becomes of which weights.
+    pub weights: Vec<WeightRule>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Recipe {
+    /// Reads TOML. Fails with [`Error::Recipe`], which names the line, on keys that do not exist and values that cannot be meant.
+    pub fn parse(text: &str) -> Result<Self> {
+        let recipe: Self = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text[..start].matches('\n').count() + 1;
+            let mut names = error.message().split('`').skip(1).step_by(2);
+            let wrong = names.next().unwrap_or_default();
+            let near = names
+                .map(|known| (strsim::jaro_winkler(wrong, known), known))
+                .max_by(|a, b| a.0.total_cmp(&b.0))
+                .filter(|(likeness, _)| *likeness > 0.8);
+            let hint = near
+                .map(|(_, known)| format!(" (did you mean `{known}`?)"))
+                .unwrap_or_default();
+            Error::Recipe(format!("line {line}: {}{hint}", error.message().trim()))
+        })?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    fn check(&self) -> Result<()> {
+        let refuse = |why: String| Err(Error::Recipe(why));
+        if self.steps == 0 || self.pattern.is_empty() {
+            return refuse("`steps` is 0 or `pattern` is empty: it would train nothing".to_owned());
+        }
+        for kind in &self.pattern {
+            if self.batch_of(*kind) == 0 {
+                return refuse(format!(
+                    "`batch.{}` is 0, and `pattern` has such steps",
+                    kind.name()
+                ));
+            }
+        }
+        for (name, value, range) in [
+            ("dropout.references", self.dropout.references, 0.0..=1.0),
+            ("dropout.text", self.dropout.text, 0.0..=1.0),
+            ("dropout.both", self.dropout.both, 0.0..=1.0),
+            ("optimizer.betas", self.optimizer.betas[0], 0.0..=0.999_999),
+            ("optimizer.betas", self.optimizer.betas[1], 0.0..=0.999_999),
+            ("optimizer.eps", self.optimizer.eps, 1e-20..=1.0),
+            ("optimizer.decay", self.optimizer.decay, 0.0..=1.0),
+            ("optimizer.clip", self.optimizer.clip, 1e-9..=1e9),
+            ("loss.shift", self.loss.shift, 1e-3..=1e3),
+            ("loss.video", self.loss.video, 0.0..=1e3),
+            ("loss.audio", self.loss.audio, 0.0..=1e3),
+            ("ema", self.ema.unwrap_or(0.0), 0.0..=0.999_999),
+        ] {
+            if !range.contains(&value) {
+                return refuse(format!(
+                    "`{name}` is {value}, it lies between {} and {}",
+                    range.start(),
+                    range.end()
+                ));
+            }
+        }
+        if self.dropout.references + self.dropout.text + self.dropout.both > 1.0 {
+            return refuse("the shares of `dropout` are more than the whole".to_owned());
+        }
+        if self.keep.every == 0 || self.keep.last == 0 {
+            return refuse(
+                "`keep.every` and `keep.last` are at least 1: without a state nothing can be gone on from"
+                    .to_owned(),
+            );
+        }
+        self.weights.iter().try_for_each(WeightRule::check)?;
+        if self.weights.iter().all(|rule| rule.mode == Mode::Freeze) {
+            return refuse("every line of `weights` freezes: it trains nothing".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Samples of a step of `kind`.
+    pub fn batch_of(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Joint => self.batch.joint,
+            Kind::Speech => self.batch.speech,
+        }
+    }
+
+    /// The line of the table that `key` falls under, by number.
+    pub fn rule_of(&self, key: &str) -> Option<usize> {
+        self.weights
+            .iter()
+            .position(|rule| rule.keys.iter().any(|pattern| fits(pattern, key)))
+    }
+
+    /// What a state may be gone on with: all but what steers no number of a step that is done.
+    pub fn fixed(&self) -> Self {
+        Self {
+            exclude: Vec::new(),
+            keep: Keep::default(),
+            recompute: true,
+            ..self.clone()
+        }
+    }
+}
+
+impl WeightRule {
+    fn check(&self) -> Result<()> {
+        let keys = self.keys.join(", ");
+        let refuse = |why: String| Err(Error::Recipe(format!("weights `{keys}`: {why}")));
+        if self.keys.is_empty() {
+            return refuse("`keys` is empty".to_owned());
+        }
+        if self.mode == Mode::Freeze {
+            return if self.lr.is_some() {
+                refuse("frozen, and yet `lr` is set".to_owned())
+            } else {
+                Ok(())
+            };
+        }
+        let Some(lr) = self.lr else {
+            return refuse("`lr` is missing".to_owned());
+        };
+        for lr in [Some(lr), self.lr_end].into_iter().flatten() {
+            if !(lr > 0.0 && lr <= HIGHEST_LR) {
+                return refuse(format!(
+                    "`lr` is {lr}, it lies above 0 and is at most {HIGHEST_LR} (1e-4 is usual)"
+                ));
+            }
+        }
+        match (self.mode, self.rank) {
+            (Mode::Lora, None | Some(0)) => refuse("`rank` of the low-rank additions is missing".to_owned()),
+            (Mode::Train, Some(_)) => refuse("`rank` is set, and mode is not \"lora\"".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The step size of step `step` of `steps`.
+    pub fn lr_at(&self, step: u64, steps: u64) -> f64 {
+        let first = self.lr.unwrap_or(0.0);
+        let rise = if step < self.warmup {
+            (step + 1) as f64 / (self.warmup + 1) as f64
+        } else {
+            1.0
+        };
+        let Some(end) = self.lr_end else {
+            return first * rise;
+        };
+        let span = steps.saturating_sub(self.warmup + 1).max(1);
+        let done = step.saturating_sub(self.warmup).min(span) as f64 / span as f64;
+        (end + (first - end) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())) * rise
+    }
+}
+
+/// Whether `pattern`, where `*` stands for anything, fits the whole of `text`.
+fn fits(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
+    for part in middle {
+        match rest.find(part) {
+            Some(place) => rest = &rest[place + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Whether a weight of this name and shape decays: matrices do; norms, biases, modulations and embeddings do not.
+pub fn decays(name: &str, shape: &[usize]) -> bool {
+    shape.len() >= 2 && name.ends_with(".weight") && !name.contains("modulation")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_whole_keys() {
+        for (pattern, key, wanted) in [
+            ("ocf.*", "ocf.in_text.weight", true),
+            ("ocf.*", "mtp_ca.ocf.x", false),
+            (
+                "*_fusion*",
+                "video_model.blocks.0.cross_attn.k_fusion.weight",
+                true,
+            ),
+            ("*", "anything", true),
+            ("video_model.*.bias", "video_model.a.b.bias", true),
+            ("video_model.*.bias", "video_model.a.b.weight", false),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+        ] {
+            assert_eq!(fits(pattern, key), wanted, "{pattern} {key}");
+        }
+    }
+
+    #[test]
+    fn the_built_in_recipes_are_the_papers() {
+        let read = |name: &str| {
+            let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name).unwrap();
+            Recipe::parse(text).unwrap()
+        };
+        for name in ["stage1", "stage1-one-card"] {
+            let stage = read(name);
+            assert_eq!(
+                (stage.steps, &stage.pattern[..]),
+                (20_000, &[Kind::Joint, Kind::Speech][..])
+            );
+            assert_eq!(
+                stage.batch,
+                Batch {
+                    joint: 64,
+                    speech: 1024
+                }
+            );
+            assert_eq!(stage.take.subjects, [1, 1]);
+        }
+        for name in ["stage2", "stage3", "stage2-one-card", "stage3-one-card"] {
+            let stage = read(name);
+            assert_eq!((stage.steps, &stage.pattern[..]), (10_000, &[Kind::Joint][..]));
+            assert_eq!(
+                stage.take.references == ReferenceRule::CrossPair,
+                name.starts_with("stage3"),
+                "{name}"
+            );
+        }
+        for (name, text) in BUILT_IN {
+            let recipe = Recipe::parse(text).unwrap();
+            assert_eq!(recipe.name, *name);
+            let new = &recipe.weights[recipe.rule_of("ocf.in_text.weight").unwrap()];
+            assert_eq!(
+                (new.mode, new.lr, new.lr_end),
+                (Mode::Train, Some(1e-4), Some(1e-5))
+            );
+            let video = recipe.weights[recipe.rule_of("video_model.blocks.0.ffn.0.weight").unwrap()].mode;
+            assert_eq!(video == Mode::Train, !name.ends_with("one-card"));
+        }
+    }
+
+    #[test]
+    fn step_sizes_rise_then_follow_the_cosine_to_its_end() {
+        let recipe = Recipe::parse(BUILT_IN[0].1).unwrap();
+        let rule = &recipe.weights[0];
+        assert_eq!(rule.warmup, 500);
+        assert!(rule.lr_at(0, 20_000) < 1e-6);
+        assert!((rule.lr_at(500, 20_000) - 1e-4).abs() < 1e-12);
+        assert!((rule.lr_at(19_999, 20_000) - 1e-5).abs() < 1e-12);
+        let middle = rule.lr_at(500 + (20_000 - 501) / 2, 20_000);
+        assert!((middle - 5.5e-5).abs() < 1e-7, "{middle}");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_named() {
+        let stage = BUILT_IN[1].1;
+        let why = |text: &str| Recipe::parse(text).unwrap_err().to_string();
+        let with = |old: &str, new: &str| {
+            assert!(stage.contains(old), "{old}");
+            stage.replace(old, new)
+        };
+        for (text, words) in [
+            (with("lr = 1e-4", "lr = 1e4"), "`lr` is 10000"),
+            (with("lr = 1e-4", "lr = -1e-4"), "`lr` is -0.0001"),
+            (with("steps = 10000", "step = 10000"), "did you mean `steps`?"),
+            (with("steps = 10000", "steps = 0"), "train nothing"),
+            (
+                with("mode = \"train\"", "mode = \"freeze\""),
+                "frozen, and yet `lr` is set",
+            ),
+            (with("joint = 64", "joint = 0"), "`batch.joint` is 0"),
+        ] {
+            assert!(why(&text).contains(words), "{}", why(&text));
+        }
+        let frozen = "name='a'\nseed=1\nsteps=1\npattern=['joint']\n[[weights]]\nkeys=['*']\nmode='freeze'\n";
+        assert!(why(frozen).contains("trains nothing"));
+        assert!(why(&stage.replace("seed = ", "sed = ")).contains("line "));
+    }
+}

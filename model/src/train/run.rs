@@ -1,0 +1,115 @@
+//! A run from its first step, or from its last state, to its end.
+
+use super::{
+    collective::Collective,
+    log::{Line, Log},
+    samples::Samples,
+    state::States,
+    trainer::Trainer,
+};
+use crate::{Error, Result};
+use std::{
+    path::{Path, PathBuf},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// Where a run lies and what it is about.
+pub struct Place<'a> {
+    /// Its folder.
+    pub folder: &'a Path,
+    /// Name of the data, for the check when it goes on.
+    pub data: &'a str,
+    /// Adds to a state what a checkpoint needs beside the weights.
+    pub dress: &'a dyn Fn(&Path) -> Result<()>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Steps done in all.
+    pub steps: u64,
+    /// Whether that is the recipe's number.
+    pub whole: bool,
+    /// The last state.
+    pub state: PathBuf,
+}
+
+impl Place<'_> {
+    /// The folder of states.
+    pub fn states(&self) -> Result<States> {
+        States::open(&self.folder.join("checkpoints"))
+    }
+
+    /// Puts the trainer into the run's newest state; says which, or `None` if there is none.
+    pub fn resume(&self, trainer: &mut Trainer) -> Result<Option<u64>> {
+        match self.states()?.list()?.pop() {
+            Some((step, folder)) => {
+                trainer.resume(&folder, self.data)?;
+                Ok(Some(step))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Puts the trainer into the state from which `step` is reached soonest: the newest one that is not after it, or the start.
+    pub fn before(&self, trainer: &mut Trainer, step: u64) -> Result<()> {
+        let states = self.states()?.list()?;
+        match states.into_iter().rfind(|(done, _)| *done <= step) {
+            Some((_, folder)) => trainer.resume(&folder, self.data),
+            None => Ok(()),
+        }
+    }
+
+    /// Trains to the recipe's end, or until `on` says no; `on` is shown every step. Rank 0 writes the log and the states, one at
+    /// the end in any case. A loss that is no number ends it with [`Error::NotFinite`], after the state before it was written.
+    pub fn train(
+        &self,
+        trainer: &mut Trainer,
+        samples: &dyn Samples,
+        ranks: &dyn Collective,
+        on: &mut dyn FnMut(&Line) -> bool,
+    ) -> Result<Ended> {
+        let first = ranks.rank() == 0;
+        let states = self.states()?;
+        let mut log = first
+            .then(|| Log::open(self.folder, trainer.next()))
+            .transpose()?;
+        let total = trainer.recipe().steps;
+        let mut on_disk = None;
+        let mut go_on = true;
+        while go_on && trainer.next() < total {
+            let start = Instant::now();
+            let report = match trainer.step(samples, ranks) {
+                Ok(report) => report,
+                Err(error @ Error::NotFinite { .. }) if first => {
+                    states.save(trainer, self.data, self.dress)?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            };
+            let line = Line {
+                report,
+                seconds: start.elapsed().as_secs_f64(),
+                time: SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0.0, |since| since.as_secs_f64()),
+            };
+            if let Some(log) = &mut log {
+                log.push(&line)?;
+                if trainer.next().is_multiple_of(trainer.recipe().keep.every) {
+                    on_disk = Some(states.save(trainer, self.data, self.dress)?);
+                }
+            }
+            go_on = on(&line);
+        }
+        let (steps, mut state) = (trainer.next(), states.path(trainer.next()));
+        if first && on_disk.as_ref() != Some(&state) {
+            state = states.save(trainer, self.data, self.dress)?;
+        }
+        Ok(Ended {
+            steps,
+            whole: steps == total,
+            state,
+        })
+    }
+}

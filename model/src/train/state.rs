@@ -1,0 +1,327 @@
+//! States on the disk: the weights in the checkpoint's own names, and beside them what only the trainer needs. A state is
+//! written beside and renamed, so one that can be seen is whole.
+
+use super::{recipe::Recipe, trainer::Trainer};
+use crate::{Error, Result, weights::Held};
+use candle_core::Tensor;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Folder of a state's own files, apart from the checkpoint's.
+const OWN: &str = "state";
+/// Key of the optimizer's step counts in its file.
+const STEPS: &str = "steps";
+
+/// What a state says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Card {
+    /// Of this layout.
+    format: u32,
+    /// Steps done.
+    step: u64,
+    /// The recipe, without what may change.
+    recipe: Recipe,
+    /// Which data.
+    data: String,
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
+    move |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// A folder of states.
+pub struct States {
+    folder: PathBuf,
+}
+
+impl States {
+    /// Makes the folder where needed, and removes what a killed process left half written.
+    pub fn open(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(io(folder))?;
+        for entry in fs::read_dir(folder).map_err(io(folder))? {
+            let entry = entry.map_err(io(folder))?;
+            if entry.file_name().to_string_lossy().starts_with(".writing") {
+                fs::remove_dir_all(entry.path()).map_err(io(&entry.path()))?;
+            }
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Steps done and folder of every state, rising.
+    pub fn list(&self) -> Result<Vec<(u64, PathBuf)>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(io(&self.folder))? {
+            let path = entry.map_err(io(&self.folder))?.path();
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            if let Some(step) = name.strip_prefix("step-").and_then(|step| step.parse().ok()) {
+                all.push((step, path));
+            }
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    /// Where the state after `step` steps lies.
+    pub fn path(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("step-{step:08}"))
+    }
+
+    /// Writes the trainer's state, unless it is there; `dress` adds what a checkpoint needs beside the weights. Fails on a full
+    /// disk, and then leaves nothing of it; the states before stay.
+    pub fn save(
+        &self,
+        trainer: &Trainer,
+        data: &str,
+        dress: &dyn Fn(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        let target = self.path(trainer.step);
+        if target.is_dir() {
+            return Ok(target);
+        }
+        let beside = self.folder.join(format!(".writing-{}", trainer.step));
+        let written = write(trainer, data, &beside).and_then(|()| dress(&beside));
+        let renamed = written.and_then(|()| {
+            sync(&beside)?;
+            fs::rename(&beside, &target).map_err(io(&target))?;
+            sync(&self.folder)
+        });
+        if let Err(error) = renamed {
+            let _ = fs::remove_dir_all(&beside); // the error that matters is the first
+            return Err(error);
+        }
+        self.prune(&trainer.recipe)?;
+        Ok(target)
+    }
+
+    /// Removes states that the recipe's rule does not keep.
+    fn prune(&self, recipe: &Recipe) -> Result<()> {
+        let all = self.list()?;
+        let old = all.len().saturating_sub(recipe.keep.last);
+        for (step, path) in &all[..old] {
+            if recipe.keep.milestone == 0 || !step.is_multiple_of(recipe.keep.milestone) || *step == 0 {
+                // renamed first: a state that can be seen is whole, also while it goes
+                let going = self.folder.join(format!(".writing-old-{step}"));
+                fs::rename(path, &going).map_err(io(path))?;
+                fs::remove_dir_all(&going).map_err(io(&going))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Flushes a folder, so that names in it last.
+fn sync(folder: &Path) -> Result<()> {
+    fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(io(folder))
+}
+
+fn write(trainer: &Trainer, data: &str, folder: &Path) -> Result<()> {
+    let own = folder.join(OWN);
+    fs::create_dir_all(&own).map_err(io(&own))?;
+    write_weights(&trainer.held, &folder.join("model.safetensors"))?;
+    let mut moments: Vec<(String, Vec<f32>)> = Vec::new();
+    let mut steps: Vec<(String, i32)> = Vec::new();
+    trainer.optimizer.moments(|name, first, second, count| {
+        moments.push((format!("{name}.m"), first.to_vec()));
+        moments.push((format!("{name}.v"), second.to_vec()));
+        steps.push((name.to_owned(), count));
+        Ok(())
+    })?;
+    let steps = serde_json::to_string(&steps).map_err(|error| Error::Resume(error.to_string()))?;
+    write_rows(&moments, Some((STEPS, steps)), &own.join("optimizer.safetensors"))?;
+    let averages = trainer.averages();
+    if !averages.is_empty() {
+        let rows: Vec<_> = averages
+            .into_iter()
+            .map(|(weight, row)| (weight.name.clone(), row.clone()))
+            .collect();
+        write_rows(&rows, None, &own.join("ema.safetensors"))?;
+    }
+    let card = Card {
+        format: 1,
+        step: trainer.step,
+        recipe: trainer.recipe.fixed(),
+        data: data.to_owned(),
+    };
+    let text = serde_json::to_string_pretty(&card).map_err(|error| Error::Resume(error.to_string()))?;
+    let path = own.join("state.json");
+    fs::write(&path, text).map_err(io(&path))?;
+    flush(&path)?;
+    sync(&own)
+}
+
+fn flush(path: &Path) -> Result<()> {
+    fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(io(path))
+}
+
+/// Weights in the checkpoint's own names and shapes.
+pub(super) fn write_weights(held: &[Held], path: &Path) -> Result<()> {
+    let stored: Vec<(&str, Tensor)> = held
+        .iter()
+        .map(|held| {
+            Ok((
+                held.name.as_str(),
+                held.stored.save(&held.tensor, &held.shape)?.contiguous()?,
+            ))
+        })
+        .collect::<Result<_>>()?;
+    let views = stored.iter().map(|(name, tensor)| (*name, tensor));
+    safetensors::serialize_to_file(views, None, path).map_err(unwritten(path))?;
+    flush(path)
+}
+
+/// Rows of f32.
+fn write_rows(rows: &[(String, Vec<f32>)], note: Option<(&str, String)>, path: &Path) -> Result<()> {
+    let bytes: Vec<(&str, Vec<u8>)> = rows
+        .iter()
+        .map(|(name, row)| {
+            (
+                name.as_str(),
+                row.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            )
+        })
+        .collect();
+    let mut views = Vec::with_capacity(bytes.len());
+    for (name, bytes) in &bytes {
+        let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(unwritten(path))?;
+        views.push((*name, view));
+    }
+    let note = note.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
+    safetensors::serialize_to_file(views, note, path).map_err(unwritten(path))?;
+    flush(path)
+}
+
+fn unwritten(path: &Path) -> impl FnOnce(safetensors::SafeTensorError) -> Error + '_ {
+    move |error| match error {
+        safetensors::SafeTensorError::IoError(source) => Error::Io {
+            path: path.to_owned(),
+            source,
+        },
+        other => Error::Format {
+            path: path.to_owned(),
+            kind: "safetensors",
+            why: other.to_string(),
+        },
+    }
+}
+
+/// Rows of a file by name, and the note in it.
+struct Rows {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    note: HashMap<String, String>,
+}
+
+impl Rows {
+    fn read(path: PathBuf) -> Result<Self> {
+        let bytes = fs::read(&path).map_err(io(&path))?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unwritten(&path))?;
+        let note = header.metadata().clone().unwrap_or_default();
+        Ok(Self { path, bytes, note })
+    }
+
+    fn row(&self, file: &SafeTensors<'_>, name: &str) -> Result<Vec<f32>> {
+        let lacks = |_| Error::Resume(format!("`{}` lacks `{name}`", self.path.display()));
+        let data = file.tensor(name).map_err(lacks)?;
+        let four = |four: &[u8]| f32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+        Ok(data.data().chunks_exact(4).map(four).collect())
+    }
+}
+
+impl Trainer {
+    /// Goes on from the state in `folder`. Fails when it was made with another recipe, other data or another network, and says
+    /// which.
+    pub fn resume(&mut self, folder: &Path, data: &str) -> Result<()> {
+        let own = folder.join(OWN);
+        let path = own.join("state.json");
+        let text = fs::read_to_string(&path).map_err(io(&path))?;
+        let card: Card = serde_json::from_str(&text).map_err(|error| Error::Format {
+            path: path.clone(),
+            kind: "a state",
+            why: error.to_string(),
+        })?;
+        if card.recipe != self.recipe.fixed() {
+            return Err(Error::Resume(format!(
+                "`{}` was made by another recipe ({}); give the recipe it was begun with, or another --out. Only `exclude`, \
+                 `keep` and `recompute` may change",
+                folder.display(),
+                difference(&card.recipe, &self.recipe.fixed())
+            )));
+        }
+        if card.data != data {
+            return Err(Error::Resume(format!(
+                "`{}` was trained on other data ({} there, {data} here); give the same --data, or another --out",
+                folder.display(),
+                card.data
+            )));
+        }
+        let weights = Rows::read(folder.join("model.safetensors"))?;
+        let file = SafeTensors::deserialize(&weights.bytes).map_err(unwritten(&weights.path))?;
+        for held in self.held.iter().filter(|held| held.tensor.is_variable()) {
+            let row = weights.row(&file, &held.name)?;
+            if row.len() != held.tensor.elem_count() {
+                return Err(Error::Resume(format!(
+                    "`{}` has another size in `{}`",
+                    held.name,
+                    weights.path.display()
+                )));
+            }
+            let tensor = Tensor::from_vec(row, held.shape.as_slice(), held.tensor.device())?;
+            set(held, &held.stored.load(&tensor)?)?;
+        }
+        let optimizer = Rows::read(own.join("optimizer.safetensors"))?;
+        let file = SafeTensors::deserialize(&optimizer.bytes).map_err(unwritten(&optimizer.path))?;
+        let steps: Vec<(String, i32)> =
+            serde_json::from_str(optimizer.note.get(STEPS).map_or("", String::as_str))
+                .map_err(|error| Error::Resume(format!("`{}`: {error}", optimizer.path.display())))?;
+        let steps: HashMap<String, i32> = steps.into_iter().collect();
+        self.optimizer.restore(|name| {
+            let row = |part: &str| optimizer.row(&file, &format!("{name}.{part}"));
+            Ok((row("m")?, row("v")?, steps.get(name).copied().unwrap_or(0)))
+        })?;
+        if self.recipe.ema.is_some() {
+            let averages = Rows::read(own.join("ema.safetensors"))?;
+            let file = SafeTensors::deserialize(&averages.bytes).map_err(unwritten(&averages.path))?;
+            self.restore_averages(|name| averages.row(&file, name))?;
+        }
+        self.step = card.step;
+        Ok(())
+    }
+}
+
+/// Overwrites a trained weight in place, so that the network sees it.
+fn set(held: &Held, value: &Tensor) -> Result<()> {
+    let var = candle_core::Var::from_tensor(&held.tensor)?;
+    Ok(var.set(&value.reshape(held.tensor.shape())?)?)
+}
+
+/// The first key in which two recipes differ.
+fn difference(a: &Recipe, b: &Recipe) -> String {
+    let (a, b) = (serde_json::to_value(a), serde_json::to_value(b));
+    let (Ok(serde_json::Value::Object(a)), Ok(serde_json::Value::Object(b))) = (a, b) else {
+        return "it cannot be compared".to_owned();
+    };
+    let differs = a.iter().find(|(key, value)| b.get(*key) != Some(value));
+    differs.map_or_else(String::new, |(key, value)| {
+        format!(
+            "`{key}` was {value}, it is {}",
+            b.get(key).unwrap_or(&serde_json::Value::Null)
+        )
+    })
+}

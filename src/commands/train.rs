@@ -1,0 +1,458 @@
+//! `omni train`: runs a training recipe, goes on with it, replays a step, exports a state.
+
+use crate::{
+    cli::{ExportRunArgs, ReplayArgs, TrainArgs, TrainCommand},
+    exit::{Code, missing, usage},
+    output, signals, table,
+    train_data::Dataset,
+};
+use anyhow::Context;
+use omni_model::{
+    checkpoint::{Checkpoint, Config},
+    train::{self, Base, Ended, Kind, Line, Place, Recipe, Solo, Trainer, cost},
+};
+use omni_pipeline::{Cancel, nearest};
+use serde::{Deserialize, Serialize};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// Lines of progress come at most this often.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+/// What a run is made of, in its folder.
+const RUN: &str = "run.json";
+
+/// `RUN/run.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct RunFile {
+    omni_version: String,
+    recipe: Recipe,
+    from: PathBuf,
+    data: Vec<PathBuf>,
+}
+
+/// A run, opened.
+struct Opened {
+    trainer: Trainer,
+    data: Dataset,
+    config: Config,
+    from: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: &TrainArgs) -> anyhow::Result<Code> {
+    match &args.command {
+        Some(TrainCommand::Replay(args)) => replay(args),
+        Some(TrainCommand::Export(args)) => export(args),
+        None => start(args),
+    }
+}
+
+fn start(args: &TrainArgs) -> anyhow::Result<Code> {
+    let out = args
+        .out
+        .as_deref()
+        .ok_or_else(|| usage("no folder for the run: give --out RUN"))?;
+    let wanted = wanted(args, out)?;
+    let opened = open(&wanted)?;
+    plan(&opened, &wanted)?;
+    fits(&opened, args)?;
+    if args.dry_run {
+        return Ok(Code::Done);
+    }
+    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+    let text = serde_json::to_string_pretty(&wanted)?;
+    omni_manifests::write_file(&out.join(RUN), text.as_bytes())?;
+    let ended = work(opened, out)?;
+    output::line(&format!(
+        "{} steps done; the state lies in {} (a checkpoint like any other), curves in {}",
+        ended.steps,
+        ended.state.display(),
+        out.display()
+    ))?;
+    Ok(if ended.whole {
+        Code::Done
+    } else {
+        Code::Interrupted
+    })
+}
+
+/// What is to be trained: from the flags, or with --resume from the run itself where a flag is not given.
+fn wanted(args: &TrainArgs, out: &Path) -> anyhow::Result<RunFile> {
+    let begun = out.join("checkpoints").is_dir();
+    if begun && !args.resume && !args.dry_run {
+        return Err(usage(format!(
+            "{} holds a run: go on with --resume, or give another --out",
+            out.display()
+        )));
+    }
+    let known = if args.resume && out.join(RUN).is_file() {
+        Some(read(out)?)
+    } else {
+        None
+    };
+    let of_run = |what: &str| usage(format!("no {what}; a run that goes on has its own (--resume)"));
+    let recipe = match (&args.recipe, &known) {
+        (Some(name), _) => recipe(name, &args.set)?,
+        (None, Some(known)) => known.recipe.clone(),
+        (None, None) => return Err(of_run("recipe: give --recipe stage1 or a file")),
+    };
+    let from = args
+        .from
+        .clone()
+        .or_else(|| known.as_ref().map(|known| known.from.clone()));
+    let data = if args.data.is_empty() {
+        known.map(|known| known.data).unwrap_or_default()
+    } else {
+        args.data.clone()
+    };
+    if data.is_empty() {
+        return Err(of_run("data: give --data DIR, what `omni encode` wrote"));
+    }
+    let absolute = |path: &PathBuf| {
+        path.canonicalize()
+            .map_err(|_| missing(format!("{} does not exist", path.display())))
+    };
+    Ok(RunFile {
+        omni_version: env!("CARGO_PKG_VERSION").to_owned(),
+        recipe,
+        from: absolute(&from.ok_or_else(|| of_run("checkpoint to begin from: give --from DIR"))?)?,
+        data: data.iter().map(absolute).collect::<anyhow::Result<_>>()?,
+    })
+}
+
+fn read(run: &Path) -> anyhow::Result<RunFile> {
+    let path = run.join(RUN);
+    let text = std::fs::read_to_string(&path).map_err(|_| {
+        missing(format!(
+            "{} is no folder of a run ({RUN} is not there)",
+            run.display()
+        ))
+    })?;
+    serde_json::from_str(&text).with_context(|| path.display().to_string())
+}
+
+/// A built-in recipe or a file, with keys set on the command line.
+fn recipe(name: &str, set: &[String]) -> anyhow::Result<Recipe> {
+    let built_in = train::BUILT_IN.iter().find(|(known, _)| *known == name);
+    let text = match built_in {
+        Some((_, text)) => (*text).to_owned(),
+        None => std::fs::read_to_string(name).map_err(|error| {
+            let known = train::BUILT_IN.iter().map(|(known, _)| *known);
+            let hint = nearest(name, known.clone())
+                .map(|name| format!(" (did you mean `{name}`?)"))
+                .unwrap_or_default();
+            usage(format!(
+                "no training recipe or file `{name}`{hint}: {error}; the built-in ones are {}",
+                known.collect::<Vec<_>>().join(", ")
+            ))
+        })?,
+    };
+    let text = if set.is_empty() {
+        text
+    } else {
+        overridden(&text, set)?
+    };
+    Recipe::parse(&text).with_context(|| name.to_owned())
+}
+
+fn overridden(text: &str, set: &[String]) -> anyhow::Result<String> {
+    let mut table: toml::Table = toml::from_str(text).map_err(|error| usage(error.to_string()))?;
+    for pair in set {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| usage(format!("--set {pair}: it is KEY=VALUE")))?;
+        let value: toml::Value = toml::from_str::<toml::Table>(&format!("x = {value}"))
+            .ok()
+            .and_then(|mut table| table.remove("x"))
+            .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+        let mut keys: Vec<&str> = key.split('.').collect();
+        let last = keys.pop().unwrap_or_default();
+        let mut place = &mut table;
+        for key in keys {
+            let below = place
+                .entry(key)
+                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            place = below
+                .as_table_mut()
+                .ok_or_else(|| usage(format!("--set {pair}: `{key}` is no table")))?;
+        }
+        place.insert(last.to_owned(), value);
+    }
+    Ok(toml::to_string(&table)?)
+}
+
+fn open(wanted: &RunFile) -> anyhow::Result<Opened> {
+    let checkpoint =
+        Checkpoint::open(&wanted.from).with_context(|| format!("checkpoint {}", wanted.from.display()))?;
+    let data = Dataset::open(&wanted.data, &train::encoder_identity(&checkpoint)?)?;
+    let (sizes, config, source) = Base::open(&checkpoint, wanted.recipe.seed)?;
+    let trainer = Trainer::new(wanted.recipe.clone(), &sizes, source, &data)?;
+    Ok(Opened {
+        trainer,
+        data,
+        config,
+        from: wanted.from.clone(),
+    })
+}
+
+fn size(opened: &Opened) -> cost::Size {
+    let (video, audio) = opened.data.largest();
+    cost::Size { video, audio }
+}
+
+/// Prints what is trained, what it takes, and how long.
+fn plan(opened: &Opened, wanted: &RunFile) -> anyhow::Result<()> {
+    let (shares, recipe, sizes) = (
+        opened.trainer.shares(),
+        &wanted.recipe,
+        opened.trainer.model().config(),
+    );
+    let word = |share: &train::Share| match share.mode {
+        train::Mode::Train => "trained",
+        train::Mode::Lora => "low-rank additions",
+        train::Mode::Freeze => "frozen",
+    };
+    let rows: Vec<Vec<String>> = shares
+        .iter()
+        .map(|share| {
+            vec![
+                share.keys.clone(),
+                word(share).to_owned(),
+                share.trained.to_string(),
+                share.frozen.to_string(),
+            ]
+        })
+        .collect();
+    output::line(&table::layout(
+        &["weights", "are", "values trained", "values that stay"],
+        &rows,
+    ))?;
+    let memory = cost::memory(sizes, recipe, &shares, size(opened));
+    let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+    let rows: Vec<Vec<String>> = [
+        ("weights", memory.weights),
+        ("gradients", memory.gradients),
+        ("moments", memory.moments),
+        ("averages", memory.averages),
+        ("activations (of the backbone, an estimate)", memory.activations),
+        ("all", memory.total()),
+    ]
+    .into_iter()
+    .map(|(what, bytes)| vec![what.to_owned(), mib(bytes)])
+    .collect();
+    output::line(&format!("\n{}", table::layout(&["memory", "MiB"], &rows)))?;
+    let frozen = shares
+        .iter()
+        .all(|share| share.trained == 0 || share.keys.contains("ocf") || share.keys.contains("mtp_ca"));
+    let mut all = 0.0;
+    for kind in [Kind::Joint, Kind::Speech] {
+        let share = recipe.pattern.iter().filter(|other| **other == kind).count() as f64
+            / recipe.pattern.len() as f64;
+        if share > 0.0 {
+            let flops = cost::step_flops(sizes, recipe, kind, size(opened), frozen) as f64;
+            all += share * flops * recipe.steps as f64;
+            output::line(&format!(
+                "\na {} step of {} samples: {:.3} TFLOP at most",
+                kind.name(),
+                recipe.batch_of(kind),
+                flops / 1e12
+            ))?;
+        }
+    }
+    let speed = cost::speed()?;
+    output::line(&format!(
+        "{} steps: at least {:.2} days at this machine's {:.0} GFLOP/s (a product of matrices, measured now; the backbone's \
+         arithmetic alone, a small network takes many times that)",
+        recipe.steps,
+        all / speed / 86_400.0,
+        speed / 1e9
+    ))
+}
+
+/// Refuses a run that will not fit, with the settings that would.
+fn fits(opened: &Opened, args: &TrainArgs) -> anyhow::Result<()> {
+    let limit = match args.memory {
+        Some(gib) => (gib * f64::from(1 << 30)) as u64,
+        None => match available() {
+            Some(bytes) => bytes,
+            None => return Ok(()),
+        },
+    };
+    let (shares, sizes) = (opened.trainer.shares(), opened.trainer.model().config());
+    let recipe = opened.trainer.recipe();
+    let needed = cost::memory(sizes, recipe, &shares, size(opened)).total();
+    if needed <= limit {
+        return Ok(());
+    }
+    let gib = |bytes: u64| format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30));
+    let remedies = cost::remedies(sizes, recipe, &shares, size(opened), limit);
+    let would: Vec<String> = remedies
+        .iter()
+        .map(|(what, bytes)| format!("{what} ({})", gib(*bytes)))
+        .collect();
+    Err(missing(format!(
+        "this run takes about {}, and there are {}; {}",
+        gib(needed),
+        gib(limit),
+        if would.is_empty() {
+            "no setting of the recipe would make it fit: encode smaller clips".to_owned()
+        } else {
+            format!("it would fit with {}", would.join(", or with "))
+        }
+    )))
+}
+
+/// Bytes of memory that programs may still take, where the system tells.
+fn available() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    line.split_whitespace()
+        .nth(1)?
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib * 1024)
+}
+
+fn work(opened: Opened, out: &Path) -> anyhow::Result<Ended> {
+    let Opened {
+        mut trainer,
+        data,
+        config,
+        from,
+    } = opened;
+    let dress = |folder: &Path| train::dress(folder, &config, &from);
+    let place = Place {
+        folder: out,
+        data: data.name(),
+        dress: &dress,
+    };
+    if let Some(step) = place.resume(&mut trainer)? {
+        output::note(&format!("going on after step {step}"));
+    }
+    let cancel = Cancel::default();
+    signals::on_interrupt(&cancel);
+    let (total, mut said, begun, first) = (
+        trainer.recipe().steps,
+        None::<Instant>,
+        Instant::now(),
+        trainer.next(),
+    );
+    let mut on = |line: &Line| {
+        let done = line.report.step + 1;
+        if done == total || said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            let each = begun.elapsed().as_secs_f64() / (done - first) as f64;
+            output::note(&progress(line, total, each * (total - done) as f64));
+            said = Some(Instant::now());
+        }
+        !cancel.is_cancelled()
+    };
+    Ok(place.train(&mut trainer, &data, &Solo, &mut on)?)
+}
+
+fn progress(line: &Line, total: u64, left: f64) -> String {
+    let report = &line.report;
+    let video = report
+        .video
+        .map(|video| format!("video {video:.4}, "))
+        .unwrap_or_default();
+    let lr: Vec<String> = report.lr.iter().map(|(_, lr)| format!("{lr:.1e}")).collect();
+    format!(
+        "step {}/{total} {}: loss {:.4} ({video}audio {:.4}), gradients {:.3}, lr {}, {:.0} tokens/s, {} left",
+        report.step + 1,
+        report.kind.name(),
+        report.loss,
+        report.audio,
+        report.norm,
+        lr.join(" "),
+        report.tokens as f64 / line.seconds.max(1e-9),
+        indicatif::HumanDuration(Duration::from_secs_f64(left.max(0.0)))
+    )
+}
+
+fn replay(args: &ReplayArgs) -> anyhow::Result<Code> {
+    let wanted = read(&args.run)?;
+    let log = train::read_log(&args.run)?;
+    let logged = log.into_iter().find(|line| line.report.step == args.step);
+    if args.step >= wanted.recipe.steps {
+        return Err(usage(format!(
+            "--step {}: the run has {} steps, counted from 0",
+            args.step, wanted.recipe.steps
+        )));
+    }
+    let Opened {
+        mut trainer,
+        data,
+        config,
+        from,
+    } = open(&wanted)?;
+    let dress = |folder: &Path| train::dress(folder, &config, &from);
+    let place = Place {
+        folder: &args.run,
+        data: data.name(),
+        dress: &dress,
+    };
+    place.before(&mut trainer, args.step)?;
+    output::note(&format!("from the state after {} steps", trainer.next()));
+    while trainer.next() < args.step {
+        trainer.step(&data, &Solo)?;
+    }
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.6}"));
+    let looked = trainer.look(&data)?;
+    let rows: Vec<Vec<String>> = looked
+        .iter()
+        .map(|(id, video, audio)| vec![id.clone(), number(*video), number(Some(*audio))])
+        .collect();
+    output::line(&table::layout(
+        &["sample", "loss of the video", "loss of the audio"],
+        &rows,
+    ))?;
+    let Some(logged) = logged else {
+        output::note("the log does not have this step: nothing to compare with");
+        return Ok(Code::Done);
+    };
+    let report = trainer.step(&data, &Solo)?;
+    let same = report == logged.report;
+    output::line(&format!(
+        "step {}: loss {}, gradients {}; logged: loss {}, gradients {}{}",
+        args.step,
+        report.loss,
+        report.norm,
+        logged.report.loss,
+        logged.report.norm,
+        if same { " (the same)" } else { " (NOT the same)" }
+    ))?;
+    Ok(if same { Code::Done } else { Code::Failed })
+}
+
+fn export(args: &ExportRunArgs) -> anyhow::Result<Code> {
+    let wanted = read(&args.run)?;
+    if args.out.exists() {
+        return Err(usage(format!(
+            "{} is there already; give another --out",
+            args.out.display()
+        )));
+    }
+    let Opened {
+        mut trainer,
+        data,
+        config,
+        from,
+    } = open(&wanted)?;
+    let dress = |folder: &Path| train::dress(folder, &config, &from);
+    let place = Place {
+        folder: &args.run,
+        data: data.name(),
+        dress: &dress,
+    };
+    let step = place.resume(&mut trainer)?;
+    let step = step.ok_or_else(|| missing(format!("{} has no state yet", args.run.display())))?;
+    trainer.export(&args.out, args.ema, &dress)?;
+    output::line(&format!(
+        "{} holds the weights after step {step}{}",
+        args.out.display(),
+        if args.ema { ", their moving averages" } else { "" }
+    ))?;
+    Ok(Code::Done)
+}

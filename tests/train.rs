@@ -1,0 +1,720 @@
+//! `omni encode` and `omni train` on a curated run that is made here: two clips of drawn pictures and tones, two utterances.
+#![cfg(all(feature = "model", feature = "ffmpeg"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod common;
+
+use common::{Scratch, code, ffmpeg, stderr, stdout};
+use omni_manifests::{Receipt, write_part};
+use omni_media::{Image, Waveform};
+use omni_model::{
+    checkpoint::{Config, Preset, init},
+    generate::Precision,
+};
+use omni_pipeline::{
+    AnyStage, Cancel, Cx, Fault, ListingSink, One, Plan, RunOptions, Silent, Source, SourceError, Stage,
+};
+use omni_schemas::{
+    Clip, Descriptor, FaceRef, Listing, OmniCaption, Reference, Segment, Selection, Transcript, Utterance,
+    VoiceRef,
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+const CLIPS: [&str; 4] = ["a.mp4", "b.mp4", "c.wav", "d.wav"];
+
+struct Corpus;
+
+impl Source for Corpus {
+    fn name(&self) -> &'static str {
+        "made"
+    }
+
+    fn settings(&self) -> Value {
+        Value::Null
+    }
+
+    fn list(&self, sink: &mut dyn ListingSink) -> Result<(), SourceError> {
+        for clip in CLIPS {
+            sink.keep(Listing {
+                clip: clip.to_owned(),
+                path: clip.to_owned(),
+                ..Listing::default()
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A stage that gives what a function makes of a clip.
+macro_rules! stage {
+    ($stage:ident, $record:ty, $name:literal, $make:path) => {
+        struct $stage;
+        impl Stage for $stage {
+            type In = One<Listing>;
+            type Out = $record;
+            const NAME: &'static str = $name;
+            const VERSION: u32 = 1;
+            fn settings(&self) -> Value {
+                Value::Null
+            }
+            fn run(&self, One(listing): Self::In, cx: &Cx<'_>) -> Result<Vec<$record>, Fault> {
+                Ok($make(&listing.clip, cx))
+            }
+        }
+    };
+}
+
+stage!(Probe, Clip, "probe", probe);
+stage!(Compose, OmniCaption, "compose", compose);
+stage!(Transcribe, Transcript, "transcribe", transcribe);
+stage!(Faces, FaceRef, "face_ref", face);
+stage!(Voices, VoiceRef, "voice_ref", voice);
+
+fn seen(clip: &str) -> bool {
+    clip.ends_with(".mp4")
+}
+
+fn probe(clip: &str, cx: &Cx<'_>) -> Vec<Clip> {
+    let frames = if seen(clip) { 30 } else { 0 };
+    vec![Clip {
+        clip: clip.to_owned(),
+        path: clip.to_owned(),
+        start: None,
+        end: None,
+        width: 96,
+        height: 64,
+        fps: 25.0,
+        fps_num: 25,
+        fps_den: 1,
+        frames,
+        seconds: 1.2,
+        rotation: 0,
+        video_codec: "h264".to_owned(),
+        audio_codec: "aac".to_owned(),
+        audio_rate: 16_000,
+        audio_channels: 1,
+        audio_seconds: 1.2,
+        loudness: None,
+        peak: 0.5,
+        bytes: std::fs::metadata(cx.root.join(clip)).unwrap().len() as i64,
+        identity: clip.to_owned(),
+        source_video: None,
+        caption: None,
+        scores: Vec::new(),
+        licence: None,
+    }]
+}
+
+fn compose(clip: &str, _: &Cx<'_>) -> Vec<OmniCaption> {
+    if !seen(clip) {
+        return Vec::new();
+    }
+    let (who, said) = ("A tall man <sub1> sits", "Good morning");
+    let prompt = format!("{who} and says, <S>{said}<E>");
+    let start = prompt.find("<S>").unwrap() as i64 + 3;
+    vec![OmniCaption {
+        clip: clip.to_owned(),
+        descriptors: vec![Descriptor {
+            anchor: "<sub1>".to_owned(),
+            start: 0,
+            end: who.len() as i64,
+            descriptor_source: "given".to_owned(),
+        }],
+        utterances: vec![Utterance {
+            anchor: "<sub1>".to_owned(),
+            text: said.to_owned(),
+            start,
+            end: start + said.len() as i64,
+            language: "en".to_owned(),
+        }],
+        prompt,
+    }]
+}
+
+fn transcribe(clip: &str, _: &Cx<'_>) -> Vec<Transcript> {
+    vec![Transcript {
+        clip: clip.to_owned(),
+        segments: vec![Segment {
+            speaker: "A".to_owned(),
+            text: "hello there".to_owned(),
+            start: 0.0,
+            end: 1.0,
+            language: "en".to_owned(),
+        }],
+        audio_caption: None,
+        origin: "ingest".to_owned(),
+    }]
+}
+
+fn face(clip: &str, cx: &Cx<'_>) -> Vec<FaceRef> {
+    if !seen(clip) {
+        return Vec::new();
+    }
+    let data = (0..40 * 48 * 3).map(|at| (at * 5 % 251) as u8).collect();
+    let png = omni_media::png(&Image {
+        width: 40,
+        height: 48,
+        data,
+    });
+    vec![FaceRef {
+        clip: clip.to_owned(),
+        subject: 1,
+        track: 1,
+        frame: 0,
+        bbox: [0.0, 0.0, 40.0, 48.0],
+        crop: [0.0, 0.0, 40.0, 48.0],
+        score: 0.9,
+        origin: "in_pair".to_owned(),
+        iou: None,
+        image: cx
+            .pack
+            .put(&format!("{clip}/sub1.png"), "image/png", png.unwrap()),
+    }]
+}
+
+fn voice(clip: &str, cx: &Cx<'_>) -> Vec<VoiceRef> {
+    let samples = (0..12_000).map(|at| (at as f32 * 0.07).sin() * 0.4).collect();
+    let wave = omni_media::wav_s16(&Waveform {
+        rate: 16_000,
+        samples,
+    });
+    vec![VoiceRef {
+        clip: clip.to_owned(),
+        speaker: "A".to_owned(),
+        start: 0.0,
+        end: 0.75,
+        text: "hello there".to_owned(),
+        language: "en".to_owned(),
+        origin: "source_segment".to_owned(),
+        rate: 16_000,
+        vector: Vec::new(),
+        embedder: "none".to_owned(),
+        pitch_hz: None,
+        rate_per_second: None,
+        similarity: None,
+        word_errors: None,
+        audio: cx.pack.put(&format!("{clip}/A.wav"), "audio/wav", wave),
+    }]
+}
+
+/// A curated run in `out`, a selection in `chosen`, a fresh checkpoint in `base`; `None` without an `ffmpeg` command.
+fn curated() -> Option<Scratch> {
+    let scratch = Scratch::new();
+    let media = scratch.join("media");
+    std::fs::create_dir_all(&media).unwrap();
+    for (number, clip) in CLIPS.into_iter().enumerate() {
+        let path = media.join(clip);
+        let tone = format!(
+            "sine=frequency={}:sample_rate=16000:duration=1.2",
+            300 + 100 * number
+        );
+        let video = "testsrc=size=96x64:rate=25:duration=1.2";
+        let path = path.to_str().unwrap();
+        let made = if seen(clip) {
+            ffmpeg(&[
+                "-f",
+                "lavfi",
+                "-i",
+                video,
+                "-f",
+                "lavfi",
+                "-i",
+                &tone,
+                "-shortest",
+                path,
+            ])
+        } else {
+            ffmpeg(&["-f", "lavfi", "-i", &tone, path])
+        };
+        if !made {
+            return None;
+        }
+    }
+    let stages: Vec<Box<dyn AnyStage>> = vec![
+        Box::new(Probe),
+        Box::new(Compose),
+        Box::new(Transcribe),
+        Box::new(Faces),
+        Box::new(Voices),
+    ];
+    let options = RunOptions {
+        out: scratch.join("out"),
+        root: media,
+        threads: 1,
+        ..RunOptions::default()
+    };
+    let plan = Plan::new(Box::new(Corpus), stages).unwrap();
+    omni_pipeline::run(&plan, &options, &Cancel::default(), &Silent).unwrap();
+    select(&scratch, "chosen", |clip| clip.to_owned());
+    let tiny = Config::preset(Preset::Tiny, 7).unwrap();
+    init(&tiny, Precision::F32, &scratch.join("base")).unwrap();
+    Some(scratch)
+}
+
+/// A selection whose references come from the clip that `from` names.
+fn select(scratch: &Scratch, name: &str, from: impl Fn(&str) -> String) {
+    let row = |clip: &str| Selection {
+        clip: clip.to_owned(),
+        path: clip.to_owned(),
+        subjects: i64::from(seen(clip)),
+        speakers: 1,
+        languages: vec!["en".to_owned()],
+        origin: "in_pair".to_owned(),
+        prompt: String::new(),
+        licence: None,
+        references: vec![Reference {
+            subject: 1,
+            speaker: Some("A".to_owned()),
+            face_clip: from(clip),
+            face_subject: 1,
+            voice_clip: Some(from(clip)),
+            voice_speaker: Some("A".to_owned()),
+        }],
+    };
+    let rows: Vec<Selection> = CLIPS.into_iter().map(row).collect();
+    let receipt = Receipt {
+        stage: "select".to_owned(),
+        stage_version: 1,
+        settings: json!({ "name": name }),
+        ..Receipt::default()
+    };
+    std::fs::create_dir_all(scratch.join(name)).unwrap();
+    write_part(&scratch.join(name).join("selection.parquet"), &rows, &receipt).unwrap();
+}
+
+fn encode(scratch: &Scratch, selection: &str, out: &str, more: &[&str]) -> Output {
+    let args = [
+        "encode",
+        "--from",
+        "out",
+        "--selection",
+        selection,
+        "--checkpoint",
+        "base",
+        "--out",
+        out,
+        "--size",
+        "64x64",
+        "--seconds",
+        "0.5",
+    ];
+    scratch.omni(&[&args[..], more].concat())
+}
+
+const RECIPE: &str = "name = 'test'\nseed = 5\nsteps = 6\npattern = ['joint', 'speech']\nema = 0.9\n\
+    [batch]\njoint = 2\nspeech = 2\n[keep]\nevery = 2\nlast = 2\nmilestone = 0\n\
+    [[weights]]\nkeys = ['ocf.*', 'mtp_ca.*']\nmode = 'train'\nlr = 1e-3\nlr_end = 1e-4\n\
+    [[weights]]\nkeys = ['*']\nmode = 'train'\nlr = 1e-3\n";
+
+fn train(scratch: &Scratch, out: &str, more: &[&str]) -> Output {
+    let args = [
+        "train",
+        "--recipe",
+        "recipe.toml",
+        "--data",
+        "latents",
+        "--from",
+        "base",
+        "--out",
+        out,
+    ];
+    scratch.omni(&[&args[..], more].concat())
+}
+
+fn done(output: &Output) {
+    assert_eq!(code(output), 0, "{}{}", stdout(output), stderr(output));
+}
+
+fn refused(output: &Output, number: i32, words: &[&str]) {
+    let said = stderr(output);
+    assert_eq!(code(output), number, "{}{said}", stdout(output));
+    for word in words {
+        assert!(said.contains(word), "`{word}` is not in: {said}");
+    }
+}
+
+/// Every file below a folder, by its path.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut all, mut folders) = (BTreeMap::new(), vec![folder.to_owned()]);
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                let bytes = std::fs::read(entry.path()).unwrap();
+                all.insert(entry.path().strip_prefix(folder).unwrap().to_owned(), bytes);
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn clips_become_latents_and_latents_a_checkpoint() {
+    let Some(scratch) = curated() else { return };
+    done(&encode(&scratch, "chosen", "latents", &["--dry-run"]));
+    assert!(!scratch.join("latents").exists());
+    done(&encode(&scratch, "chosen", "latents", &[]));
+    let shown = scratch.omni(&["show", "latents", "latents", "--json"]);
+    let rows: Vec<Value> = stdout(&shown)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(rows.len(), 4, "{}", stdout(&shown));
+    let of = |clip: &str| rows.iter().find(|row| row["clip"] == clip).unwrap();
+    // 0.5 s at 24 a second: 13 pictures, 4 latent frames, 8666 samples
+    let clip = of("a.mp4");
+    assert_eq!(
+        (&clip["width"], &clip["height"], &clip["frames"], &clip["audio"]),
+        (&json!(64), &json!(64), &json!(4), &json!(16))
+    );
+    assert_eq!(
+        (&clip["subjects"], &clip["utterances"], &clip["own_reference"]),
+        (&json!(1), &json!(1), &json!(true))
+    );
+    assert_eq!(
+        (&of("c.wav")["video"], &of("c.wav")["audio"]),
+        (&json!(false), &json!(15))
+    );
+    done(&encode(&scratch, "chosen", "latents", &["--check", "3"]));
+    let clip = scratch.join("latents/check/a.mp4.mp4");
+    let info = omni_media::probe(
+        &clip,
+        &omni_media::Span::default(),
+        &omni_media::Limits::default(),
+    )
+    .unwrap();
+    let video = info.video.unwrap();
+    assert_eq!((video.width, video.height, video.frames), (64, 64, 13));
+    assert!(
+        scratch.join("latents/check/c.wav.wav").is_file()
+            && !scratch.join("latents/check/d.wav.wav").exists()
+    );
+    let before = files(&scratch.join("latents"));
+    done(&encode(&scratch, "chosen", "latents", &[]));
+    let parts = |all: &BTreeMap<PathBuf, Vec<u8>>| {
+        all.clone()
+            .into_iter()
+            .filter(|(path, _)| {
+                path.extension()
+                    .is_some_and(|ending| ending == "tar" || ending == "parquet")
+            })
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        parts(&before) == parts(&files(&scratch.join("latents"))),
+        "a second run changed something"
+    );
+
+    scratch.write("recipe.toml", RECIPE);
+    let planned = train(&scratch, "run", &["--dry-run"]);
+    done(&planned);
+    for words in ["ocf.*, mtp_ca.*", "trained", "moments", "TFLOP", "days"] {
+        assert!(stdout(&planned).contains(words), "{}", stdout(&planned));
+    }
+    assert!(!scratch.join("run").exists());
+    let ran = train(&scratch, "run", &[]);
+    done(&ran);
+    assert!(stderr(&ran).contains("step 6/6 speech"), "{}", stderr(&ran));
+    let log = std::fs::read_to_string(scratch.join("run/log.jsonl")).unwrap();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 6);
+    assert_eq!(lines[1]["report"]["kind"], "speech");
+    let ids = lines[0]["report"]["ids"].as_array().unwrap();
+    assert!(
+        ids.len() == 2 && ids.iter().all(|id| id.as_str().unwrap().ends_with(".mp4")),
+        "{ids:?}"
+    );
+    assert!(scratch.join("run/events.out.tfevents.train").is_file());
+
+    // a run that is there is not begun again, and one that is finished has nothing left to do
+    refused(&train(&scratch, "run", &[]), 2, &["--resume"]);
+    let again = scratch.omni(&["train", "--out", "run", "--resume"]);
+    done(&again);
+    let step = |step: &str| scratch.omni(&["train", "replay", "run", "--step", step]);
+    let replayed = step("5");
+    done(&replayed);
+    assert!(
+        stdout(&replayed).contains("(the same)") && stdout(&replayed).contains("c.wav"),
+        "{}",
+        stdout(&replayed)
+    );
+    refused(&step("6"), 2, &["the run has 6 steps"]);
+
+    // the state is a checkpoint: the next stage begins from it
+    let state = "run/checkpoints/step-00000006";
+    let next = [
+        "train",
+        "--recipe",
+        "recipe.toml",
+        "--data",
+        "latents",
+        "--from",
+        state,
+        "--out",
+        "next",
+        "--set",
+        "steps=1",
+        "--set",
+        "pattern=['joint']",
+    ];
+    done(&scratch.omni(&next));
+    done(&scratch.omni(&["train", "export", "run", "--out", "model", "--ema"]));
+    let exported = [
+        "train",
+        "--recipe",
+        "recipe.toml",
+        "--data",
+        "latents",
+        "--from",
+        "model",
+        "--out",
+        "last",
+        "--dry-run",
+    ];
+    done(&scratch.omni(&exported));
+    refused(
+        &scratch.omni(&["train", "export", "run", "--out", "model"]),
+        2,
+        &["there already"],
+    );
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
+    let Some(scratch) = curated() else { return };
+    done(&encode(&scratch, "chosen", "latents", &[]));
+    scratch.write("recipe.toml", &RECIPE.replace("steps = 6", "steps = 12"));
+    done(&train(&scratch, "whole", &[]));
+    for (round, lines) in [1, 4, 5, 9].into_iter().enumerate() {
+        let mut args = vec![
+            "train",
+            "--recipe",
+            "recipe.toml",
+            "--data",
+            "latents",
+            "--from",
+            "base",
+            "--out",
+            "killed",
+        ];
+        if round > 0 {
+            args.push("--resume");
+        }
+        let mut child = scratch
+            .command(&args)
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let log = scratch.join("killed/log.jsonl");
+        loop {
+            let written = std::fs::read_to_string(&log).map_or(0, |text| text.lines().count());
+            if written > lines || child.try_wait().unwrap().is_some() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    done(&train(&scratch, "killed", &["--resume"]));
+    let state = |run: &str| files(&scratch.join(run).join("checkpoints"));
+    let (whole, killed) = (state("whole"), state("killed"));
+    assert_eq!(
+        whole.keys().collect::<Vec<_>>(),
+        killed.keys().collect::<Vec<_>>()
+    );
+    for (name, bytes) in &whole {
+        assert!(*bytes == killed[name], "{} differs", name.display());
+    }
+    let reports = |run: &str| {
+        let text = std::fs::read_to_string(scratch.join(run).join("log.jsonl")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["report"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(reports("whole"), reports("killed"));
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_with_the_reason() {
+    let Some(scratch) = curated() else { return };
+    done(&encode(&scratch, "chosen", "latents", &[]));
+    scratch.write("recipe.toml", RECIPE);
+    // recipes
+    let with = |old: &str, new: &str| {
+        assert!(RECIPE.contains(old));
+        scratch.write("recipe.toml", &RECIPE.replace(old, new));
+        train(&scratch, "run", &[])
+    };
+    refused(
+        &with("lr = 1e-3\nlr_end", "lr = 1e3\nlr_end"),
+        2,
+        &["`lr` is 1000"],
+    );
+    refused(
+        &with("steps = 6", "stepps = 6"),
+        2,
+        &["line 3", "did you mean `steps`?"],
+    );
+    refused(
+        &with("keys = ['ocf.*', 'mtp_ca.*']", "keys = ['ocff.*']"),
+        2,
+        &["no key of this network"],
+    );
+    let frozen = "name='a'\nseed=1\nsteps=1\npattern=['joint']\n[[weights]]\nkeys=['*']\nmode='freeze'\n";
+    scratch.write("recipe.toml", frozen);
+    refused(&train(&scratch, "run", &[]), 2, &["trains nothing"]);
+    refused(
+        &with("seed = 5", "seed = 5\ntake = { references = 'cross_pair' }"),
+        2,
+        &["no sample for joint steps", "references from their own clip"],
+    );
+    scratch.write("recipe.toml", RECIPE);
+    refused(
+        &scratch.omni(&[
+            "train", "--recipe", "stage9", "--data", "latents", "--from", "base", "--out", "run",
+        ]),
+        2,
+        &["stage9", "did you mean"],
+    );
+    // memory
+    refused(
+        &train(&scratch, "run", &["--memory", "0.001"]),
+        3,
+        &["this run takes about"],
+    );
+    // data of other networks
+    let mut other = Config::preset(Preset::Tiny, 8).unwrap();
+    other.seed = Some(8);
+    init(&other, Precision::F32, &scratch.join("other")).unwrap();
+    let args = [
+        "train",
+        "--recipe",
+        "recipe.toml",
+        "--data",
+        "latents",
+        "--from",
+        "other",
+        "--out",
+        "run",
+    ];
+    refused(
+        &scratch.omni(&args),
+        2,
+        &["encoded with other networks", "is another file"],
+    );
+    assert!(!scratch.join("run").exists());
+    // a run of another recipe
+    done(&train(
+        &scratch,
+        "run",
+        &["--set", "steps=1", "--set", "pattern=['joint']"],
+    ));
+    refused(
+        &train(&scratch, "run", &["--resume"]),
+        2,
+        &["another recipe", "`steps` was 1, it is 6"],
+    );
+    // a full disk: files end at 64 KiB, the state before stays
+    let full = format!(
+        "trap '' XFSZ; ulimit -f 64; exec {} train --recipe recipe.toml --data latents --from base --out full",
+        env!("CARGO_BIN_EXE_omni")
+    );
+    let output = std::process::Command::new("bash")
+        .args(["-c", &full])
+        .current_dir(scratch.path())
+        .output()
+        .unwrap();
+    refused(&output, 1, &["model.safetensors"]);
+    assert!(files(&scratch.join("full/checkpoints")).is_empty());
+    done(&train(&scratch, "full", &["--resume"]));
+    // artifacts that are gone or damaged
+    let tar = files(&scratch.join("latents"))
+        .into_keys()
+        .find(|path| path.extension().is_some_and(|ending| ending == "tar"))
+        .unwrap();
+    let tar = scratch.join("latents").join(tar);
+    let mut bytes = std::fs::read(&tar).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&tar, bytes).unwrap();
+    refused(
+        &train(&scratch, "damaged", &[]),
+        1,
+        &["its latents cannot be read", "encode it again"],
+    );
+    std::fs::remove_file(&tar).unwrap();
+    refused(
+        &train(&scratch, "gone", &[]),
+        3,
+        &["are gone", "give the same `omni encode` again"],
+    );
+    assert!(!scratch.join("gone").exists());
+}
+
+#[test]
+fn references_from_other_clips_are_no_references_from_the_target() {
+    let Some(scratch) = curated() else { return };
+    select(&scratch, "crossed", |clip| {
+        if clip == "a.mp4" {
+            "b.mp4".to_owned()
+        } else {
+            "a.mp4".to_owned()
+        }
+    });
+    done(&encode(&scratch, "crossed", "latents", &[]));
+    scratch.write(
+        "recipe.toml",
+        &RECIPE.replace("seed = 5", "seed = 5\ntake = { references = 'cross_pair' }"),
+    );
+    done(&train(&scratch, "run", &["--set", "steps=1"]));
+    // another selection is another encoding: nothing of the first is taken for it
+    done(&encode(&scratch, "chosen", "latents", &[]));
+    refused(&train(&scratch, "again", &[]), 2, &["no sample for joint steps"]);
+    refused(
+        &encode(&scratch, "chosen", "moved", &["--root", "elsewhere"]),
+        3,
+        &["the corpus elsewhere does not exist"],
+    );
+    refused(
+        &encode(&scratch, "nowhere", "latents", &[]),
+        3,
+        &["--selection nowhere does not exist"],
+    );
+    refused(
+        &encode(&scratch, "chosen", "latents", &["--size", "64"]),
+        2,
+        &["WIDTHxHEIGHT"],
+    );
+}
+
+#[test]
+fn the_examples_of_what_can_be_done_with_a_run_parse() {
+    let scratch = Scratch::new();
+    for command in ["replay", "export"] {
+        let help = stdout(&scratch.omni(&["train", command, "--help"]));
+        let example = help
+            .lines()
+            .skip_while(|line| !line.starts_with("Example"))
+            .nth(1)
+            .unwrap()
+            .trim();
+        assert!(example.starts_with(&format!("omni train {command}")), "{example}");
+        let words: Vec<&str> = example.split_whitespace().skip(1).chain(["--help"]).collect();
+        assert_eq!(code(&scratch.omni(&words)), 0, "{example}");
+    }
+}
