@@ -1,5 +1,6 @@
 //! Two runs side by side: paired differences over the cases that both have, and what differs in one case ([`why`]).
 
+mod faces;
 pub mod why;
 
 use crate::{

@@ -2,7 +2,7 @@
 //!
 //! A clip becomes a case when everything a case needs is known of it: the prompt, a picture of everybody to be seen, a
 //! voice of everybody to be heard. Who is in it decides the subset ([`Subset`]); inside a subset the clips are taken so
-//! that languages and, in the third, traits come about equally often ([`choose`]). The order of clips of one kind is that
+//! that languages and, in the third, traits come about equally often. The order of clips of one kind is that
 //! of a hash of seed and clip, so equal inputs give equal bytes.
 
 mod candidate;
