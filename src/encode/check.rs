@@ -46,7 +46,7 @@ fn file(encoder: &Encoder, row: &Latents, sample: &Sample) -> anyhow::Result<(St
         return Ok((format!("{name}.wav"), wav_s16(&sound)));
     }
     let mark = format!("decoded from latents of the codec `{}`", encoder.codec());
-    let mut writer = ClipWriter::new(pictures.width, pictures.height, FPS as u32, &mark)?;
+    let mut writer = ClipWriter::new(pictures.width, pictures.height, FPS as u32)?;
     for data in pictures.frames {
         writer.picture(&Image {
             width: pictures.width,
@@ -54,5 +54,5 @@ fn file(encoder: &Encoder, row: &Latents, sample: &Sample) -> anyhow::Result<(St
             data,
         })?;
     }
-    Ok((format!("{name}.mp4"), writer.finish(&sound)?))
+    Ok((format!("{name}.mp4"), writer.finish(&sound, &mark)?))
 }
