@@ -236,7 +236,7 @@ fn plan(opened: &Opened, wanted: &RunFile) -> anyhow::Result<()> {
         ("gradients", memory.gradients),
         ("moments", memory.moments),
         ("averages", memory.averages),
-        ("activations (of the backbone, an estimate)", memory.activations),
+        ("activations (an estimate)", memory.activations),
         ("all", memory.total()),
     ]
     .into_iter()
@@ -263,8 +263,8 @@ fn plan(opened: &Opened, wanted: &RunFile) -> anyhow::Result<()> {
     }
     let speed = cost::speed()?;
     output::line(&format!(
-        "{} steps: at least {:.2} days at this machine's {:.0} GFLOP/s (a product of matrices, measured now; the backbone's \
-         arithmetic alone, a small network takes many times that)",
+        "{} steps: at least {:.2} days at this machine's {:.0} GFLOP/s (a product of matrices, measured now; a small \
+         network takes many times that)",
         recipe.steps,
         all / speed / 86_400.0,
         speed / 1e9

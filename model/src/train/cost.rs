@@ -82,6 +82,15 @@ pub fn forward_flops(config: &CustomizerConfig, size: Size) -> u64 {
     audio + stream(&backbone.video, size.video, size.audio)
 }
 
+/// Operations of OCF for a text of the model's length with the sample's references: at most, since texts are shorter.
+pub fn context_flops(config: &CustomizerConfig, references: usize) -> u64 {
+    let Some(ocf) = &config.ocf else { return 0 };
+    let (rows, d, f) = (wide(config.backbone.audio.text_len), wide(ocf.dim), wide(ocf.ffn));
+    let n = rows + wide(references);
+    let block = 8 * n * d * d + 4 * n * d * f + attention(n, n, d) + 2 * rows * d * wide(ocf.text_dim);
+    wide(ocf.layers) * block + 2 * rows * d * wide(ocf.text_dim)
+}
+
 /// Operations of a step: forward, twice that backward (once through frozen weights), once more to compute blocks again.
 pub fn step_flops(config: &CustomizerConfig, recipe: &Recipe, kind: Kind, size: Size, frozen: bool) -> u64 {
     let times = 1 + if frozen { 1 } else { 2 } + u64::from(recipe.recompute);
@@ -89,11 +98,13 @@ pub fn step_flops(config: &CustomizerConfig, recipe: &Recipe, kind: Kind, size: 
         Kind::Joint => size,
         Kind::Speech => Size { video: 0, ..size },
     };
-    wide(recipe.batch_of(kind)) * times * forward_flops(config, size)
+    let references = size.video.min(2048) + size.audio;
+    wide(recipe.batch_of(kind)) * times * (forward_flops(config, size) + context_flops(config, references))
 }
 
 /// Bytes of a step, all in f32, one sample at a time. Activations are an estimate: block inputs between blocks, and for a
-/// block under way 22 rows of its width and 3 of its feed-forward layers per token.
+/// block under way 22 rows of its width and 3 of its feed-forward layers per token; text rows as embedded for each stream, and
+/// their keys and values; OCF likewise.
 pub fn memory(config: &CustomizerConfig, recipe: &Recipe, shares: &[Share], size: Size) -> Memory {
     let trained = shares.iter().map(|share| wide(share.trained)).sum::<u64>();
     let frozen = shares.iter().map(|share| wide(share.frozen)).sum::<u64>();
@@ -104,8 +115,20 @@ pub fn memory(config: &CustomizerConfig, recipe: &Recipe, shares: &[Share], size
     ] {
         let (n, layers) = (wide(tokens), wide(stream.num_layers));
         let block = n * (22 * wide(stream.dim) + 3 * wide(stream.ffn_dim));
-        between += n * wide(stream.dim) * layers;
+        let text = wide(stream.text_len) * (wide(stream.text_dim) + 6 * wide(stream.dim));
+        between += n * wide(stream.dim) * layers + if tokens > 0 { text } else { 0 };
         inside += if recipe.recompute { block } else { block * layers };
+    }
+    if let Some(ocf) = &config.ocf {
+        let n = wide(config.backbone.audio.text_len + size.audio + size.video.min(2048));
+        let block = n * (14 * wide(ocf.dim) + 3 * wide(ocf.ffn));
+        let layers = wide(ocf.layers);
+        between += layers * n * wide(ocf.dim) + layers * wide(config.backbone.audio.text_len * ocf.text_dim);
+        inside = if recipe.recompute {
+            inside.max(block)
+        } else {
+            inside + block * layers
+        };
     }
     Memory {
         weights: 4 * (trained + frozen),
@@ -223,6 +246,17 @@ mod tests {
                 "{video} + {audio}: {ours} against {tera}"
             );
         }
+    }
+
+    #[test]
+    fn the_contexts_operations_are_those_of_the_specification() {
+        // backbone.md 14: 1.6 TFLOP at 1922 tokens, 512 of them text
+        let config = CustomizerConfig {
+            ocf: Some(crate::net::OcfConfig::paper()),
+            ..ovi()
+        };
+        let ours = context_flops(&config, 1922 - 512) as f64 / 1e12;
+        assert!((ours / 1.6 - 1.0).abs() < 0.15, "{ours}");
     }
 
     #[test]
