@@ -177,11 +177,9 @@ impl Progress for Console {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Listing { rows, done: true } => self.say(&format!("listed {rows} rows")),
-            Event::Listing { rows, done: false } => {
-                if state.listing.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
-                    state.listing = Some(Instant::now());
-                    self.say(&format!("listing: {rows} rows so far"));
-                }
+            Event::Listing { rows, .. } if state.listing.is_none_or(|at| at.elapsed() >= LINE_EVERY) => {
+                state.listing = Some(Instant::now());
+                self.say(&format!("listing: {rows} rows so far"));
             }
             Event::PlanReady {
                 stages,

@@ -289,33 +289,77 @@ fn missing_weights_are_said_before_anything_runs() {
     assert!(!scratch.join("out").exists());
 }
 
-#[test]
-fn every_command_has_an_example_in_its_help() {
-    let scratch = Scratch::new();
-    let top = stdout(&scratch.omni(&["--help"]));
-    let commands: Vec<&str> = top
-        .lines()
+/// The commands that a help text lists.
+fn commands_of(help: &str) -> Vec<&str> {
+    help.lines()
         .skip_while(|line| !line.starts_with("Commands:"))
         .skip(1)
         .take_while(|line| line.starts_with("  "))
+        .filter(|line| !line.starts_with("   ")) // the rest of a long description
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help" && *name != "completions")
-        .collect();
-    assert!(commands.len() >= 9, "{top}");
-    for command in commands {
-        let help = stdout(&scratch.omni(&[command, "--help"]));
-        let example = help
-            .lines()
-            .skip_while(|line| !line.starts_with("Example"))
-            .nth(1);
-        let example = example
-            .unwrap_or_else(|| panic!("{command} has no example: {help}"))
-            .trim();
-        assert!(example.starts_with(&format!("omni {command}")), "{example}");
-        // The example must at least parse: with --help appended it prints help and touches nothing.
-        let words: Vec<&str> = example.split_whitespace().skip(1).chain(["--help"]).collect();
-        assert_eq!(code(&scratch.omni(&words)), 0, "{example}");
+        .collect()
+}
+
+/// The words of a command line as a shell gives them, as far as double quotes go.
+fn words(line: &str) -> Vec<String> {
+    let pieces = line.split('"').enumerate();
+    let mut words = vec![String::new()];
+    for (number, piece) in pieces {
+        if number % 2 == 1 {
+            words.last_mut().unwrap().push_str(piece);
+            continue;
+        }
+        for (part, text) in piece.split(' ').enumerate() {
+            if part > 0 {
+                words.push(String::new());
+            }
+            words.last_mut().unwrap().push_str(text);
+        }
     }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Every example below a command, each parsed: with --help appended it prints help and touches nothing.
+fn examples(scratch: &Scratch, command: &[&str]) -> usize {
+    let help = stdout(&scratch.omni(&[command, &["--help"]].concat()));
+    let below = commands_of(&help);
+    let block = help.lines().skip_while(|line| !line.starts_with("Example"));
+    let lines: Vec<&str> = block
+        .skip(1)
+        .map(str::trim)
+        .filter(|line| line.starts_with("omni "))
+        .collect();
+    assert!(
+        !lines.is_empty() || !below.is_empty(),
+        "{command:?} has no example: {help}"
+    );
+    for line in &lines {
+        let own = format!("omni {}", command.join(" "));
+        assert!(line.starts_with(&own), "{line} is no example of {own}");
+        let line = [" && ", " | ", " > "]
+            .iter()
+            .fold(*line, |line, end| line.split(end).next().unwrap_or(line));
+        let mut words = words(line);
+        words.push("--help".into());
+        let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+        assert_eq!(code(&scratch.omni(&words)), 0, "{line}");
+    }
+    let each = below
+        .iter()
+        .map(|name| examples(scratch, &[command, &[name]].concat()));
+    lines.len() + each.sum::<usize>()
+}
+
+#[test]
+fn every_command_has_examples_in_its_help() {
+    let scratch = Scratch::new();
+    let top = stdout(&scratch.omni(&["--help"]));
+    let commands = commands_of(&top);
+    assert!(commands.len() >= 9, "{top}");
+    let number: usize = commands.iter().map(|name| examples(&scratch, &[name])).sum();
+    assert!(number >= commands.len(), "{number} examples of {commands:?}");
 }
 
 #[test]

@@ -142,13 +142,13 @@ pub struct SampleArgs {
     /// With --data: the run's output folder [default: the one the selection lies in].
     #[arg(long, requires = "data")]
     pub from: Option<PathBuf>,
-    /// A prompt, with <sub1>, <sub2>... where people are and <S>words<E> where they speak.
+    /// A prompt, with `<sub1>`, `<sub2>`... where people are and `<S>words<E>` where they speak.
     #[arg(long)]
     pub prompt: Option<String>,
-    /// With --prompt: a person's picture; the first is <sub1>'s.
+    /// With --prompt: a person's picture; the first is `<sub1>`'s.
     #[arg(long, requires = "prompt")]
     pub face: Vec<PathBuf>,
-    /// With --prompt: a person's voice, 1 s at least; the first is <sub1>'s, and 5 s of it are used.
+    /// With --prompt: a person's voice, 1 s at least; the first is `<sub1>`'s, and 5 s of it are used.
     #[arg(long, requires = "prompt")]
     pub voice: Vec<PathBuf>,
     /// With --prompt: the picture the clip begins with.

@@ -196,7 +196,7 @@ mod tests {
             let t = index as f32 / 16_000.0;
             let loudness = 0.5 + 0.5 * (t * 12.0).sin();
             (1..12u8)
-                .map(|k| f32::from(k))
+                .map(f32::from)
                 .map(|k| (std::f32::consts::TAU * 140.0 * k * t).sin() / k)
                 .sum::<f32>()
                 * 0.15

@@ -103,6 +103,9 @@ pub struct Lora {
     pub scale: f64,
 }
 
+/// Which weights get a low-rank addition, by name.
+type Adapts = Box<dyn Fn(&str) -> Option<Lora>>;
+
 struct Ledger {
     source: Box<dyn Source>,
     dtype: DType,
@@ -112,7 +115,7 @@ struct Ledger {
     wrong: Vec<WrongShape>,
     trains: Box<dyn Fn(&str) -> bool>,
     trained: Vec<Trained>,
-    adapts: Box<dyn Fn(&str) -> Option<Lora>>,
+    adapts: Adapts,
     held: Vec<Held>,
 }
 
