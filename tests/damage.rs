@@ -16,7 +16,7 @@ use common::{Scratch, code, stderr, stdout};
 use kit::{Group, Signals};
 use serde_json::Value;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
@@ -245,19 +245,30 @@ fn a_clip_that_crashes_twice_is_dropped_and_a_kill_accuses_nobody() {
     let Some(scratch) = base() else { return };
     let (first, one) = struck(scratch, "crashed", "SEGV");
     assert_eq!(first.signal(), Some(11), "{first}");
-    let (second, two) = struck(scratch, "crashed", "SEGV");
-    assert_eq!(second.signal(), Some(11), "{second}");
-    assert_eq!(two.len(), 1, "a suspect does not run alone: {two:?}");
-    let guilty: Vec<&String> = one.intersection(&two).collect();
-    println!("in flight: {one:?}, then {two:?}");
+    // On a busy machine a clip may end between the look and the signal, so that another is in flight the second time.
+    let mut crashes: BTreeMap<String, u64> = one.into_iter().map(|clip| (clip, 1)).collect();
+    for _ in 0..4 {
+        let (status, again) = struck(scratch, "crashed", "SEGV");
+        assert_eq!(status.signal(), Some(11), "{status}");
+        assert_eq!(again.len(), 1, "a suspect does not run alone: {again:?}");
+        for clip in again {
+            *crashes.entry(clip).or_default() += 1;
+        }
+        if crashes.values().any(|times| *times > 1) {
+            break;
+        }
+    }
+    println!("in flight, how often: {crashes:?}");
+    let guilty: Vec<&String> = crashes
+        .iter()
+        .filter(|(_, times)| **times > 1)
+        .map(|(clip, _)| clip)
+        .collect();
+    assert_eq!(guilty.len(), 1, "{crashes:?}");
     let said = curate(scratch, "crashed");
     let summary = kit::numbers(&scratch.join("crashed"));
-    assert_eq!(
-        summary["dropped"]["crashes_decoder"],
-        guilty.len() as u64,
-        "{summary}: {said}"
-    );
-    assert_eq!(summary["kept"], 3 - guilty.len() as u64, "{summary}");
+    assert_eq!(summary["dropped"]["crashes_decoder"], 1, "{summary}: {said}");
+    assert_eq!(summary["kept"], 2, "{summary}");
     for clip in guilty {
         let told = stdout(&scratch.omni(&["explain", "crashed", clip]));
         assert!(told.contains("track: dropped, crashes_decoder"), "{told}");

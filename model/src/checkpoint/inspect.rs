@@ -1,6 +1,6 @@
 //! What a file of weights is, and the same weights in another form.
 
-use super::{Config, Network, Preset, init::into_new_folder};
+use super::{CONFIG, Config, Network, Preset, init::into_new_folder};
 use crate::{
     Error, Result,
     generate::Precision,
@@ -92,14 +92,26 @@ fn known() -> Result<Vec<(String, Table)>> {
     Ok(all)
 }
 
-/// Looks into a file of tensors (safetensors, or PyTorch's read as data) or a folder of safetensors. Fails if it is damaged,
-/// or a pickle that names anything but tensors.
+/// What the names are held against: the networks of the folder's own `config.toml`, where it is a checkpoint, else all that
+/// are known.
+fn tables(path: &Path) -> Result<Vec<(String, Table)>> {
+    let config = path.join(CONFIG);
+    if !config.is_file() {
+        return known();
+    }
+    let config = Config::read(&config)?;
+    let own = asked(|weights| Network::new(&config, weights).map(drop))?;
+    Ok(vec![(format!("its own {CONFIG}"), own)])
+}
+
+/// Looks into a file of tensors (safetensors, or PyTorch's read as data) or a folder of safetensors; a checkpoint's folder is
+/// held against its own configuration. Fails if it is damaged, or a pickle that names anything but tensors.
 pub fn inspect(path: &Path) -> Result<Inspection> {
     let source = open_source(path)?;
     let entries = source.entries();
     let names: BTreeMap<&str, &Entry> = entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
     let mut claimed: BTreeSet<&str> = BTreeSet::new();
-    let tables = known()?;
+    let tables = tables(path)?;
     let mut networks: Vec<KnownNetwork> = Vec::new();
     for (name, table) in &tables {
         let present: Vec<&str> = names
@@ -243,6 +255,14 @@ mod tests {
         );
         assert_eq!(again.bytes * 2, found.bytes);
         assert!(std::fs::read_dir(&b).unwrap().count() > 2);
+        // The folder says itself what it should hold.
+        let whole = inspect(&a).unwrap();
+        assert_eq!(whole.networks.len(), 1);
+        let own = &whole.networks[0];
+        assert_eq!(
+            (own.present, own.other_shape, own.missing_count),
+            (whole.tensors, 0, 0)
+        );
         let text = inspect(&a.join("text/model.safetensors")).unwrap();
         assert_eq!(text.networks[0].name, "umt5_xxl_encoder");
         assert!(convert(&a, &b, None, 1 << 30, &mut |_| {}).is_err());
