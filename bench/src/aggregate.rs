@@ -36,26 +36,35 @@ pub fn case_readings(scores: &[Score]) -> Vec<CaseReading> {
             case: case.to_owned(),
             subset: clips.iter().find_map(|score| score.subset).unwrap_or_default(),
             reading: reading.to_owned(),
-            value: within_case(&clips),
+            value: over_seeds(clips.iter().map(|score| {
+                let absent = score.absent.as_deref().unwrap_or("not_given");
+                score.value.ok_or(absent)
+            })),
         }
     };
     groups.into_iter().map(reading).collect()
 }
 
-fn within_case(clips: &[&Score]) -> Result<f64, String> {
-    let values: Vec<f64> = clips.iter().filter_map(|score| score.value).collect();
-    if !values.is_empty() {
-        return Ok(values.iter().sum::<f64>() / values.len() as f64);
-    }
+/// The mean over the seeds of a case that have a value; without one the reason that most of them have, of equals the first
+/// by name.
+pub(crate) fn over_seeds<'a>(clips: impl IntoIterator<Item = Result<f64, &'a str>>) -> Result<f64, String> {
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for score in clips {
-        *reasons
-            .entry(score.absent.as_deref().unwrap_or("not_given"))
-            .or_default() += 1;
+    let (mut sum, mut count) = (0.0, 0usize);
+    for clip in clips {
+        match clip {
+            Ok(value) => {
+                sum += value;
+                count += 1;
+            }
+            Err(absent) => *reasons.entry(absent).or_default() += 1,
+        }
+    }
+    if count > 0 {
+        return Ok(sum / count as f64);
     }
     let most = reasons.values().copied().max().unwrap_or_default();
     let why = reasons.into_iter().find(|(_, count)| *count == most);
-    Err(why.map_or("not_given", |(why, _)| why).to_owned())
+    Err(why.map_or("not_scored", |(why, _)| why).to_owned())
 }
 
 /// One cell of the table.

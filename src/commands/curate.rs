@@ -1,17 +1,15 @@
 //! `omni curate`: builds the plan of a recipe and runs it.
 
-use super::{make_out, networks::kit, out_dir, services};
+use super::{networks::kit, out_dir, runner, services};
 use crate::{
     cli::{CurateArgs, GraphFormat},
     config::Config,
     exit::{Code, missing, usage},
-    output,
-    progress::Console,
-    signals, table,
+    output, signals, table,
 };
 use anyhow::Context;
 use omni_curate::{kit::Kit, plan, recipe::Recipe};
-use omni_pipeline::{Cancel, Outcome, Plan, RunOptions, Summary, Verify};
+use omni_pipeline::{Outcome, Plan, RunOptions, Summary, Verify};
 use std::{path::PathBuf, time::Duration};
 
 /// Runs the command.
@@ -205,15 +203,7 @@ fn known(total: Option<usize>) -> String {
 }
 
 fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Summary> {
-    make_out(&options.out)?;
-    let cancel = Cancel::default();
-    signals::on_interrupt(&cancel);
-    let marker = omni_pipeline::CrashMarker::create(&options.out)?;
-    signals::mark_crashes(&marker.file);
-    let console = Console::new(signals::stderr_is_terminal());
-    let result = omni_pipeline::run(plan, options, &cancel, &console);
-    console.finish();
-    let summary = result?;
+    let summary = runner::execute(plan, options)?;
     report(&summary, options)?;
     agreement(options)?;
     Ok(summary)

@@ -1,16 +1,15 @@
 //! `omni encode`: the clips of a selection as the trainer takes them.
 
+use super::runner;
 use crate::{
     cli::EncodeArgs,
     encode::{self, Curated, Encode, Selected},
     exit::{Code, missing, usage},
-    output,
-    progress::Console,
-    signals, table,
+    output, signals, table,
 };
 use anyhow::Context;
 use omni_model::train::Encoder;
-use omni_pipeline::{Cancel, Outcome, Plan, RunOptions};
+use omni_pipeline::{Outcome, Plan, RunOptions};
 use std::sync::Arc;
 
 /// Runs the command.
@@ -106,15 +105,7 @@ fn area(text: &str) -> anyhow::Result<(usize, usize)> {
 }
 
 fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
-    std::fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
-    let cancel = Cancel::default();
-    signals::on_interrupt(&cancel);
-    let marker = omni_pipeline::CrashMarker::create(&options.out)?;
-    signals::mark_crashes(&marker.file);
-    let console = Console::new(signals::stderr_is_terminal());
-    let result = omni_pipeline::run(plan, options, &cancel, &console);
-    console.finish();
-    let summary = result?;
+    let summary = runner::execute(plan, options)?;
     let mut rows = vec![vec!["encoded".to_owned(), summary.kept.to_string()]];
     let dropped = summary.dropped.iter();
     rows.extend(dropped.map(|(reason, count)| vec![format!("dropped: {reason}"), count.to_string()]));

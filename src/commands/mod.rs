@@ -35,6 +35,12 @@ mod recipe;
 mod report;
 #[cfg(feature = "curate")]
 mod review;
+#[cfg(any(
+    feature = "curate",
+    feature = "bench",
+    all(feature = "model", feature = "ffmpeg")
+))]
+mod runner;
 #[cfg(feature = "model")]
 mod sample;
 #[cfg(feature = "bench")]
@@ -52,7 +58,6 @@ use crate::{
     exit::{Code, missing, usage},
     output,
 };
-use anyhow::Context;
 use clap::CommandFactory;
 use omni_pipeline::nearest;
 use std::path::{Path, PathBuf};
@@ -142,20 +147,6 @@ fn out_dir(flag: Option<&Path>, config: &Config, name: &str) -> anyhow::Result<P
                 "no output folder: give {name}, or `out` in omni.toml (`omni init` writes one)"
             ))
         })
-}
-
-/// The output folder; a file in its place is a slip of the user's.
-fn make_out(out: &Path) -> anyhow::Result<()> {
-    let file = out.ancestors().find(|path| path.exists() && !path.is_dir());
-    if let Some(file) = file {
-        return Err(usage(format!(
-            "output folder {}: {} is a file; give another --out, or another `out` in omni.toml",
-            out.display(),
-            file.display()
-        )));
-    }
-    std::fs::create_dir_all(out)
-        .with_context(|| format!("output folder {} (--out, or `out` in omni.toml)", out.display()))
 }
 
 /// The usage error of a record that does not exist.

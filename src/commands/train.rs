@@ -1,5 +1,6 @@
 //! `omni train`: runs a training recipe, goes on with it, replays a step, exports a state.
 
+use super::sample::memory::free;
 use crate::{
     cli::{ExportRunArgs, ReplayArgs, TrainArgs, TrainCommand},
     exit::{Code, missing, usage},
@@ -38,6 +39,23 @@ struct Opened {
     data: Dataset,
     config: Config,
     from: PathBuf,
+}
+
+impl Opened {
+    /// The trainer with its data, and the place of its states in a run's folder.
+    fn within<T>(
+        mut self,
+        folder: &Path,
+        act: impl FnOnce(&mut Trainer, &Dataset, &Place<'_>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let dress = |folder: &Path| train::dress(folder, &self.config, &self.from);
+        let place = Place {
+            folder,
+            data: self.data.name(),
+            dress: &dress,
+        };
+        act(&mut self.trainer, &self.data, &place)
+    }
 }
 
 /// Runs the command.
@@ -275,7 +293,7 @@ fn plan(opened: &Opened, wanted: &RunFile) -> anyhow::Result<()> {
 fn fits(opened: &Opened, args: &TrainArgs) -> anyhow::Result<()> {
     let limit = match args.memory {
         Some(gib) => (gib * f64::from(1 << 30)) as u64,
-        None => match available() {
+        None => match free() {
             Some(bytes) => bytes,
             None => return Ok(()),
         },
@@ -304,51 +322,30 @@ fn fits(opened: &Opened, args: &TrainArgs) -> anyhow::Result<()> {
     )))
 }
 
-/// Bytes of memory that programs may still take, where the system tells.
-fn available() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    line.split_whitespace()
-        .nth(1)?
-        .parse::<u64>()
-        .ok()
-        .map(|kib| kib * 1024)
-}
-
 fn work(opened: Opened, out: &Path) -> anyhow::Result<Ended> {
-    let Opened {
-        mut trainer,
-        data,
-        config,
-        from,
-    } = opened;
-    let dress = |folder: &Path| train::dress(folder, &config, &from);
-    let place = Place {
-        folder: out,
-        data: data.name(),
-        dress: &dress,
-    };
-    if let Some(step) = place.resume(&mut trainer)? {
-        output::note(&format!("going on after step {step}"));
-    }
-    let cancel = Cancel::default();
-    signals::on_interrupt(&cancel);
-    let (total, mut said, begun, first) = (
-        trainer.recipe().steps,
-        None::<Instant>,
-        Instant::now(),
-        trainer.next(),
-    );
-    let mut on = |line: &Line| {
-        let done = line.report.step + 1;
-        if done == total || said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
-            let each = begun.elapsed().as_secs_f64() / (done - first) as f64;
-            output::note(&progress(line, total, each * (total - done) as f64));
-            said = Some(Instant::now());
+    opened.within(out, |trainer, data, place| {
+        if let Some(step) = place.resume(trainer)? {
+            output::note(&format!("going on after step {step}"));
         }
-        !cancel.is_cancelled()
-    };
-    Ok(place.train(&mut trainer, &data, &Solo, &mut on)?)
+        let cancel = Cancel::default();
+        signals::on_interrupt(&cancel);
+        let (total, mut said, begun, first) = (
+            trainer.recipe().steps,
+            None::<Instant>,
+            Instant::now(),
+            trainer.next(),
+        );
+        let mut on = |line: &Line| {
+            let done = line.report.step + 1;
+            if done == total || said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+                let each = begun.elapsed().as_secs_f64() / (done - first) as f64;
+                output::note(&progress(line, total, each * (total - done) as f64));
+                said = Some(Instant::now());
+            }
+            !cancel.is_cancelled()
+        };
+        Ok(place.train(trainer, data, &Solo, &mut on)?)
+    })
 }
 
 fn progress(line: &Line, total: u64, left: f64) -> String {
@@ -381,49 +378,39 @@ fn replay(args: &ReplayArgs) -> anyhow::Result<Code> {
             args.step, wanted.recipe.steps
         )));
     }
-    let Opened {
-        mut trainer,
-        data,
-        config,
-        from,
-    } = open(&wanted)?;
-    let dress = |folder: &Path| train::dress(folder, &config, &from);
-    let place = Place {
-        folder: &args.run,
-        data: data.name(),
-        dress: &dress,
-    };
-    place.before(&mut trainer, args.step)?;
-    output::note(&format!("from the state after {} steps", trainer.next()));
-    while trainer.next() < args.step {
-        trainer.step(&data, &Solo)?;
-    }
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.6}"));
-    let looked = trainer.look(&data)?;
-    let rows: Vec<Vec<String>> = looked
-        .iter()
-        .map(|(id, video, audio)| vec![id.clone(), number(*video), number(Some(*audio))])
-        .collect();
-    output::line(&table::layout(
-        &["sample", "loss of the video", "loss of the audio"],
-        &rows,
-    ))?;
-    let Some(logged) = logged else {
-        output::note("the log does not have this step: nothing to compare with");
-        return Ok(Code::Done);
-    };
-    let report = trainer.step(&data, &Solo)?;
-    let same = report == logged.report;
-    output::line(&format!(
-        "step {}: loss {}, gradients {}; logged: loss {}, gradients {}{}",
-        args.step,
-        report.loss,
-        report.norm,
-        logged.report.loss,
-        logged.report.norm,
-        if same { " (the same)" } else { " (NOT the same)" }
-    ))?;
-    Ok(if same { Code::Done } else { Code::Failed })
+    open(&wanted)?.within(&args.run, |trainer, data, place| {
+        place.before(trainer, args.step)?;
+        output::note(&format!("from the state after {} steps", trainer.next()));
+        while trainer.next() < args.step {
+            trainer.step(data, &Solo)?;
+        }
+        let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.6}"));
+        let looked = trainer.look(data)?;
+        let rows: Vec<Vec<String>> = looked
+            .iter()
+            .map(|(id, video, audio)| vec![id.clone(), number(*video), number(Some(*audio))])
+            .collect();
+        output::line(&table::layout(
+            &["sample", "loss of the video", "loss of the audio"],
+            &rows,
+        ))?;
+        let Some(logged) = logged else {
+            output::note("the log does not have this step: nothing to compare with");
+            return Ok(Code::Done);
+        };
+        let report = trainer.step(data, &Solo)?;
+        let same = report == logged.report;
+        output::line(&format!(
+            "step {}: loss {}, gradients {}; logged: loss {}, gradients {}{}",
+            args.step,
+            report.loss,
+            report.norm,
+            logged.report.loss,
+            logged.report.norm,
+            if same { " (the same)" } else { " (NOT the same)" }
+        ))?;
+        Ok(if same { Code::Done } else { Code::Failed })
+    })
 }
 
 fn export(args: &ExportRunArgs) -> anyhow::Result<Code> {
@@ -434,25 +421,15 @@ fn export(args: &ExportRunArgs) -> anyhow::Result<Code> {
             args.out.display()
         )));
     }
-    let Opened {
-        mut trainer,
-        data,
-        config,
-        from,
-    } = open(&wanted)?;
-    let dress = |folder: &Path| train::dress(folder, &config, &from);
-    let place = Place {
-        folder: &args.run,
-        data: data.name(),
-        dress: &dress,
-    };
-    let step = place.resume(&mut trainer)?;
-    let step = step.ok_or_else(|| missing(format!("{} has no state yet", args.run.display())))?;
-    trainer.export(&args.out, args.ema, &dress)?;
-    output::line(&format!(
-        "{} holds the weights after step {step}{}",
-        args.out.display(),
-        if args.ema { ", their moving averages" } else { "" }
-    ))?;
-    Ok(Code::Done)
+    open(&wanted)?.within(&args.run, |trainer, _, place| {
+        let step = place.resume(trainer)?;
+        let step = step.ok_or_else(|| missing(format!("{} has no state yet", args.run.display())))?;
+        trainer.export(&args.out, args.ema, place.dress)?;
+        output::line(&format!(
+            "{} holds the weights after step {step}{}",
+            args.out.display(),
+            if args.ema { ", their moving averages" } else { "" }
+        ))?;
+        Ok(Code::Done)
+    })
 }

@@ -6,7 +6,6 @@
 mod ablation;
 mod alike;
 mod columns;
-mod header;
 pub mod page;
 mod published;
 mod run;
@@ -17,6 +16,5 @@ pub use ablation::{Ablation, AblationRow};
 pub(crate) use alike::{difference, differing};
 pub use columns::Base;
 pub(crate) use columns::rank;
-pub use header::{Header, MetricOf, NetworkOf, Outputs, ReadingOf};
 pub use run::{CaseOf, CaseValue, Clip, MethodRun, ReadError, Readings};
 pub use sheet::{Column, Group, Mark, Row, Sheet, SheetCell, SheetError};

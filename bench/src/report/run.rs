@@ -1,8 +1,15 @@
 //! One run: its header, its cases, and its readings by name and case.
 
-use super::{Header, ReadingOf, header};
+use crate::{
+    aggregate::over_seeds,
+    run::{
+        Header,
+        header::{FILE, HeaderError, ReadingSpec},
+        stages::MISSING,
+    },
+};
 use omni_pipeline::readers::Run;
-use omni_schemas::{Case, Generation, Record, Score};
+use omni_schemas::{Case, Generation, Score};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -13,23 +20,18 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// There is no run of `omni bench run`.
-    #[error("{}: no `{}` in it; `omni bench run --out {}` makes one", .0.display(), header::FILE, .0.display())]
+    #[error("{}: no `{}` in it; `omni bench run --out {}` makes one", .0.display(), FILE, .0.display())]
     NoRun(PathBuf),
-    /// The header is damaged or of another version.
-    #[error("{}: {what}", path.display())]
-    Header {
-        /// The header.
-        path: PathBuf,
+    /// The header cannot be read, or is another layout's.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// The scores are not those of the header's clips, or damaged.
+    #[error("{}: {what}; run `omni bench run` again", out.display())]
+    Scores {
+        /// The output folder.
+        out: PathBuf,
         /// What is wrong.
         what: String,
-    },
-    /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
     },
     /// A part of the run cannot be read.
     #[error(transparent)]
@@ -49,7 +51,7 @@ pub struct CaseValue {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Readings {
     /// What it is.
-    pub of: ReadingOf,
+    pub of: ReadingSpec,
     /// The metric it belongs to.
     pub metric: String,
     /// By case.
@@ -99,11 +101,21 @@ impl MethodRun {
     /// # Errors
     /// [`ReadError`].
     pub fn read(out: &Path) -> Result<MethodRun, ReadError> {
-        let header = Header::read(out)?;
+        let header = Header::read(out).map_err(|error| match error {
+            HeaderError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                ReadError::NoRun(out.to_owned())
+            }
+            other => other.into(),
+        })?;
+        let damaged = |what: String| ReadError::Scores {
+            out: out.to_owned(),
+            what,
+        };
         let run = Run::open(out)?;
         let mut cases = BTreeMap::new();
         let mut places = BTreeMap::new();
-        for generation in generations(&run)? {
+        for generation in run.table::<Generation>()? {
+            let generation = generation?;
             let name = generation.case.clone();
             let own = cases.entry(name.clone()).or_insert_with(|| CaseOf {
                 case: generation.given,
@@ -113,7 +125,7 @@ impl MethodRun {
             own.clips.push(Clip {
                 generation: generation.generation,
                 seed: generation.seed,
-                media: Path::new(&header.outputs.folder).join(generation.media),
+                media: header.outputs.folder.join(generation.media),
                 readings: BTreeMap::new(),
                 details: BTreeMap::new(),
             });
@@ -124,13 +136,14 @@ impl MethodRun {
                 .get(&score.scored)
                 .and_then(|(case, n)| cases.get_mut(case)?.clips.get_mut(*n));
             let Some(clip) = clip else {
-                return Err(ReadError::Header {
-                    path: out.join(header::FILE),
-                    what: format!("`{}` was scored and is no clip of the run", score.scored),
-                });
+                return Err(damaged(format!(
+                    "`{}` was scored and is no clip of the run",
+                    score.scored
+                )));
             };
             if let Some(detail) = score.detail.as_deref() {
-                let detail = serde_json::from_str(detail).unwrap_or(Value::Null);
+                let detail = serde_json::from_str(detail)
+                    .map_err(|error| damaged(format!("detail of `{}`: {error}", score.scored)))?;
                 clip.details.insert(score.metric, detail);
             }
             let absent = score.absent.unwrap_or_else(|| "nan".to_owned());
@@ -156,22 +169,6 @@ impl MethodRun {
     }
 }
 
-/// The clips in the order of the case file: the rows of the listing's stage, else of the listing itself.
-fn generations(run: &Run) -> Result<Vec<Generation>, ReadError> {
-    let made = run
-        .file()
-        .stages
-        .iter()
-        .any(|stage| stage.record == Generation::NAME);
-    let mut out = Vec::new();
-    if made {
-        for row in run.table::<Generation>()? {
-            out.push(row?);
-        }
-    }
-    Ok(out)
-}
-
 /// Every reading of the header that applies, with a value or a word for every case of the run.
 fn readings(header: &Header, cases: &BTreeMap<String, CaseOf>) -> BTreeMap<String, Readings> {
     let mut out = BTreeMap::new();
@@ -181,7 +178,7 @@ fn readings(header: &Header, cases: &BTreeMap<String, CaseOf>) -> BTreeMap<Strin
             let own = cases.iter().map(|(name, case)| {
                 let value = CaseValue {
                     subset: case.case.subset,
-                    value: over_seeds(case, &of.name, &failed),
+                    value: over_seeds(case.clips.iter().map(|clip| read(clip, &of.name, &failed))),
                 };
                 (name.clone(), value)
             });
@@ -198,29 +195,13 @@ fn readings(header: &Header, cases: &BTreeMap<String, CaseOf>) -> BTreeMap<Strin
     out
 }
 
-/// The mean over the seeds that have a value; without one the reason that most of its clips have, of equals the first by
-/// name.
-fn over_seeds(case: &CaseOf, reading: &str, failed: &BTreeMap<&str, &str>) -> Result<f64, String> {
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    let (mut sum, mut count) = (0.0, 0usize);
-    for clip in &case.clips {
-        match clip.readings.get(reading) {
-            Some(Ok(value)) => {
-                sum += value;
-                count += 1;
-            }
-            Some(Err(absent)) => *reasons.entry(absent).or_default() += 1,
-            // A clip that took the decoder down has no rows at all.
-            None if failed.contains_key(clip.generation.as_str()) => {
-                *reasons.entry("missing_output").or_default() += 1;
-            }
-            None => *reasons.entry("not_scored").or_default() += 1,
-        }
+/// A clip's reading, or why there is none.
+fn read<'a>(clip: &'a Clip, reading: &str, failed: &BTreeMap<&str, &str>) -> Result<f64, &'a str> {
+    match clip.readings.get(reading) {
+        Some(Ok(value)) => Ok(*value),
+        Some(Err(absent)) => Err(absent),
+        // A clip that took the decoder down has no rows at all.
+        None if failed.contains_key(clip.generation.as_str()) => Err(MISSING),
+        None => Err("not_scored"),
     }
-    if count > 0 {
-        return Ok(sum / count as f64);
-    }
-    let most = reasons.values().copied().max().unwrap_or_default();
-    let why = reasons.into_iter().find(|(_, count)| *count == most);
-    Err(why.map_or("not_scored", |(why, _)| why).to_owned())
 }

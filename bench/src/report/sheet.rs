@@ -266,7 +266,7 @@ fn columns_of(runs: &[MethodRun]) -> Vec<Column> {
 fn row(run: &MethodRun, columns: &[Column], subset: Option<i64>) -> Row {
     Row {
         method: run.method().to_owned(),
-        paradigm: run.header.paradigm.clone(),
+        paradigm: run.header.paradigm.name().to_owned(),
         profile: Some(run.header.profile.clone()),
         ticks: Vec::new(),
         cells: columns

@@ -170,7 +170,7 @@ pub struct FileUsed {
 }
 
 /// A role whose published weights this project has never run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UnseenRole {
     /// The role.
     pub role: String,
@@ -355,9 +355,20 @@ impl Header {
         }
     }
 
-    /// Clips without any reading: missing, broken and dropped.
-    pub fn unscored(&self) -> usize {
-        self.outputs.missing.len() + self.outputs.broken.len() + self.outputs.dropped.len()
+    /// The metric that gives a reading, by the reading's full name.
+    pub fn metric_of(&self, reading: &str) -> Option<&Measure> {
+        let mut own = self.metrics.iter();
+        own.find(|metric| metric.readings.iter().any(|one| one.name == reading))
+    }
+
+    /// Clips without any reading, each with its reason: missing, broken, dropped.
+    pub fn failed(&self) -> Vec<(&str, &str)> {
+        let outputs = &self.outputs;
+        let missing = outputs.missing.iter().map(|name| (name.as_str(), "missing"));
+        let others = outputs.broken.iter().chain(&outputs.dropped);
+        missing
+            .chain(others.map(|one| (one.generation.as_str(), one.reason.as_str())))
+            .collect()
     }
 
     /// Clips of which some network gave no number.

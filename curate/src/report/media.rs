@@ -1,8 +1,8 @@
 //! What the page shows of a media file: a small picture and the outline of the sound. Only files that `probe` accepted
 //! are opened; one that cannot be read any more leaves a hole and a word on its card.
 
-use super::base64;
 use omni_media::{Limits, Span, read_audio_16k, read_frames, thumbnail};
+use omni_net::service::{base64, data_url};
 use std::{ops::ControlFlow, path::Path};
 
 /// Columns of the outline.
@@ -31,7 +31,7 @@ pub(super) fn look(path: &Path, span: &Span) -> Look {
         Err(reason) => look.trouble = Some(reason),
     }
     match read_audio_16k(path, span, &Limits::default()) {
-        Ok(wave) => look.outline = Some(base64::encode(&outline(&wave.samples))),
+        Ok(wave) => look.outline = Some(base64(&outline(&wave.samples))),
         Err(error) => look.trouble = Some(error.reason().to_owned()),
     }
     look
@@ -44,14 +44,14 @@ fn poster(path: &Path, span: &Span) -> Result<Option<String>, String> {
         ControlFlow::Break(())
     });
     read.map_err(|error| error.reason().to_owned())?;
-    Ok(picture.map(|bytes| base64::data_uri("image/jpeg", &bytes)))
+    Ok(picture.map(|bytes| data_url("image/jpeg", &bytes)))
 }
 
 /// A face of the part's tar, made small.
 pub(super) fn face(bytes: &[u8]) -> Option<String> {
     let picture = omni_media::decode_picture(bytes).ok()?;
     let small = thumbnail(&picture, FACE).ok()?;
-    Some(base64::data_uri("image/jpeg", &small))
+    Some(data_url("image/jpeg", &small))
 }
 
 /// The largest absolute sample of each of [`COLUMNS`] equal stretches.

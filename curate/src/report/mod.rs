@@ -5,7 +5,6 @@
 //! a disk without a server. A shard's files carry a hash of all they were made from in their names; what is there
 //! under its name is not made again. [`make`] writes the page, [`serve`](serve::Server) shows it over HTTP.
 
-mod base64;
 mod build;
 pub(crate) mod card;
 pub(crate) mod media;

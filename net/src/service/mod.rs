@@ -11,11 +11,11 @@
 //!
 //! [`Replay`] stands in for all of them and answers from recorded logs only.
 
-mod base64;
 mod bucket;
 mod budget;
 mod cached;
 mod call;
+mod data_url;
 mod error;
 mod fault;
 mod gate;
@@ -27,10 +27,10 @@ mod retry;
 mod secret;
 mod uploads;
 
-pub use base64::{data_url, encode as base64};
 pub use budget::{Budget, Money, Price, Rates, ReadUsage, Usage};
 pub use cached::Cached;
 pub use call::{Body, Call, Key, Media, Method, Part, Reply, UploadState};
+pub use data_url::{data_url, encode as base64};
 pub use error::ServiceError;
 pub use gate::{Gate, Limits};
 pub use http::{Auth, Http, HttpSettings};

@@ -1,16 +1,14 @@
 //! `omni bench run`: the clips of a method on the cases of a benchmark, scored on the runner of `curate`.
 
 use super::{
-    super::networks,
+    super::{networks, runner},
     score::{lacking, show_value},
 };
 use crate::{
     cli::{BenchRunArgs, NetworkArgs},
     config::{BenchConfig, Config},
     exit::{Code, missing, usage},
-    output,
-    progress::Console,
-    signals, table,
+    output, signals, table,
 };
 use anyhow::Context;
 use omni_bench::{
@@ -25,11 +23,12 @@ use omni_bench::{
     },
     stats::SEED,
 };
-use omni_pipeline::{Cancel, Outcome, Plan, RunOptions, Summary, readers::Run};
+use omni_pipeline::{Outcome, Plan, RunOptions, Summary, readers::Run};
 use omni_schemas::{Case, Score};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -140,7 +139,7 @@ fn method(args: &BenchRunArgs, bench: &BenchConfig, outputs: &Path) -> anyhow::R
     let file: MethodFile = match std::fs::read_to_string(&path) {
         Ok(text) => toml::from_str(&text)
             .map_err(|error| usage(format!("{}: {}", path.display(), error.message())))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => MethodFile::default(),
+        Err(error) if error.kind() == ErrorKind::NotFound => MethodFile::default(),
         Err(error) => return Err(error).with_context(|| format!("{}", path.display())),
     };
     let name = args
@@ -296,23 +295,16 @@ fn options(args: &BenchRunArgs, task: &Task) -> anyhow::Result<RunOptions> {
 }
 
 fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Summary> {
-    crate::commands::make_out(&options.out)?;
     // The header speaks of finished scores: while they are made there is none.
     let header = options.out.join(FILE);
     match std::fs::remove_file(&header) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        // Without a folder the runner says what is in its place.
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Err(error).with_context(|| format!("{}", header.display()));
         }
         _ => {}
     }
-    let cancel = Cancel::default();
-    signals::on_interrupt(&cancel);
-    let marker = omni_pipeline::CrashMarker::create(&options.out)?;
-    signals::mark_crashes(&marker.file);
-    let console = Console::new(signals::stderr_is_terminal());
-    let result = omni_pipeline::run(plan, options, &cancel, &console);
-    console.finish();
-    Ok(result?)
+    runner::execute(plan, options)
 }
 
 /// Writes the header, shows the table, names what could not be scored.
@@ -330,7 +322,7 @@ fn finish(header: Header, out: &Path, summary: &Summary, strict: bool) -> anyhow
     show(&header, &scores)?;
     troubles(&header);
     output::note(&format!("scores and bench.json lie in {}", out.display()));
-    let faults = header.unscored() + header.nan();
+    let faults = header.failed().len() + header.nan();
     Ok(match strict && faults > 0 {
         true => Code::Failed,
         false => Code::Done,
@@ -390,10 +382,10 @@ fn troubles(header: &Header) {
     for trouble in outputs.broken.iter().chain(&outputs.dropped) {
         output::note(&format!("broken: {} ({})", trouble.generation, trouble.reason));
     }
-    if header.unscored() > 0 {
+    if !header.failed().is_empty() {
         output::note(&format!(
             "{} of {} clips could not be scored; no mean holds them",
-            header.unscored(),
+            header.failed().len(),
             outputs.clips
         ));
     }

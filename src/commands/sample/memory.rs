@@ -8,7 +8,7 @@ use omni_model::{
 };
 
 /// Bytes that programs may still take, as Linux tells it; `None` elsewhere.
-fn free() -> Option<u64> {
+pub fn free() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;

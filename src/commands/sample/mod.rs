@@ -3,7 +3,7 @@
 mod faces;
 mod jobs;
 mod made;
-mod memory;
+pub(super) mod memory;
 mod request;
 mod watch;
 

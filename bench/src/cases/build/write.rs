@@ -41,8 +41,8 @@ pub fn write(suite: &Suite, out: &Path) -> Result<PathBuf, BuildError> {
         cases.push(place(candidate, &name, out)?);
         origins.push(origin(candidate, &name));
     }
-    let about = serde_json::to_vec_pretty(&about(suite, origins)).unwrap_or_default();
-    write_file(&out.join(SUITE), &[about, b"\n".to_vec()].concat())?;
+    let about = about(suite, origins);
+    write_file(&out.join(SUITE), format!("{about:#}\n").as_bytes())?;
     let lines = to_lines(&cases, out).map_err(|error| {
         BuildError::Case(CaseError::Io {
             path: out.join(CASES),

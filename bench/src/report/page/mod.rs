@@ -1,7 +1,6 @@
 //! The report as one page: tables, charts, strips of pictures and every case, with style, script and data inside. It
 //! loads nothing but the clips, pictures and voices beside it, by relative links.
 
-mod base64;
 mod cases;
 mod charts;
 mod place;
@@ -249,7 +248,7 @@ fn made(runs: &[MethodRun]) -> String {
             if runs.len() == 1 { " open" } else { "" },
             escape(run.method()),
             escape(&header.profile),
-            escape(&header.paradigm),
+            escape(header.paradigm.name()),
             escape(&header.omni_version),
             escape(&header.decoder),
             escape(&header.device),

@@ -1,7 +1,8 @@
 //! One strip per case: the references, then each method with five frames across and what it was heard to say.
 
-use super::{base64, escape, hue};
+use super::{escape, hue};
 use crate::report::run::{CaseOf, Clip, MethodRun};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use omni_media::{Limits, Span, decode_picture, probe, read_frames, thumbnail};
 use omni_schemas::Case;
 use std::{ops::ControlFlow, path::Path};
@@ -73,10 +74,12 @@ fn references(case: &Case, lacks: &mut Vec<String>) -> String {
 
 fn reference(path: &Path) -> Option<String> {
     let picture = decode_picture(&std::fs::read(path).ok()?).ok()?;
-    Some(base64::data_uri(
-        "image/jpeg",
-        &thumbnail(&picture, REFERENCE).ok()?,
-    ))
+    Some(jpeg(&thumbnail(&picture, REFERENCE).ok()?))
+}
+
+/// A JPEG as an address that holds it.
+fn jpeg(bytes: &[u8]) -> String {
+    format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes))
 }
 
 fn method(number: usize, run: &MethodRun, one: Option<&CaseOf>, lacks: &mut Vec<String>) -> String {
@@ -127,7 +130,7 @@ fn frames(path: &Path) -> Result<Vec<(f64, String)>, String> {
     let read = read_frames(path, &span, &limits, &mut |frame| {
         let times = wanted.iter().filter(|index| **index == frame.index).count();
         if let Some(small) = (times > 0).then(|| thumbnail(frame.image, SIDE).ok()).flatten() {
-            out.push((frame.seconds, base64::data_uri("image/jpeg", &small)));
+            out.push((frame.seconds, jpeg(&small)));
         }
         match wanted.last().is_some_and(|last| frame.index >= *last) {
             true => ControlFlow::Break(()),

@@ -1,21 +1,10 @@
 //! Base64 with padding (RFC 4648), for media inside JSON.
 
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+use base64::{Engine, engine::general_purpose::STANDARD};
 
 /// Bytes as base64 text.
 pub fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            match digit <= chunk.len() {
-                true => text.push(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize].into()),
-                false => text.push('='),
-            }
-        }
-    }
-    text
+    STANDARD.encode(bytes)
 }
 
 /// Bytes as an address that holds them: `data:video/mp4;base64,...`.
