@@ -278,7 +278,7 @@ fn requests_that_cannot_be_met_are_refused_with_their_reason() {
         let output = sample(&scratch, args);
         assert_eq!(code(&output), *expected, "{args:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(words), "{args:?}: {}", stderr(&output));
-        assert!(!scratch.join("clips/prompt.json").exists(), "{args:?}");
+        assert!(!scratch.join("clips").exists(), "{args:?}: something was left");
     }
     let none = scratch.omni(&[
         "sample",
@@ -290,6 +290,39 @@ fn requests_that_cannot_be_met_are_refused_with_their_reason() {
         "clips",
     ]);
     assert_eq!(code(&none), 3, "{}", stderr(&none));
+}
+
+#[test]
+fn one_request_of_many_that_cannot_be_met_keeps_no_other_from_being_made() {
+    let scratch = tiny();
+    cases(&scratch);
+    let good = fs::read_to_string(scratch.join("cases.jsonl")).unwrap();
+    // No pinyin here, so Chinese cannot be spoken.
+    scratch.write("cases.jsonl", &good.replacen("Yes.", "你好", 2));
+    let output = sample(&scratch, &["--case", "cases.jsonl", "--size", "32x32"]);
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
+    assert!(stderr(&output).contains("one: ") && stderr(&output).contains("pinyin"));
+    assert!(stdout(&output).contains("1 clips made"), "{}", stdout(&output));
+    assert!(scratch.join("clips/two.json").exists() && !scratch.join("clips/one.json").exists());
+}
+
+#[test]
+fn a_folder_that_holds_other_things_under_our_names_is_left_as_it_is() {
+    let scratch = tiny();
+    let run = || sample(&scratch, &["--prompt", PROMPT, "--size", "32x32"]);
+    scratch.write("clips/cases.jsonl", "{\"mine\": 1}\n");
+    let output = run();
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("cases.jsonl: line 1 is no case"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(
+        fs::read_to_string(scratch.join("clips/cases.jsonl")).unwrap(),
+        "{\"mine\": 1}\n"
+    );
+    assert_eq!(fs::read_dir(scratch.join("clips")).unwrap().count(), 1);
 }
 
 #[test]

@@ -421,6 +421,43 @@ fn a_loss_that_is_no_number_stops_before_anything_moved_and_names_the_sample() {
 }
 
 #[test]
+fn a_step_whose_samples_are_all_left_out_takes_the_next_ones() {
+    let data = data(5);
+    let mut one = recipe("steps = 6\npattern = ['joint']");
+    one.batch.joint = 1;
+    let ids = |exclude: Vec<String>| -> Vec<Vec<String>> {
+        let recipe = omni_model::train::Recipe {
+            exclude,
+            ..one.clone()
+        };
+        let mut trainer = trainer(&recipe, &data).unwrap();
+        (0..6)
+            .map(|_| trainer.step(&data, &Solo).unwrap())
+            .map(|report| {
+                assert!(report.loss.is_finite());
+                report.ids
+            })
+            .collect()
+    };
+    let plain = ids(Vec::new());
+    let gone = plain[1][0].clone();
+    let without = ids(vec![gone.clone()]);
+    for (was, is) in plain.iter().zip(&without) {
+        assert_eq!(is.len(), 1);
+        assert_ne!(is[0], gone);
+        assert!(was[0] == gone || was == is, "{was:?} became {is:?}");
+    }
+    one.exclude = (0..5).map(|number| format!("clip-{number}")).collect();
+    let error = trainer(&one, &data).unwrap().step(&data, &Solo).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("`exclude` leaves no sample for joint steps"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_rank_that_dies_stops_the_others() {
     struct Broken(InMemory);
     impl Samples for Broken {

@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 /// Its configuration's file.
 pub const CONFIG: &str = "config.toml";
 
+/// The folder of its phoneme encoder.
+const SPEECH: &str = "speech";
+
 /// An opened checkpoint; its weights are read when they are asked for.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
@@ -103,12 +106,18 @@ impl Checkpoint {
         let Some(config) = &self.config.speech else {
             return Ok(None);
         };
-        let folder = self.folder.join("speech");
-        let weights = single(&folder, device)?;
+        let weights = single(&self.folder.join(SPEECH), device)?;
         let encoder = F5Text::new(config, &weights)?;
         weights.finish()?;
-        let vocabulary = Vocabulary::open(&folder.join("vocab.txt"))?;
-        Ok(Some(Speech { vocabulary, encoder }))
+        let vocabulary = self.vocabulary()?;
+        Ok(vocabulary.map(|vocabulary| Speech { vocabulary, encoder }))
+    }
+
+    /// The phoneme encoder's tokens alone, if the checkpoint has them.
+    pub fn vocabulary(&self) -> Result<Option<Vocabulary>> {
+        let path = self.folder.join(SPEECH).join("vocab.txt");
+        let there = self.config.speech.as_ref();
+        there.map(|_| Vocabulary::open(&path)).transpose()
     }
 
     /// The codec that the configuration names.

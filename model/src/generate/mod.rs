@@ -77,6 +77,17 @@ fn phase<T>(
     Ok(done)
 }
 
+/// Fails on a request that [`generate`] would refuse for what it asks, before any weight is read.
+pub fn check(checkpoint: &Checkpoint, request: &Request) -> Result<()> {
+    let spans = request.check(&checkpoint.config)?;
+    if let Some(vocabulary) = checkpoint.vocabulary()? {
+        for span in spans.utterances {
+            vocabulary.tokens(request.prompt[span].trim())?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a clip. `picture` is given each picture, in order, when the codec has it.
 ///
 /// Same checkpoint, request, device and precision: same bytes of latents. Fails on a request that cannot be met, on weights

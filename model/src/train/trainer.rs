@@ -182,11 +182,21 @@ impl Trainer {
         self.recipe.weights.iter().enumerate().map(share).collect()
     }
 
-    /// The samples of a step, by number and place, without those that the recipe excludes.
-    fn batch(&self, step: u64, entries: &[Entry]) -> Vec<(u64, usize)> {
-        let all = self.order.batch(step).into_iter().enumerate();
-        let kept = all.filter(|(_, index)| !self.excluded.contains(&entries[*index].id));
-        kept.map(|(place, index)| (place as u64, index)).collect()
+    /// The samples of a step, by number and place, without those that the recipe excludes. Where none is left, those of the
+    /// next step of its kind that has some, so that the steps around it are what they were.
+    fn batch(&self, step: u64, entries: &[Entry]) -> Result<Vec<(u64, usize)>> {
+        let kind = self.order.kind(step);
+        let kept = |step: u64| -> Vec<(u64, usize)> {
+            let all = self.order.batch(step).into_iter().enumerate();
+            let kept = all.filter(|(_, index)| !self.excluded.contains(&entries[*index].id));
+            kept.map(|(place, index)| (place as u64, index)).collect()
+        };
+        // One round through the data, whatever the pattern of steps.
+        let round = (entries.len() * self.recipe.pattern.len()) as u64;
+        let mut steps = (step..=step + round).filter(|step| self.order.kind(*step) == kind);
+        steps
+            .find_map(|step| Some(kept(step)).filter(|batch| !batch.is_empty()))
+            .ok_or_else(|| Error::Recipe(format!("`exclude` leaves no sample for {} steps", kind.name())))
     }
 
     /// The loss of one sample of a step, and the sample.
@@ -201,7 +211,7 @@ impl Trainer {
 
     /// The losses of the coming step, sample by sample, without moving anything: id, video, audio.
     pub fn look(&self, samples: &dyn Samples) -> Result<Vec<(String, Option<f64>, f64)>> {
-        let batch = self.batch(self.step, samples.entries());
+        let batch = self.batch(self.step, samples.entries())?;
         let look = |at: (u64, usize)| {
             let (sample, loss) = crate::no_grad(|| self.loss(samples, at))?;
             Ok((sample.id, loss.video, loss.audio))
@@ -213,7 +223,7 @@ impl Trainer {
     ///
     /// Fails with [`Error::NotFinite`] before anything has moved.
     pub fn step(&mut self, samples: &dyn Samples, ranks: &dyn Collective) -> Result<StepReport> {
-        let batch = self.batch(self.step, samples.entries());
+        let batch = self.batch(self.step, samples.entries())?;
         let mut sums = Sums::new(self.trained.len());
         for at in batch.iter().skip(ranks.rank()).step_by(ranks.world()) {
             let (sample, loss) = self.loss(samples, *at)?;

@@ -1,6 +1,7 @@
 //! The folder of made clips: mp4 (or frames and sound), preview, latents, settings, and what `omni bench` reads.
 
 use super::{jobs::Job, request::Prepared};
+use crate::exit::usage;
 use anyhow::Context;
 use omni_manifests::{fingerprint, write_file};
 use omni_media::{Image, Waveform, png, wav_s16};
@@ -9,7 +10,7 @@ use omni_model::{
     codec::{FPS, SAMPLE_RATE, pictures},
     generate::{GuidanceMode, Made, Picture, Place, Request},
 };
-use omni_schemas::{Case, Generation};
+use omni_schemas::{Case, Generation, Record};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -36,8 +37,6 @@ impl Folder {
         fs::create_dir_all(path).with_context(|| format!("{}", path.display()))?;
         omni_manifests::sweep_temporaries(path)?;
         let path = std::path::absolute(path)?;
-        let method_file = toml::to_string(&BTreeMap::from([("method", method), ("paradigm", PARADIGM)]))?;
-        write_file(&path.join("method.toml"), method_file.as_bytes())?;
         let mut rows = Vec::new();
         for job in jobs {
             for seed in seeds {
@@ -45,26 +44,18 @@ impl Folder {
                 rows.push(generation(method, &job.case, seed));
             }
         }
-        let mut folder = Self { path, rows };
+        let folder = Self { path, rows };
         folder.add_cases(jobs)?;
+        let method_file = toml::to_string(&BTreeMap::from([("method", method), ("paradigm", PARADIGM)]))?;
+        write_file(&folder.path.join("method.toml"), method_file.as_bytes())?;
         Ok(folder)
     }
 
     /// Writes `cases.jsonl`: the cases that were there and the new ones, in that order.
-    fn add_cases(&mut self, jobs: &[Job]) -> anyhow::Result<()> {
+    fn add_cases(&self, jobs: &[Job]) -> anyhow::Result<()> {
         let path = self.path.join("cases.jsonl");
-        let own: Vec<&str> = jobs.iter().map(|job| job.case.case.as_str()).collect();
-        let old = fs::read_to_string(&path).unwrap_or_default();
-        let name = |line: &str| serde_json::from_str::<Case>(line).ok().map(|case| case.case);
-        let kept = old
-            .lines()
-            .filter(|line| name(line).is_some_and(|name| !own.contains(&name.as_str())));
-        let mut text: String = kept.map(|line| format!("{line}\n")).collect();
-        for job in jobs {
-            text.push_str(&serde_json::to_string(&job.case)?);
-            text.push('\n');
-        }
-        Ok(write_file(&path, text.as_bytes())?)
+        let cases: Vec<&Case> = jobs.iter().map(|job| &job.case).collect();
+        add_lines(&path, &cases)
     }
 
     /// The name of a clip's files without their endings.
@@ -90,23 +81,38 @@ impl Folder {
     /// Writes `generations.jsonl`, a row for each clip.
     pub fn finish(&self) -> anyhow::Result<()> {
         let path = self.path.join("generations.jsonl");
-        let own: Vec<&str> = self.rows.iter().map(|row| row.generation.as_str()).collect();
-        let old = fs::read_to_string(&path).unwrap_or_default();
-        let key = |line: &str| {
-            serde_json::from_str::<Generation>(line)
-                .ok()
-                .map(|row| row.generation)
-        };
-        let kept = old
-            .lines()
-            .filter(|line| key(line).is_some_and(|key| !own.contains(&key.as_str())));
-        let mut text: String = kept.map(|line| format!("{line}\n")).collect();
-        for row in &self.rows {
-            text.push_str(&serde_json::to_string(row)?);
+        let rows: Vec<&Generation> = self.rows.iter().collect();
+        add_lines(&path, &rows)
+    }
+}
+
+/// Writes records behind those of other names that the file holds already. A line that is no such record is nothing to
+/// throw away: the file stays as it is, and the line is named.
+fn add_lines<R: Record>(path: &Path, new: &[&R]) -> anyhow::Result<()> {
+    let old = match fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| path.display().to_string())?,
+    };
+    let mut text = String::new();
+    for (number, line) in old.lines().enumerate() {
+        let there: R = serde_json::from_str(line).map_err(|error| {
+            usage(format!(
+                "{}: line {} is no {} ({error}); take it out, or give another --out",
+                path.display(),
+                number + 1,
+                R::NAME
+            ))
+        })?;
+        if !new.iter().any(|new| new.key() == there.key()) {
+            text.push_str(line);
             text.push('\n');
         }
-        Ok(write_file(&path, text.as_bytes())?)
     }
+    for new in new {
+        text.push_str(&serde_json::to_string(new)?);
+        text.push('\n');
+    }
+    Ok(write_file(path, text.as_bytes())?)
 }
 
 fn generation(method: &str, case: &Case, seed: Option<u32>) -> Generation {

@@ -10,7 +10,7 @@ use omni_media::{Image, Waveform, decode_picture, read_audio_file, resample};
 use omni_model::{
     checkpoint::{Checkpoint, FileMark},
     codec::lengths,
-    generate::{GuidanceMode, Picture, Request, Subject, image_size},
+    generate::{GuidanceMode, Picture, Request, Subject, check, image_size},
     sample::SolverKind,
     text::Spans,
 };
@@ -25,7 +25,7 @@ pub struct Prepared {
     pub files: BTreeMap<String, String>,
 }
 
-/// Opens everything that a case names.
+/// Opens everything that a case names. Fails on what cannot be sampled, whatever the reason.
 pub fn prepare(job: &Job, args: &SampleArgs, checkpoint: &Checkpoint) -> anyhow::Result<Prepared> {
     let defaults = &checkpoint.config.sampling;
     let case = &job.case;
@@ -67,7 +67,7 @@ pub fn prepare(job: &Job, args: &SampleArgs, checkpoint: &Checkpoint) -> anyhow:
         .as_ref()
         .filter(|_| prompt == case.prompt && whole.starts_with(&prompt));
     let negative = |own: &Option<String>, default: &str| clean(own.as_deref().unwrap_or(default));
-    Ok(Prepared {
+    let found = Prepared {
         request: Request {
             spans: spans.map(|spans| bytes(spans, &whole)),
             prompt: whole,
@@ -92,7 +92,9 @@ pub fn prepare(job: &Job, args: &SampleArgs, checkpoint: &Checkpoint) -> anyhow:
             seed: 0,
         },
         files,
-    })
+    };
+    check(checkpoint, &found.request)?;
+    Ok(found)
 }
 
 fn solver(name: SolverName) -> SolverKind {
