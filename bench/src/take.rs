@@ -44,14 +44,8 @@ impl Sound {
 
     /// 16 kHz mono: channels averaged, then torchaudio's resampler.
     pub fn sinc(&self) -> &[f32] {
-        self.sinc.get_or_init(|| {
-            let channels = self.pcm.channels.max(1) as usize;
-            let frames = self.pcm.samples.chunks_exact(channels);
-            let mono: Vec<f32> = frames
-                .map(|frame| frame.iter().sum::<f32>() / channels as f32)
-                .collect();
-            resample_sinc(&mono, self.pcm.rate, 16_000)
-        })
+        self.sinc
+            .get_or_init(|| resample_sinc(&self.pcm.mono().samples, self.pcm.rate, 16_000))
     }
 
     /// Whether every sample is zero.

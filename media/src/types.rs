@@ -60,6 +60,18 @@ pub struct Pcm {
     pub samples: Vec<f32>,
 }
 
+impl Pcm {
+    /// One channel, the mean of all.
+    pub fn mono(&self) -> Waveform {
+        let channels = self.channels.max(1) as usize;
+        let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
+        Waveform {
+            rate: self.rate,
+            samples: self.samples.chunks_exact(channels).map(mean).collect(),
+        }
+    }
+}
+
 /// The part of a file that is the clip, in seconds from its first picture (from its first sound when it has no pictures).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Span {

@@ -263,16 +263,7 @@ fn wave(bytes: &[u8], scratch: &Path) -> Result<Vec<f32>, Fault> {
     let file = scratch.join("voice.wav");
     std::fs::write(&file, bytes).map_err(Fault::stop)?;
     let pcm = omni_media::read_audio_file(&file).map_err(media)?;
-    let channels = pcm.channels.max(1) as usize;
-    let mono = pcm
-        .samples
-        .chunks_exact(channels)
-        .map(|all| all.iter().sum::<f32>() / channels as f32);
-    let wave = omni_media::Waveform {
-        rate: pcm.rate,
-        samples: mono.collect(),
-    };
-    Ok(omni_media::resample(&wave, SAMPLE_RATE as u32)
+    Ok(omni_media::resample(&pcm.mono(), SAMPLE_RATE as u32)
         .map_err(media)?
         .samples)
 }

@@ -133,12 +133,7 @@ fn speakers(case: &Case) -> Vec<&CaseSubject> {
 fn reference(path: &Path) -> Result<Vec<f32>, Fault> {
     let sound = read_audio(path, &Span::default(), &Limits::default())
         .map_err(|_| Fault::drop("no_reference_voice"))?;
-    let channels = sound.channels.max(1) as usize;
-    let frames = sound.samples.chunks_exact(channels);
-    let mono: Vec<f32> = frames
-        .map(|frame| frame.iter().sum::<f32>() / channels as f32)
-        .collect();
-    let wave = resample_sinc(&mono, sound.rate, 16_000);
+    let wave = resample_sinc(&sound.mono().samples, sound.rate, 16_000);
     if wave.len() < SHORTEST {
         return Err(Fault::drop("short_reference_voice"));
     }

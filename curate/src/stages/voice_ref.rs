@@ -6,7 +6,7 @@ use crate::{
     clip_media,
     kit::{Loaded, media_fault, network_fault, settings_json, unit},
 };
-use omni_media::{Pcm, Waveform};
+use omni_media::Waveform;
 use omni_perception::{
     Error,
     audio::{embedding::SpeakerEmbedder, pitch::median_pitch},
@@ -91,7 +91,7 @@ impl Stage for PickVoice {
         if speakers.is_empty() {
             return Ok(Vec::new());
         }
-        let full = mono(&clip_media::sound(&clip, cx)?);
+        let full = clip_media::sound(&clip, cx)?.mono();
         let narrow = clip_media::speech(&clip, cx)?;
         let mut refs = Vec::new();
         for speaker in speakers {
@@ -230,15 +230,6 @@ pub(super) fn speaking_rate(segments: &[Segment], speaker: &str) -> Option<f64> 
         })
         .sum();
     (seconds > 0.0).then(|| units as f64 / seconds)
-}
-
-pub(super) fn mono(pcm: &Pcm) -> Waveform {
-    let channels = (pcm.channels as usize).max(1);
-    let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
-    Waveform {
-        rate: pcm.rate,
-        samples: pcm.samples.chunks_exact(channels).map(mean).collect(),
-    }
 }
 
 #[cfg(test)]

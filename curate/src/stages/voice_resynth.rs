@@ -5,7 +5,7 @@
 
 use super::{
     Entry, hub,
-    voice_ref::{Stretch, longest, mono, speakers, speaking_rate, speech_of},
+    voice_ref::{Stretch, longest, speakers, speaking_rate, speech_of},
 };
 use crate::{
     clip_media,
@@ -159,7 +159,7 @@ impl Stage for VoiceResynth {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let full = mono(&clip_media::sound(&clip, cx)?);
+        let full = clip_media::sound(&clip, cx)?.mono();
         let narrow = clip_media::speech(&clip, cx)?;
         let heard = Heard {
             clip: &clip,

@@ -6,7 +6,7 @@ use crate::{
     exit::{missing, usage},
 };
 use anyhow::Context;
-use omni_media::{Image, Waveform, decode_picture, read_audio_file, resample};
+use omni_media::{Image, decode_picture, read_audio_file, resample};
 use omni_model::{
     checkpoint::{Checkpoint, FileMark},
     codec::lengths,
@@ -141,13 +141,7 @@ fn picture(path: &str, files: &mut BTreeMap<String, String>) -> anyhow::Result<P
 fn sound(path: &str, files: &mut BTreeMap<String, String>) -> anyhow::Result<Vec<f32>> {
     marked(path, files)?;
     let pcm = read_audio_file(Path::new(path)).map_err(|error| usage(error.to_string()))?;
-    let channels = pcm.channels.max(1) as usize;
-    let mono = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
-    let wave = Waveform {
-        rate: pcm.rate,
-        samples: pcm.samples.chunks_exact(channels).map(mono).collect(),
-    };
-    Ok(resample(&wave, 16_000)?.samples)
+    Ok(resample(&pcm.mono(), 16_000)?.samples)
 }
 
 /// Characters to bytes.
