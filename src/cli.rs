@@ -93,7 +93,7 @@ Exit codes: 0 done, 1 nothing could be encoded or a network failed, 2 wrong usag
     Encode(EncodeArgs),
     /// Train a model on encoded clips.
     #[command(
-        after_help = "Example:\n  omni train --recipe stage1 --data latents --from base --out run\n\n\
+        after_help = "Example:\n  omni train --recipe stage1 --data latents utterances --from base --out run\n\n\
 The recipe tells which weights are trained. A state is written every so many steps and when Ctrl-C comes; --resume goes on\n\
 from the last. States are checkpoints: begin the next stage with --from run/checkpoints/step-...\n\
 Exit codes: 0 done, 1 a loss is no number or something cannot be read or written (the last sound state stays), 2 wrong usage\n\
