@@ -1,13 +1,6 @@
 //! `omni bench cases build`: suites out of curated clips made by code.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
-mod made;
-
+use crate::{common, made};
 use common::{Scratch, code, stderr, stdout};
 use made::MadeClip;
 use omni_manifests::{PackWriter, Receipt, write_part};

@@ -1,17 +1,8 @@
 //! `omni bench report`, `compare` and `why` on runs made by code; the page in a real browser.
 //!
 //! `OMNI_SCREENSHOTS=DIR` keeps what the browser showed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod bench_made;
-mod bench_page;
-mod browser;
-mod common;
-
+use crate::{bench_made, common};
 use bench_made::{MadeRun, OPEN, PAPER, cases, noise, write};
 use common::{Scratch, code, stderr, stdout};
 use serde_json::{Value, json};

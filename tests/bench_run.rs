@@ -1,20 +1,12 @@
 //! `omni bench run`: a folder of clips on the cases of a benchmark.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod bench_odd;
-mod common;
-mod kit;
-
+use crate::{common, kit};
 use common::{Scratch, code, ffmpeg, stderr, stdout};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, process::Output, time::Duration};
 
 /// A case of one subject that says a few words.
-fn case(name: &str, subset: u32) -> Value {
+pub fn case(name: &str, subset: u32) -> Value {
     json!({
         "case": name,
         "subset": subset,
@@ -25,7 +17,7 @@ fn case(name: &str, subset: u32) -> Value {
 }
 
 /// The cases as lines, each with a Windows line end.
-fn write_cases(scratch: &Scratch, cases: &[Value]) {
+pub fn write_cases(scratch: &Scratch, cases: &[Value]) {
     let lines: String = cases.iter().map(|case| format!("{case}\r\n")).collect();
     scratch.write("cases.jsonl", &lines);
 }
@@ -35,7 +27,7 @@ fn picture(scratch: &Scratch, name: &str, what: &str) -> bool {
     ffmpeg(&["-f", "lavfi", "-i", what, scratch.join(name).to_str().unwrap()])
 }
 
-fn run(scratch: &Scratch, more: &[&str]) -> Output {
+pub fn run(scratch: &Scratch, more: &[&str]) -> Output {
     let args = [
         "bench",
         "run",
@@ -49,12 +41,12 @@ fn run(scratch: &Scratch, more: &[&str]) -> Output {
     scratch.omni(&[&args[..], more].concat())
 }
 
-fn header(scratch: &Scratch, out: &str) -> Value {
+pub fn header(scratch: &Scratch, out: &str) -> Value {
     kit::json(&scratch.join(out).join("bench.json"))
 }
 
 /// Value or reason of each reading of each clip, by `<case>[.<seed>] <reading without networks>`.
-fn readings(scratch: &Scratch, out: &str) -> BTreeMap<String, Result<f64, String>> {
+pub fn readings(scratch: &Scratch, out: &str) -> BTreeMap<String, Result<f64, String>> {
     let rows = kit::rows(scratch, out, "score");
     let of = |row: &Value| {
         let clip = row["scored"]

@@ -1,14 +1,7 @@
 //! Binding by the routed ensemble, as a user runs it, against loopback servers: who is asked, what is recorded, one bad
 //! answer for each rule, the fallback, and what the evidence says of the claims.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
-mod kit;
-
+use crate::{common, kit};
 use common::{Scratch, code, stderr, stdout};
 use omni_loopback::{Options, Personality, Rule, Server};
 use serde_json::Value;

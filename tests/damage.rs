@@ -2,16 +2,8 @@
 //!
 //! Every damaged output is repaired by the next run, which redoes what is needed and nothing else; the result is byte
 //! for byte that of an undisturbed run.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
-mod kit;
-
+use crate::{common, kit};
 use common::{Scratch, code, stderr, stdout};
 use kit::{Group, Signals};
 use serde_json::Value;

@@ -1,15 +1,8 @@
 //! `omni export`: every format, read back by hand and, where a package has a reader, by it.
 //!
 //! `OMNI_PYTHON` names a Python with `webdataset` and `mlcroissant`; without one those two checks are passed over.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
-mod made;
-
+use crate::{common, made};
 use common::{Scratch, code, stderr, stdout};
 use made::{Fate, MadeClip};
 use serde_json::Value;

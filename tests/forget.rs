@@ -1,13 +1,6 @@
 //! `omni forget` and `omni gc`: what goes, what stays, what a later run makes of it, and kills on the way.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
-mod made;
-
+use crate::{common, made};
 use common::{Scratch, code, ffmpeg, stderr, stdout};
 use made::{Fate, MadeClip};
 use omni_manifests::{read_blob, read_part, verify_part};

@@ -1,15 +1,7 @@
 //! `omni forget` and the answers of services: nothing of the clip is left in the output folder, the rest still replays,
 //! and a kill on the way is made good by the same command.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod bench;
-mod common;
-mod kit;
-
+use crate::{bench, common, kit};
 use bench::Bench;
 use common::{code, stderr, stdout};
 use omni_loopback::{Match, Options, Personality, Rule, Say};

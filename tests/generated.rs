@@ -1,13 +1,8 @@
 //! `omni sample` and `omni mux` with a tiny checkpoint of random weights: what is written is read back, and every fault has its
 //! message and exit code.
 #![cfg(all(feature = "model", feature = "ffmpeg"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
+use crate::common;
 use common::{Scratch, code, stderr, stdout, store};
 use omni_media::{Image, Limits, Span, Waveform, png, probe, read_audio, read_label, wav_s16};
 use serde_json::{Value, json};

@@ -1,14 +1,7 @@
 //! The index of an OpenS2V part, killed at random bytes while it is made: resumed, it is byte for byte that of a run in
 //! one go. `OMNI_SEED` repeats the places.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
-mod kit;
-
+use crate::{common, kit};
 use common::{Scratch, code, stderr};
 use kit::{Group, Random, Signals};
 use serde_json::json;

@@ -2,16 +2,8 @@
 //!
 //! The real process group is killed with SIGKILL, resumed, killed again. Kills come at random moments and at aimed
 //! ones: in every stage, and between the writing of a file and its renaming. `OMNI_SEED` repeats a chain of delays.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
-mod kit;
-
+use crate::{common, kit};
 use common::{Scratch, code};
 use kit::{Group, Random, Signals};
 use std::{

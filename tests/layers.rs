@@ -1,9 +1,4 @@
 //! Crates depend downward only, and each heavy dependency lives in one crate.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -1,12 +1,7 @@
 //! `omni model`: checkpoints made, looked into and converted.
 #![cfg(feature = "model")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
+use crate::common;
 use common::{Scratch, code, stderr, stdout};
 use std::fs;
 

@@ -1,15 +1,7 @@
 //! A service that cannot be had leaves its clips pending and nothing else: the run goes on as far as it can, says what
 //! waits, and the next one takes up exactly that.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod bench;
-mod common;
-mod kit;
-
+use crate::{bench, common, kit};
 use bench::Bench;
 use common::{code, stderr, stdout};
 use omni_loopback::{Options, Personality, Rule, Server};

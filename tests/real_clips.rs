@@ -1,12 +1,7 @@
 //! What must hold on real clips with real networks, where both are on this machine. What is true of every clip was
 //! established by eye and ear by the people who collected them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
+use crate::common;
 use common::{Scratch, code, shared, stderr, stdout, store};
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::OnceLock};

@@ -1,16 +1,8 @@
 //! `omni report` in a real browser: a made run with hostile text, and ten thousand clips.
 //!
 //! `OMNI_SCREENSHOTS=DIR` keeps what the browser showed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod browser;
-mod common;
-mod made;
-
+use crate::{browser, common, made};
 use browser::Page;
 use common::{Scratch, code, ffmpeg, stderr, stdout};
 use made::{Fate, MadeClip};
@@ -423,7 +415,7 @@ fn it_is_served_on_this_machine() {
     assert!(child.wait().unwrap().success(), "Ctrl-C is how it ends");
 }
 
-/// The figures of docs/gallery.md: `cargo test --workspace --test report ten_thousand -- --ignored --nocapture`.
+/// The figures of docs/gallery.md: `cargo test --workspace --test tests ten_thousand -- --ignored --nocapture`.
 #[test]
 #[ignore = "makes ten thousand clips; its figures are in docs/gallery.md"]
 fn ten_thousand_clips_open_and_scroll() {

@@ -1,15 +1,7 @@
 //! `omni review`: cards over HTTP, verdicts that survive kills, who may vote, what the verdicts come to, and the page in a
 //! browser. `OMNI_SCREENSHOTS=DIR` keeps what it showed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod browser;
-mod common;
-mod made;
-
+use crate::{browser, common, made};
 use common::{Scratch, code, ffmpeg, stderr, stdout};
 use made::MadeClip;
 use serde_json::{Value, json};

@@ -1,16 +1,8 @@
 //! One run of the main job on the sample corpus, as a new user types it, and everything that must hold of its result.
 //!
 //! One test makes one run, because runs are dear and the test runner gives every test a process of its own.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
-mod kit;
-
+use crate::{common, kit};
 use common::{Scratch, code, ffmpeg, stderr, stdout};
 use serde_json::Value;
 use std::{

@@ -1,11 +1,6 @@
 //! `omni bench` and `omni schema`: one clip's readings, and cases of our own and of others.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
+use crate::common;
 use common::{Scratch, code, ffmpeg, shared, stderr, stdout, store};
 use serde_json::Value;
 

@@ -2,16 +2,8 @@
 //! own logs prove the bound: calls that were made twice are at most those in flight at each kill.
 //!
 //! `OMNI_SEED` repeats the moments; 5 kills, 20 with `OMNI_SOAK`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod bench;
-mod common;
-mod kit;
-
+use crate::{bench, common, kit};
 use bench::Bench;
 use common::{code, stderr};
 use kit::{Group, Random, Signals};

@@ -1,15 +1,7 @@
 //! Stages over services, as a user runs them, against the loopback server: recording and replay, one bad answer for each
 //! rule, a wrong key, a budget, kills.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod bench;
-mod common;
-mod kit;
-
+use crate::{bench, common, kit};
 use bench::Bench;
 use common::{Scratch, code, stderr, stdout};
 use omni_loopback::{Options, Personality, Rule, Server};

@@ -1,14 +1,7 @@
 //! The sources beside OpenHumanVid, as a new user meets them: OpenS2V and Emilia laid out from the sample corpus' media,
 //! curated with real networks, selected across clips, and audited.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
-mod kit;
-
+use crate::{common, kit};
 use common::{Scratch, code, stderr, stdout};
 use serde_json::Value;
 use std::{collections::BTreeMap, path::Path, process::Command};

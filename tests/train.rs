@@ -1,14 +1,7 @@
 //! `omni encode` and `omni train` on a curated run that is made here: two clips of drawn pictures and tones, two utterances.
 #![cfg(all(feature = "model", feature = "ffmpeg"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
-mod train_corpus;
-
+use crate::{common, train_corpus};
 use common::{Scratch, code, stderr, stdout};
 use omni_manifests::{Receipt, write_part};
 use omni_model::{
@@ -25,7 +18,7 @@ use std::{
 use train_corpus::{CLIPS, curated, seen};
 
 /// A selection whose references come from the clip that `from` names.
-fn select(scratch: &Scratch, name: &str, from: impl Fn(&str) -> String) {
+pub fn select(scratch: &Scratch, name: &str, from: impl Fn(&str) -> String) {
     let row = |clip: &str| Selection {
         clip: clip.to_owned(),
         path: clip.to_owned(),

@@ -1,11 +1,6 @@
 //! Wrong usage: every mistake is named with its remedy and the documented exit code; nothing is written.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
+use crate::common;
 use common::{Scratch, code, stderr, stdout};
 
 /// Wrong usage: exit code 2 and every one of the words.

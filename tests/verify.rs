@@ -1,11 +1,6 @@
 //! `omni verify`: golden files that agree, that do not, and that nothing knows.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod common;
+use crate::common;
 use common::{Scratch, code, shared, stderr, stdout, store};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
 //! Parts whose author can hash: every claim of a size may be a lie although the check holds. One test, in a process of
 //! its own, because it looks at the peak memory of the process and counts what the panic hook would print.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use omni_manifests::{
     Error, Receipt, TableScan, for_each_row, for_each_row_where, hush_readers, read_part, verify_part,

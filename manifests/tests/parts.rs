@@ -1,5 +1,4 @@
 //! Parts: what goes in comes out, equal rows make equal bytes, and no alteration goes unnoticed.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use omni_manifests::{
     Error, ListingReader, ListingWriter, PackWriter, Receipt, fingerprint, for_each_row, read_blob,

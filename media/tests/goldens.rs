@@ -1,14 +1,8 @@
 //! Numbers of the reference tools: torchaudio's resampler, FFmpeg's `fps` filter and downmix, decord's colours.
 //! The golden README names the tolerances. What needs files that do not lie here is skipped where they are absent.
 #![cfg(feature = "ffmpeg")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "tests fail by panicking and say what they skip"
-)]
 
-mod support;
-
+use crate::support;
 use omni_media::{
     Image, Limits, decode_picture, fps_map, linspace_frames, read_audio_16k, read_audio_file, resample_sinc,
 };

@@ -2,14 +2,8 @@
 //!
 //! 200 variants; `OMNI_SOAK=1` makes it 2,000. `OMNI_SEED=n` chooses others. A variant that ends its child is kept.
 #![cfg(feature = "ffmpeg")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "tests fail by panicking and say what they skip"
-)]
 
-mod support;
-
+use crate::support;
 use omni_media::{Limits, Span, probe, read_audio, read_audio_16k, read_audio_file, read_frames};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

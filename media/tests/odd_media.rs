@@ -1,14 +1,8 @@
 //! Files as corpora really hold them: damaged, mislabelled, turned, uneven, too long. Made on the spot by the `ffmpeg`
 //! command; skipped where it is not installed.
 #![cfg(feature = "ffmpeg")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "tests fail by panicking and say what they skip"
-)]
 
-mod support;
-
+use crate::support;
 use omni_media::{Error, Limits, Span, probe, read_audio, read_audio_16k, read_frames};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

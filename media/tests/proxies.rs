@@ -1,13 +1,7 @@
 //! Proxies: size, rate, sound, and the same bytes every time.
 #![cfg(feature = "ffmpeg")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
-mod support;
-
+use crate::support;
 use omni_media::{Limits, ProxyForm, Span, can_make_proxies, probe, proxy, read_audio_16k};
 use std::{fs, path::PathBuf};
 

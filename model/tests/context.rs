@@ -1,5 +1,4 @@
 //! What no reference can say of OCF, SA-MRoPE and MTP-CA: properties that hold for any weights or prompt.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use candle_core::{DType, Device, Tensor};
 use omni_model::{

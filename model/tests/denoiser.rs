@@ -1,5 +1,4 @@
 //! The backbone as sampler and trainer see it: streams present or absent, references appended and dropped again.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use candle_core::{DType, Device, Tensor};
 use omni_model::{

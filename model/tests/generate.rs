@@ -1,5 +1,4 @@
 //! A request through a whole tiny checkpoint whose weights matter (from the formula, since fresh ones have a head of zeros).
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use candle_core::{DType, Device, Tensor};
 use omni_model::{

@@ -2,11 +2,6 @@
 //!
 //! The files of `tests/fixtures/golden` always (its README says where they come from); the whole set where `OMNI_SHARED` names the
 //! folder that holds `golden/model`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop; figures are shown with --nocapture"
-)]
 
 use omni_model::verify::{Check, Outcome, verify};
 use std::{

@@ -1,7 +1,6 @@
 //! The full-size networks ask for exactly the tensors of the published checkpoints. Shapes only: nothing is allocated.
 //!
 //! Needs the tables of `OMNI_SHARED`/golden/model/keys; passes over what is absent.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use omni_model::{
     net::{MtpCa, MtpCaConfig, Ocf, OcfConfig},

@@ -1,5 +1,4 @@
 //! PyTorch's files are read as data. The fixtures are made by `scripts/golden/pth_fixtures.py`, without torch.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use candle_core::{DType, Device};
 use omni_model::weights::Weights;

@@ -1,11 +1,6 @@
 //! The tokenizer against Hugging Face's own reader of the same file: ids and places.
 //!
 //! `OMNI_TOKENIZER=tokenizer.json` adds another one, such as that of `google/umt5-xxl`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
 use omni_model::text::{Tokenizer, stand_in_tokenizer};
 use proptest::prelude::*;

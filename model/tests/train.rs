@@ -1,8 +1,6 @@
 //! The trainer: gradients, kinds of steps, ranks, states, and that it learns.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-mod train_support;
-
+use crate::train_support;
 use candle_core::{DType, Device, Tensor, backprop::GradStore};
 use omni_model::{
     Error,

@@ -1,8 +1,6 @@
 //! Downloads against a small server on the loopback interface that misbehaves on request.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
-mod server;
-
+use crate::server;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -1,8 +1,6 @@
 //! Every row of the services' fault tables, through the real client and real sockets.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
-mod kit;
-
+use crate::kit;
 use std::time::Duration;
 
 use kit::{Wants, bench, chat, gemini, once, speech, transcription, wav};

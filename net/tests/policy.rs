@@ -1,8 +1,6 @@
 //! Cache, circuit, rates, calls in flight, budget, keys and replay, through the real client and real sockets.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
-mod kit;
-
+use crate::kit;
 use std::fs;
 use std::time::Duration;
 

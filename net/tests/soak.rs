@@ -1,15 +1,8 @@
 //! Many calls with a tenth of them failing, and real kills in the middle of calls.
 //!
 //! 500 items; `OMNI_SOAK=1`: 20 000.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "tests"
-)]
 
-mod kit;
-
+use crate::kit;
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -1,8 +1,6 @@
 //! Gemini's Files API, through the real client and real sockets: what is sent, every fault, and what is recorded.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
-mod kit;
-
+use crate::kit;
 use std::sync::Arc;
 use std::time::Duration;
 

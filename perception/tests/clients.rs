@@ -1,8 +1,6 @@
 //! Package clients that are slow, hang, fail or are interrupted; shell scripts stand in for them.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
-mod bench;
-
+use crate::bench;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,11 +2,6 @@
 //!
 //! The numbers come from `scripts/golden/opencv_faces.py`; the picture is a portrait that a package carries, and the
 //! test is passed over where picture or networks are not in the store.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should stop"
-)]
 
 use omni_media::{Image, decode_picture};
 use omni_perception::{

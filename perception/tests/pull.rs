@@ -1,8 +1,6 @@
 //! Pulling with stand-ins: shell scripts for pip and npm, a loopback server for the hub.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
-mod bench;
-
+use crate::bench;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;

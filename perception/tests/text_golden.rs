@@ -1,7 +1,5 @@
 //! Whisper's normalisers and jiwer's counts against the reference's own outputs.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
 use omni_perception::text::{BasicNormalizer, EnglishNormalizer, edits, jiwer_chars, jiwer_words, score};
 use serde_json::Value;
 

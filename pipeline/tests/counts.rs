@@ -1,9 +1,6 @@
 //! `listed = kept + dropped + pending`, whatever happens.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
-
-mod toy;
-
+use crate::toy;
 use omni_pipeline::*;
 use proptest::prelude::*;
 use toy::*;

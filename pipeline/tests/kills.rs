@@ -1,13 +1,6 @@
 //! Real SIGKILLs to a real process, and crashes that the journal remembers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "test code; the seed is printed"
-)]
-
-mod toy;
-
+use crate::toy;
 use omni_pipeline::*;
 use std::{
     path::Path,

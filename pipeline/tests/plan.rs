@@ -1,9 +1,6 @@
 //! Who makes what, in which order, under which fingerprint.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
-
-mod toy;
-
+use crate::toy;
 use omni_pipeline::*;
 use toy::*;
 

@@ -1,9 +1,6 @@
 //! What a second, a changed, a repaired and a shared run do.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
-
-mod toy;
-
+use crate::toy;
 use omni_pipeline::{readers::Run, *};
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 use toy::*;

@@ -1,9 +1,6 @@
 //! Steps and shards side by side: no core waits for the last clip of a step, and nothing on disk shows it.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
-
-mod toy;
-
+use crate::toy;
 use omni_pipeline::*;
 use std::{
     collections::{BTreeMap, BTreeSet},

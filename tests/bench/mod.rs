@@ -1,5 +1,4 @@
 //! Runs of the binary against a loopback server.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use crate::{common::Scratch, kit};
 use omni_loopback::{Options, Personality, Rule, Server};

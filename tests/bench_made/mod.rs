@@ -1,5 +1,4 @@
 //! Finished runs of `omni bench run` made by code: parts, listing and header as it leaves them, without networks.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use omni_manifests::{Receipt, write_part};
 use omni_schemas::{Case, CaseSubject, CaseUtterance, Generation, Score};

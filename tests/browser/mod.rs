@@ -1,6 +1,5 @@
 //! A headless Chromium, spoken to over its pipe: the DevTools protocol as JSON messages that end in a zero byte.
 //! No WebSocket and no driver are needed, so the tests need nothing but the browser.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use serde_json::{Value, json};
 use std::{
@@ -52,7 +51,8 @@ pub struct Page {
     session: String,
     /// Errors of scripts, of the console and of loading, as the browser told them.
     pub trouble: Vec<String>,
-    folder: tempfile::TempDir,
+    /// the profile, held until the page is dropped
+    _folder: tempfile::TempDir,
 }
 
 impl Page {
@@ -114,7 +114,7 @@ impl Page {
             next,
             session,
             trouble,
-            folder,
+            _folder: folder,
         };
         let target = page.call("Target.createTarget", json!({ "url": "about:blank" }));
         let attached = page.call(

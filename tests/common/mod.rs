@@ -1,12 +1,4 @@
 //! What end-to-end tests share: the binary in a scratch folder, and clips made by code.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    clippy::new_without_default,
-    missing_docs,
-    reason = "shared by tests"
-)]
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::{
     path::{Path, PathBuf},

@@ -1,5 +1,4 @@
 //! What the tests on the sample corpus share: finding it, runs of the real process, and what lies in an output folder.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use crate::common::{Scratch, code, stderr, stdout, store};
 use serde_json::Value;

@@ -1,5 +1,4 @@
 //! A finished run made by code: parts, tars, listing and index as `omni curate` leaves them, without networks.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use omni_manifests::{ListingWriter, PackWriter, Receipt, read_receipt, write_part};
 use omni_schemas::{

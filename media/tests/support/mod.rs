@@ -1,5 +1,4 @@
 //! What the tests of whole files share: the golden folder, the `ffmpeg` command, counting readers.
-#![allow(dead_code, reason = "every test file uses another part of it")]
 
 use omni_media::{Error, Image, Limits, Span, read_frames};
 use std::ops::ControlFlow;

@@ -1,5 +1,4 @@
 //! Samples made up for tests of the trainer: two people who speak, an utterance without pictures.
-#![allow(dead_code, reason = "each test uses a part of it")]
 
 use candle_core::{Device, Tensor};
 use omni_model::{

@@ -1,5 +1,4 @@
 //! The whole stack against the loopback server, on a clock that moves when somebody sleeps.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

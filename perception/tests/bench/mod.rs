@@ -1,5 +1,4 @@
 //! A store in a temporary folder, lists of one network, packages made on the spot.
-#![allow(dead_code, reason = "each test file uses its share")]
 
 use std::fs;
 use std::io::Write;

@@ -1,9 +1,4 @@
 //! A toy pipeline: four stages over rows made up from numbers, one of them with artifacts.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "test code; each file uses its own share"
-)]
 
 use omni_pipeline::*;
 use omni_schemas::{Blob, Column, Listing, Record, integer, record, text};

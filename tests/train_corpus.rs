@@ -2,7 +2,7 @@
 
 use crate::{
     common::{Scratch, ffmpeg},
-    select,
+    train::select,
 };
 use omni_media::{Image, Waveform};
 use omni_model::{

@@ -1,9 +1,9 @@
 //! Real clips with something wrong or odd about each, and mouths that move for another's voice.
 
 use crate::{
-    case,
+    bench_run::{case, header, readings, run, write_cases},
     common::{Scratch, code, ffmpeg, shared, stderr, stdout, store},
-    header, kit, readings, run, write_cases,
+    kit,
 };
 use serde_json::{Value, json};
 use std::path::Path;

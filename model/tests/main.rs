@@ -1,0 +1,17 @@
+//! All tests of this crate that go through its public surface, in one program: one link instead of many.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop, and says what it passed over"
+)]
+
+mod context;
+mod denoiser;
+mod generate;
+mod golden;
+mod keys;
+mod pth;
+mod tokenizer;
+mod train;
+mod train_support;
+mod video_vae;

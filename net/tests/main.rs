@@ -1,0 +1,14 @@
+//! All tests of this crate that go through its public surface, in one program: one link instead of many.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop, and says what it passed over"
+)]
+
+mod download;
+mod faults;
+mod kit;
+mod policy;
+mod server;
+mod soak;
+mod uploads;

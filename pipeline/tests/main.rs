@@ -1,0 +1,14 @@
+//! All tests of this crate that go through its public surface, in one program: one link instead of many.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop, and says what it passed over"
+)]
+
+mod counts;
+mod kills;
+mod pending;
+mod plan;
+mod resume;
+mod side_by_side;
+mod toy;
