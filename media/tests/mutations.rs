@@ -196,7 +196,7 @@ fn run_child(place: &Path) -> Outcome {
     let log = place.join("log.txt");
     let file = std::fs::File::create(&log).unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_reads_its_folder", "--nocapture"])
+        .args(["--exact", "mutations::child_reads_its_folder", "--nocapture"])
         .env(FOLDER, place)
         .stdin(Stdio::null())
         .stdout(file.try_clone().unwrap())

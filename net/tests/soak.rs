@@ -152,7 +152,7 @@ fn child() {
 
 fn start_child(folder: &Path, url: &str, run: usize) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored"])
+        .args(["--exact", "soak::child", "--ignored"])
         .env("OMNI_TEST_FOLDER", folder)
         .env("OMNI_TEST_URL", url)
         .env("OMNI_TEST_WORKER", format!("w{run}"))

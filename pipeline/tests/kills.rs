@@ -32,7 +32,7 @@ fn child() {
 
 fn start(out: &Path) -> std::process::Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["child", "--exact", "--ignored"])
+        .args(["kills::child", "--exact", "--ignored"])
         .env(OUT, out)
         .stdout(Stdio::null())
         .spawn()
@@ -176,7 +176,7 @@ fn a_clip_that_hangs_twice_is_dropped_and_nothing_else_is() {
     let out = tempfile::tempdir().unwrap();
     let hang = || {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let command = command.args(["hanging_child", "--exact", "--ignored"]);
+        let command = command.args(["kills::hanging_child", "--exact", "--ignored"]);
         command
             .env(OUT, out.path())
             .stdout(Stdio::null())

@@ -20,13 +20,8 @@ pub(super) struct Pixels {
 }
 
 impl Pixels {
-    fn of(self, value: u8) -> f32 {
+    pub(super) fn of(self, value: u8) -> f32 {
         (f32::from(value) - self.mean) * self.scale
-    }
-
-    /// The plane of a colour (0 red, 1 green, 2 blue).
-    fn plane(self, colour: usize) -> usize {
-        if self.bgr { 2 - colour } else { colour }
     }
 }
 
@@ -145,18 +140,11 @@ impl Canvas {
         }
     }
 
-    /// One row of one colour of the tensor, as far as the picture goes.
-    fn target(&mut self, colour: usize, y: usize) -> &mut [f32] {
-        let (width, height) = self.size;
-        let start = (self.pixels.plane(colour) * height + y) * width;
-        &mut self.tensor[start..start + self.to.0]
-    }
-
     fn copy(&mut self, image: &Image) {
         let pixels = self.pixels;
         for (y, row) in image.data.chunks_exact(image.width * 3).enumerate() {
-            for colour in 0..3 {
-                for (to, pixel) in self.target(colour, y).iter_mut().zip(row.chunks_exact(3)) {
+            for (colour, plane) in self.targets(y).into_iter().enumerate() {
+                for (to, pixel) in plane.iter_mut().zip(row.chunks_exact(3)) {
                     *to = pixels.of(pixel[colour]);
                 }
             }
@@ -168,15 +156,13 @@ impl Canvas {
         let (pixels, stride) = (self.pixels, image.width * 3);
         for (y, rows) in image.data.chunks_exact(2 * stride).enumerate() {
             let (above, below) = rows.split_at(stride);
-            for colour in 0..3 {
-                let pairs = above.chunks_exact(6).zip(below.chunks_exact(6));
-                for (to, (a, b)) in self.target(colour, y).iter_mut().zip(pairs) {
-                    let sum = u16::from(a[colour]) + u16::from(a[colour + 3]);
-                    let sum = sum + u16::from(b[colour]) + u16::from(b[colour + 3]);
-                    *to = pixels.of(((sum + 2) >> 2) as u8);
-                }
-            }
+            lanes::halve([above, below], pixels, self.targets(y));
         }
+    }
+
+    /// A row of each plane as far as the picture goes: red, green, blue.
+    fn targets(&mut self, y: usize) -> [&mut [f32]; 3] {
+        targets(&mut self.tensor, self.size, self.pixels, y, self.to.0)
     }
 
     fn linear(&mut self, image: &Image) {
@@ -188,14 +174,7 @@ impl Canvas {
             let wanted = [first, first + 1].map(|row| row.clamp(0, last) as usize);
             self.keep_rows(image, wanted);
             let [a, b] = &self.rows;
-            let plane = self.size.0 * self.size.1;
-            let (first, rest) = self.tensor.split_at_mut(plane);
-            let (second, third) = rest.split_at_mut(plane);
-            let at = y * self.size.0;
-            let mut planes = [first, second, third].map(|plane| &mut plane[at..at + width]);
-            if pixels.bgr {
-                planes.reverse();
-            }
+            let planes = targets(&mut self.tensor, self.size, pixels, y, width);
             lanes::vertical([&a.values, &b.values], weights(fraction), pixels, planes);
         }
     }
@@ -214,6 +193,24 @@ impl Canvas {
             }
         }
     }
+}
+
+/// Row `y` of each plane of the tensor, its first `length` numbers: red, green, blue.
+fn targets(
+    tensor: &mut [f32],
+    (width, height): (usize, usize),
+    pixels: Pixels,
+    y: usize,
+    length: usize,
+) -> [&mut [f32]; 3] {
+    let (first, rest) = tensor.split_at_mut(width * height);
+    let (second, third) = rest.split_at_mut(width * height);
+    let at = y * width;
+    let mut planes = [first, second, third].map(|plane| &mut plane[at..at + length]);
+    if pixels.bgr {
+        planes.reverse();
+    }
+    planes
 }
 
 #[cfg(test)]

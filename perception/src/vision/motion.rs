@@ -8,7 +8,7 @@
 use omni_media::Image;
 
 use super::Face;
-use super::warp::{similarity, template, warp_affine};
+use super::warp::{Affine, similarity, template, warp_window};
 
 /// Side of the aligned canvas in pixels.
 const SIDE: usize = 96;
@@ -35,12 +35,13 @@ impl MotionMeter {
     /// Mean absolute grey change (levels of 0..255 per pixel) of mouth and upper face since the last picture given.
     /// `None` at the first picture and for points that cannot be aligned (which also start afresh).
     pub fn push(&mut self, image: &Image, face: &Face) -> (Option<f32>, Option<f32>) {
-        let patch = similarity(&face.points, &template(SIDE))
-            .map(|matrix| grey(&warp_affine(image, &matrix, SIDE, SIDE)));
+        let matrix = similarity(&face.points, &template(SIDE));
+        let patch = matrix.map(|matrix| aligned(image, &matrix));
         let change = match (&self.last, &patch) {
             (Some(last), Some(now)) => {
                 let (upper, shift) = registered(last, now);
-                (Some(difference(last, now, MOUTH, shift)), Some(upper))
+                let mouth = difference(last, now, MOUTH, shift, u32::MAX);
+                (Some(mean(mouth, MOUTH)), Some(mean(upper, UPPER)))
             }
             _ => (None, None),
         };
@@ -54,53 +55,74 @@ impl MotionMeter {
     }
 }
 
-/// BT.601 grey in integers.
-fn grey(image: &Image) -> Vec<u8> {
-    let level =
-        |p: &[u8]| ((u32::from(p[0]) * 77 + u32::from(p[1]) * 150 + u32::from(p[2]) * 29 + 128) >> 8) as u8;
-    image.data.chunks_exact(3).map(level).collect()
+/// Every shift of either region stays on the canvas, and the regions lie one above the other.
+const _: () = {
+    let reach = REACH as usize;
+    let mut k = 0;
+    while k < 2 {
+        let [top, bottom, left, right] = [MOUTH, UPPER][k];
+        assert!(top >= reach && left >= reach && bottom + reach <= SIDE && right + reach <= SIDE);
+        k += 1;
+    }
+};
+
+/// The face in BT.601 grey on the canvas, where a shifted region may look; the rest is zero.
+fn aligned(image: &Image, matrix: &Affine) -> Vec<u8> {
+    let mut patch = vec![0; SIDE * SIDE];
+    let reach = REACH as usize;
+    for [top, bottom, left, right] in [MOUTH, UPPER] {
+        let window = [top - reach, bottom + reach, left - reach, right + reach];
+        warp_window(image, matrix, window, |x, y, pixel| {
+            let [r, g, b] = pixel.map(u32::from);
+            patch[y * SIDE + x] = ((r * 77 + g * 150 + b * 29 + 128) >> 8) as u8;
+        });
+    }
+    patch
 }
 
-/// The least change of the upper face over all shifts, and the shift that gives it.
-fn registered(last: &[u8], now: &[u8]) -> (f32, (i32, i32)) {
-    let mut best = (f32::INFINITY, (0, 0));
+/// The least change of the upper face over all shifts, and the shift that gives it. Of equals the smaller shift, so that
+/// a picture without edges stays where it is.
+fn registered(last: &[u8], now: &[u8]) -> (u32, (i32, i32)) {
+    let length = |(dx, dy): (i32, i32)| dx * dx + dy * dy;
+    let mut best = (difference(last, now, UPPER, (0, 0), u32::MAX), (0, 0));
     for dy in -REACH..=REACH {
         for dx in -REACH..=REACH {
-            let change = difference(last, now, UPPER, (dx, dy));
-            // Of equals the smaller shift, so that a picture without edges stays where it is.
-            let nearer = change == best.0 && dx * dx + dy * dy < best.1.0 * best.1.0 + best.1.1 * best.1.1;
-            if change < best.0 || nearer {
-                best = (change, (dx, dy));
+            let shift = (dx, dy);
+            let change = difference(last, now, UPPER, shift, best.0);
+            if change < best.0 || change == best.0 && length(shift) < length(best.1) {
+                best = (change, shift);
             }
         }
     }
     best
 }
 
-/// Mean absolute difference over a region of `last` and the region of `now` that lies `(dx, dy)` beside it; what
-/// falls off the canvas is left out.
-fn difference(last: &[u8], now: &[u8], [top, bottom, left, right]: [usize; 4], (dx, dy): (i32, i32)) -> f32 {
-    let inside = |at: usize, by: i32| at.checked_add_signed(by as isize).filter(|at| *at <= SIDE);
-    let (mut sum, mut count) = (0u32, 0u32);
+/// Sum of absolute differences over a region of `last` and the region of `now` that lies `(dx, dy)` beside it. A sum
+/// that passes `limit` is given up: it comes back as what it was by then.
+fn difference(last: &[u8], now: &[u8], region: [usize; 4], (dx, dy): (i32, i32), limit: u32) -> u32 {
+    let [top, bottom, left, right] = region;
+    let width = right - left;
+    let by = dy as isize * SIDE as isize + dx as isize;
+    let mut sum = 0;
     for y in top..bottom {
-        let Some(row) = inside(y, dy).filter(|row| *row < SIDE) else {
-            continue;
-        };
-        let (Some(from), Some(to)) = (inside(left, dx), inside(right, dx)) else {
-            continue;
-        };
-        let (a, b) = (
-            &last[y * SIDE + left..y * SIDE + right],
-            &now[row * SIDE + from..row * SIDE + to],
-        );
+        let at = y * SIDE + left;
+        let beside = at.wrapping_add_signed(by);
+        let (a, b) = (&last[at..at + width], &now[beside..beside + width]);
         sum += a
             .iter()
             .zip(b)
             .map(|(x, y)| u32::from(x.abs_diff(*y)))
             .sum::<u32>();
-        count += (right - left) as u32;
+        if sum > limit {
+            break;
+        }
     }
-    sum as f32 / count.max(1) as f32
+    sum
+}
+
+/// A sum over a region as levels per pixel.
+fn mean(sum: u32, [top, bottom, left, right]: [usize; 4]) -> f32 {
+    sum as f32 / ((bottom - top) * (right - left)) as f32
 }
 
 #[cfg(test)]

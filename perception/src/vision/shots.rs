@@ -119,7 +119,7 @@ impl Small {
 
 /// Correlation of the values; two flat pictures correlate fully.
 fn correlation(a: &[[u8; 3]], b: &[[u8; 3]]) -> f32 {
-    let mean = |p: &[[u8; 3]]| p.iter().map(|x| f64::from(x[2])).sum::<f64>() / p.len() as f64;
+    let mean = |p: &[[u8; 3]]| f64::from(p.iter().map(|x| u32::from(x[2])).sum::<u32>()) / p.len() as f64;
     let (ma, mb) = (mean(a), mean(b));
     let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
     for (x, y) in a.iter().zip(b) {
@@ -182,9 +182,11 @@ fn hsv([r, g, b]: [u8; 3]) -> [u8; 3] {
         240.0 + 60.0 * (r - g) / spread
     };
     let hue = if hue < 0.0 { hue + 360.0 } else { hue };
+    // Rounded: none is negative, and no ratio of bytes lies so near below a half that adding one rounds it up.
+    let rounded = |value: f32| (value + 0.5) as u32;
     [
-        ((hue / 2.0).round() as u32 % 180) as u8,
-        (255.0 * spread / most).round() as u8,
+        (rounded(hue / 2.0) % 180) as u8,
+        rounded(255.0 * spread / most) as u8,
         most as u8,
     ]
 }

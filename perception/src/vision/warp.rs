@@ -56,29 +56,41 @@ pub fn norm_crop(image: &Image, points: &[[f32; 2]; 5], size: usize) -> Option<I
 
 /// `cv2.warpAffine(image, matrix, (width, height))`: bilinear with 5 fraction bits, zero outside.
 pub fn warp_affine(image: &Image, matrix: &Affine, width: usize, height: usize) -> Image {
-    let mut out = Image {
-        width,
-        height,
-        data: vec![0; width * height * 3],
-    };
+    let mut data = vec![0; width * height * 3];
+    warp_window(image, matrix, [0, height, 0, width], |x, y, pixel| {
+        let at = (y * width + x) * 3;
+        data[at..at + 3].copy_from_slice(&pixel);
+    });
+    Image { width, height, data }
+}
+
+/// The pixels of [`warp_affine`] in rows `top..bottom` and columns `left..right` alone, each handed to `put` with its
+/// column and row.
+#[inline]
+pub(super) fn warp_window(
+    image: &Image,
+    matrix: &Affine,
+    [top, bottom, left, right]: [usize; 4],
+    mut put: impl FnMut(usize, usize, [u8; 3]),
+) {
     let [[m0, m1, m2], [m3, m4, m5]] = inverse(matrix);
     let fixed = |value: f64| (value * 1024.0).round_ties_even() as i32;
-    let along: Vec<(i32, i32)> = (0..width)
+    let along: Vec<(i32, i32)> = (left..right)
         .map(|x| (fixed(m0 * x as f64), fixed(m3 * x as f64)))
         .collect();
-    for (y, row) in out.data.chunks_exact_mut(width.max(1) * 3).enumerate() {
+    for y in top..bottom {
         let x0 = fixed(m1 * y as f64 + m2).saturating_add(16);
         let y0 = fixed(m4 * y as f64 + m5).saturating_add(16);
-        for (to, &(dx, dy)) in row.chunks_exact_mut(3).zip(&along) {
-            let (x, y) = (x0.saturating_add(dx) >> 5, y0.saturating_add(dy) >> 5);
-            sample(image, x, y, to);
+        for (x, &(dx, dy)) in (left..right).zip(&along) {
+            let source = (x0.saturating_add(dx) >> 5, y0.saturating_add(dy) >> 5);
+            put(x, y, sample(image, source));
         }
     }
-    out
 }
 
 /// One target pixel from source coordinates with 5 fraction bits.
-fn sample(image: &Image, x: i32, y: i32, to: &mut [u8]) {
+#[inline]
+fn sample(image: &Image, (x, y): (i32, i32)) -> [u8; 3] {
     let (fx, fy) = ((x & 31) as u32, (y & 31) as u32);
     let (x, y) = (
         (x >> 5).clamp(-32768, 32767) as isize,
@@ -93,9 +105,15 @@ fn sample(image: &Image, x: i32, y: i32, to: &mut [u8]) {
             two_pixels(&image.data, at + image.width * 3),
         );
         let [r, g, b, _] = bilinear(above, below, weights.map(|weight| weight as i16));
-        to.copy_from_slice(&[r, g, b]);
-        return;
+        return [r, g, b];
     }
+    beside_the_edge(image, (x, y), weights)
+}
+
+/// The same where some of the four source pixels lie outside.
+#[cold]
+fn beside_the_edge(image: &Image, (x, y): (isize, isize), weights: [u32; 4]) -> [u8; 3] {
+    let (width, height) = (image.width as isize, image.height as isize);
     let mut sums = [0u32; 3];
     for (corner, weight) in weights.into_iter().enumerate() {
         let (x, y) = (x + (corner & 1) as isize, y + (corner >> 1) as isize);
@@ -106,9 +124,7 @@ fn sample(image: &Image, x: i32, y: i32, to: &mut [u8]) {
             }
         }
     }
-    for (to, sum) in to.iter_mut().zip(sums) {
-        *to = ((sum * 32 + 16384) >> 15) as u8;
-    }
+    sums.map(|sum| ((sum * 32 + 16384) >> 15) as u8)
 }
 
 /// Inverts in OpenCV's own order of operations, so that rounding agrees.

@@ -4,6 +4,8 @@
 use super::canvas::Pixels;
 use super::resize::Column;
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod plain;
 #[cfg(target_arch = "x86_64")]
@@ -26,6 +28,20 @@ pub(super) fn horizontal(row: &[u8], columns: &[Column], out: &mut [Lanes]) {
 /// three planes (red, green, blue) as `pixels` says.
 pub(super) fn vertical(rows: [&[Lanes]; 2], weights: [i16; 2], pixels: Pixels, planes: [&mut [f32]; 3]) {
     arch::vertical(rows, weights, pixels, planes);
+}
+
+/// Averages 2x2 pixels of two rows of RGB bytes (rounded) into a row of each of the three planes (red, green, blue).
+pub(super) fn halve(rows: [&[u8]; 2], pixels: Pixels, mut planes: [&mut [f32]; 3]) {
+    let done = arch::halve(rows, pixels, &mut planes);
+    let [above, below] = rows.map(|row| row[done * 6..].chunks_exact(6));
+    for (colour, plane) in planes.into_iter().enumerate() {
+        let pairs = above.clone().zip(below.clone());
+        for (to, (a, b)) in plane[done..].iter_mut().zip(pairs) {
+            let sum = u16::from(a[colour]) + u16::from(a[colour + 3]);
+            let sum = sum + u16::from(b[colour]) + u16::from(b[colour + 3]);
+            *to = pixels.of(((sum + 2) >> 2) as u8);
+        }
+    }
 }
 
 /// Two pixels of the row above and two of the row below (red first, as from [`two_pixels`]) by 10-bit weights that add
@@ -54,6 +70,7 @@ mod tests {
     use super::*;
 
     type Horizontal = fn(&[u8], &[Column], &mut [Lanes]);
+    type Vertical = fn([&[Lanes]; 2], [i16; 2], Pixels, [&mut [f32]; 3]);
 
     fn bytes(count: usize, step: usize) -> Vec<u8> {
         (0..count).map(|i| (i * step * 31 % 256) as u8).collect()
@@ -81,27 +98,58 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_mix_rows_are_the_same() {
+    fn every_way_to_mix_rows_is_the_same() {
         let pixels = Pixels {
             mean: 127.5,
             scale: 1.0 / 128.0,
             bgr: false,
         };
-        for to in [1, 3, 4, 333] {
+        #[cfg(target_arch = "x86_64")]
+        let ways = [vertical, x86::mixed, plain::vertical];
+        #[cfg(not(target_arch = "x86_64"))]
+        let ways = [vertical, plain::vertical, plain::vertical];
+        for to in [1, 3, 4, 8, 9, 15, 333] {
             let columns = columns(97, to);
             let rows = [17, 5].map(|step| resized(plain::horizontal, &bytes(97 * 3, step), &columns));
             for fraction in [0.0, 0.25, 0.4999, 1.0] {
-                let [fast, slow] = [vertical, plain::vertical].map(|mix| {
+                let [fast, four, slow] = ways.map(|mix: Vertical| {
                     let mut planes = [0, 1, 2].map(|_| vec![9.0; to]);
                     let targets = planes.each_mut().map(Vec::as_mut_slice);
                     mix([&rows[0], &rows[1]], weights(fraction), pixels, targets);
                     planes
                 });
                 assert_eq!(fast, slow, "{to} columns, {fraction}");
+                assert_eq!(four, slow, "{to} columns, {fraction}, by fours");
                 assert!(
                     fast.as_flattened_levels(pixels)
                         .all(|level| (0.0..=255.0).contains(&level))
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn halves_are_rounded_means_of_four_pixels() {
+        let pixels = Pixels {
+            mean: 127.5,
+            scale: 1.0 / 128.0,
+            bgr: false,
+        };
+        for to in [1, 2, 7, 8, 9, 16, 17, 333] {
+            let [above, below] = [17, 5].map(|step| bytes(to * 6, step));
+            let mut planes = [0, 1, 2].map(|_| vec![9.0; to]);
+            halve([&above, &below], pixels, planes.each_mut().map(Vec::as_mut_slice));
+            for (colour, plane) in planes.iter().enumerate() {
+                for (x, value) in plane.iter().enumerate() {
+                    let at = x * 6 + colour;
+                    let four = [above[at], above[at + 3], below[at], below[at + 3]].map(f32::from);
+                    let level = (four.iter().sum::<f32>() / 4.0 + 0.5).floor();
+                    assert_eq!(
+                        *value,
+                        (level - 127.5) / 128.0,
+                        "{to} columns, {x}, colour {colour}"
+                    );
+                }
             }
         }
     }

@@ -20,6 +20,12 @@ pub(super) fn vertical(rows: [&[Lanes]; 2], weights: [i16; 2], pixels: Pixels, p
     }
 }
 
+/// Nothing is done ahead: [`super::halve`] itself is the plain loop.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn halve(_: [&[u8]; 2], _: Pixels, _: &mut [&mut [f32]; 3]) -> usize {
+    0
+}
+
 pub(super) fn bilinear(above: u64, below: u64, weights: [i16; 4]) -> [u8; 4] {
     let [above, below] = [above, below].map(|pixels| pixels.to_le_bytes().map(u32::from));
     let [w0, w1, w2, w3] = weights.map(|weight| u32::from(weight.cast_unsigned()));

@@ -1,19 +1,20 @@
-//! The loops in SSE2, which every x86-64 processor has, and the longest one in AVX2 where the processor has that.
+//! The loops in SSE2, which every x86-64 processor has; what goes by eights in AVX2 where the processor has that.
 #![expect(
     unsafe_code,
     reason = "instructions by name; each block says what makes it sound"
 )]
 
-use super::{Column, Lanes, Pixels, two_pixels};
+use super::super::resize::Column;
+use super::{Lanes, Pixels, avx2, two_pixels};
 use std::arch::x86_64::*;
 
 pub(super) fn horizontal(row: &[u8], columns: &[Column], out: &mut [Lanes]) {
+    let mut done = 0;
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
-        unsafe { wide(row, columns, out) }
-    } else {
-        narrow(row, columns, out);
+        done = unsafe { avx2::horizontal(row, columns, out) };
     }
+    narrow(row, &columns[done..], &mut out[done..]);
 }
 
 /// One column at a time.
@@ -31,35 +32,40 @@ fn horizontal_sse2(row: &[u8], columns: &[Column], out: &mut [Lanes]) {
     }
 }
 
-/// Four columns at a time: the first and third in one register, the second and fourth in another, so that packing
-/// puts them in order.
-#[target_feature(enable = "avx2")]
-fn wide(row: &[u8], columns: &[Column], out: &mut [Lanes]) {
-    let length = columns.len().min(out.len());
-    let (columns, out) = (&columns[..length], &mut out[..length]);
-    // Red beside red, green beside green, blue beside blue, each widened to 16 bits.
-    let spread = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-        0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,
-    ));
-    let mut targets = out.chunks_exact_mut(4);
-    let mut fours = columns.chunks_exact(4);
-    for (to, four) in targets.by_ref().zip(fours.by_ref()) {
-        let [sums_a, sums_b] = [[&four[0], &four[2]], [&four[1], &four[3]]].map(|[low, high]| {
-            let [p, q] = [low, high].map(|column| two_pixels(row, column.at).cast_signed());
-            let [v, w] = [low, high].map(|column| _mm_set1_epi32(pair(column.weights)));
-            let pixels = _mm256_shuffle_epi8(_mm256_set_epi64x(0, q, 0, p), spread);
-            _mm256_srli_epi32::<4>(_mm256_madd_epi16(pixels, _mm256_set_m128i(w, v)))
-        });
-        let packed = _mm256_packs_epi32(sums_a, sums_b);
-        // SAFETY: four pixels of four 16-bit lanes are the 32 bytes written.
-        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), packed) };
+pub(super) fn vertical(rows: [&[Lanes]; 2], weights: [i16; 2], pixels: Pixels, mut planes: [&mut [f32]; 3]) {
+    let mut done = 0;
+    if is_x86_feature_detected!("avx2") {
+        let length = planes
+            .iter()
+            .fold(rows[0].len().min(rows[1].len()), |least, plane| {
+                least.min(plane.len())
+            });
+        // SAFETY: the processor has AVX2.
+        done = unsafe { avx2::vertical(rows, weights, pixels, &mut planes, length) };
     }
-    horizontal_sse2(row, fours.remainder(), targets.into_remainder());
+    mixed(
+        rows.map(|row| &row[done..]),
+        weights,
+        pixels,
+        planes.map(|plane| &mut plane[done..]),
+    );
 }
 
-pub(super) fn vertical(rows: [&[Lanes]; 2], weights: [i16; 2], pixels: Pixels, planes: [&mut [f32]; 3]) {
+/// Four pixels at a time.
+pub(super) fn mixed(rows: [&[Lanes]; 2], weights: [i16; 2], pixels: Pixels, planes: [&mut [f32]; 3]) {
     // SAFETY: SSE2 is part of x86-64.
     unsafe { vertical_sse2(rows, weights, pixels, planes) }
+}
+
+/// Averages what goes by eights, and returns how many pixels that gave.
+pub(super) fn halve(rows: [&[u8]; 2], pixels: Pixels, planes: &mut [&mut [f32]; 3]) -> usize {
+    if !is_x86_feature_detected!("avx2") {
+        return 0;
+    }
+    let fits = rows[0].len().min(rows[1].len()) / 6;
+    let length = planes.iter().fold(fits, |least, plane| least.min(plane.len()));
+    // SAFETY: the processor has AVX2.
+    unsafe { avx2::halve(rows, pixels, planes, length) }
 }
 
 #[target_feature(enable = "sse2")]
@@ -165,7 +171,7 @@ fn pairs(two_pixels: u64) -> __m128i {
 
 /// Two weights in one lane, the first below.
 #[inline]
-fn pair([low, high]: [i16; 2]) -> i32 {
+pub(super) fn pair([low, high]: [i16; 2]) -> i32 {
     i32::from(low) & 0xffff | i32::from(high) << 16
 }
 
