@@ -94,3 +94,43 @@ fn what_is_no_clip_has_its_own_word() {
     fs::write(&path, b"no media at all").unwrap();
     assert!(["unsupported", "unreadable"].contains(&reason(&path)));
 }
+
+const OF: &str = "OMNI_TEST_PROXY_OF";
+
+/// Does nothing when it is not run by the test below.
+#[test]
+fn child_makes_a_proxy() {
+    let Some(path) = std::env::var_os(OF).map(PathBuf::from) else {
+        return;
+    };
+    let form = ProxyForm {
+        short_side: 480,
+        ..FORM
+    };
+    let made = proxy(&path, &Span::default(), &Limits::default(), &form).unwrap();
+    fs::write(path.with_extension("proxy"), made.mp4).unwrap();
+}
+
+/// An answer of a service is found again by the bytes that were sent: what memory held before must not be in them.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn what_memory_held_before_is_not_in_a_proxy() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(path) = clip(&dir) else { return };
+    let made = ["0", "1", "2", "5"].map(|fill| {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "proxies::child_makes_a_proxy"])
+            .env(OF, &path)
+            // The C library fills memory that it hands out, and that it takes back, with another byte each time.
+            .env("MALLOC_PERTURB_", fill)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let proxy = path.with_extension("proxy");
+        let bytes = fs::read(&proxy).unwrap();
+        fs::remove_file(&proxy).unwrap();
+        bytes
+    });
+    assert!(made.iter().all(|bytes| *bytes == made[0]), "the bytes differ");
+}

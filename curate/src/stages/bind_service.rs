@@ -72,7 +72,7 @@ impl Stage for BindService {
     type In = Inputs;
     type Out = Binding;
     const NAME: &'static str = "bind_service";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn settings(&self) -> Value {
         let mut settings = settings_json(&self.settings);

@@ -1,6 +1,6 @@
 //! A clip out: pictures and sound that were made, not taken, as MP4.
 
-use super::proxy::{Memory, keep, taken};
+use super::proxy::{Memory, STEADY, keep, taken};
 use crate::{Error, Image, Waveform, resample};
 use ff::codec::{Context, Flags, Id};
 use ff::format::context::{Output, StreamIo};
@@ -220,7 +220,7 @@ fn video_encoder((width, height): (u32, u32), fps: u32) -> Result<encoder::Video
     video.set_max_b_frames(0);
     video.set_gop(fps);
     video.set_flags(Flags::GLOBAL_HEADER | Flags::BITEXACT);
-    let options = [("preset", "medium"), ("threads", "1"), ("crf", QUALITY)];
+    let options = [("preset", "medium"), ("threads", "1"), ("crf", QUALITY), STEADY];
     video.open_as_with(codec, Dictionary::from_iter(options))
 }
 
