@@ -27,6 +27,9 @@ pub struct Config {
     pub onnxruntime: Option<PathBuf>,
     /// The corpus root of each source.
     pub roots: BTreeMap<String, PathBuf>,
+    /// Metrics with which `omni curate` scores the clips.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub score: Vec<String>,
     /// What `omni bench run` scores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bench: Option<BenchConfig>,

@@ -81,7 +81,7 @@ fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Scorers> {
 }
 
 /// The error of a metric that was asked for by name, so that the exit code tells what kind it is.
-pub(super) fn lacking(error: Unavailable) -> anyhow::Error {
+pub(in crate::commands) fn lacking(error: Unavailable) -> anyhow::Error {
     match error {
         Unavailable::Unknown(_) => usage(error.to_string()),
         Unavailable::NoRole { .. } => missing(error.to_string()),

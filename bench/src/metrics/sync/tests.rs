@@ -135,7 +135,7 @@ fn sound_that_comes_later_is_found_where_it_is() {
         let Some(clip) = clip(folder.path(), late) else {
             return;
         };
-        let taken = measure(&clip, Case::default(), &[&metric], &|| true).unwrap();
+        let taken = measure(&clip, &Span::default(), Case::default(), &[&metric], &|| true).unwrap();
         let readings = &taken[0].readings;
         assert_eq!(readings[0].name, "sync_c@toy+eyes");
         let (confidence, distance) = (readings[0].value.unwrap(), readings[1].value.unwrap());
