@@ -53,6 +53,10 @@ pub struct BenchConfig {
     pub profile: Option<String>,
     /// Only these metrics.
     pub metrics: Vec<String>,
+    /// Which faces the sync readings are of: speaking or all-tracks.
+    pub sync_mode: Option<String>,
+    /// By which rules words are compared: whisper or seedtts.
+    pub wer_protocol: Option<String>,
 }
 
 impl Config {

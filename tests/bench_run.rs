@@ -196,7 +196,16 @@ fn settings_come_from_omni_toml_and_method_toml_and_seeds_are_averaged() {
         (&header["outputs"]["seeds"], &header["cases"]["chosen"]),
         (&json!([1, 2]), &json!(1))
     );
-    let lacks = json!(["t_sim", "sync", "ib", "wer", "pq", "av_offset", "binding"]);
+    let lacks = json!([
+        "t_sim",
+        "sync",
+        "ib",
+        "wer",
+        "pq",
+        "av_offset",
+        "binding",
+        "dnsmos"
+    ]);
     assert_eq!(header["not_applicable"], lacks);
     let got = readings(&scratch, "out");
     let (one, two) = (got["b.1 tf"].clone().unwrap(), got["b.2 tf"].clone().unwrap());
