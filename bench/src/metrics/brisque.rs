@@ -1,6 +1,6 @@
 //! BRISQUE: how far the pictures are from the statistics of natural scenes; lower is better.
 //!
-//! Beyond the paper. Reference: the package `brisque`; the mean of its scores over 32 frames, chosen as for faces.
+//! Beyond the paper. Reference: the package `brisque`; the mean of its scores over 16 frames.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 
 use crate::{
     metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
-    metrics::face::FRAMES,
     take::TakeInfo,
 };
 
 /// The regression that the name without a suffix belongs to.
 const OWN: &str = "brisque_live";
+
+/// Frames that are rated.
+const FRAMES: usize = 16;
 
 /// Closeness to natural scenes.
 pub struct Natural {

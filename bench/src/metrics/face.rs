@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Frames that are looked at.
-pub(super) const FRAMES: usize = 32;
+const FRAMES: usize = 32;
 /// Grey of the border around a picture in which no face was found.
 const BORDER: u8 = 128;
 /// Largest reference picture, bytes.

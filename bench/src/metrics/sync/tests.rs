@@ -135,7 +135,14 @@ fn sound_that_comes_later_is_found_where_it_is() {
         let Some(clip) = clip(folder.path(), late) else {
             return;
         };
-        let taken = measure(&clip, &omni_media::Span::default(), Case::default(), &[&metric], &|| true).unwrap();
+        let taken = measure(
+            &clip,
+            &omni_media::Span::default(),
+            Case::default(),
+            &[&metric],
+            &|| true,
+        )
+        .unwrap();
         let readings = &taken[0].readings;
         assert_eq!(readings[0].name, "sync_c@toy+eyes");
         let (confidence, distance) = (readings[0].value.unwrap(), readings[1].value.unwrap());
@@ -171,7 +178,14 @@ fn all_tracks_are_another_reading_and_another_setting() {
     };
     let readings = |mode| {
         let metric = metric(mode);
-        let taken = measure(&clip, &omni_media::Span::default(), Case::default(), &[&metric], &|| true).unwrap();
+        let taken = measure(
+            &clip,
+            &omni_media::Span::default(),
+            Case::default(),
+            &[&metric],
+            &|| true,
+        )
+        .unwrap();
         taken[0].readings.clone()
     };
     // One track: all of them are that one.
