@@ -160,11 +160,10 @@ struct Plane {
 impl Plane {
     /// In grey, 0 to 1.
     fn grey(image: &Image) -> Plane {
+        // In the order, and rounded as seldom, as the reference's matrix product.
         let grey = |rgb: &[u8]| {
-            let parts = rgb.iter().zip(GREY);
-            parts
-                .map(|(byte, weight)| f64::from(*byte) * (1.0 / 255.0) * weight)
-                .sum()
+            let [red, green, blue] = [0, 1, 2].map(|i| f64::from(rgb[i]) * (1.0 / 255.0));
+            blue.mul_add(GREY[2], red.mul_add(GREY[0], green * GREY[1]))
         };
         Plane {
             width: image.width,
