@@ -278,6 +278,16 @@ fn every_mistake_has_its_code_and_says_what_to_do() {
         "no case of it",
     );
     says(with(&[&ours[..], &["--subset", "4"]].concat()), 2, "--subset");
+    says(
+        with(&[&ours[..], &["--sync-mode", "all"]].concat()),
+        2,
+        "all-tracks",
+    );
+    says(
+        with(&[&ours[..], &["--wer-protocol", "jiwer"]].concat()),
+        2,
+        "seedtts",
+    );
     says(with(&[&ours[..], &["--threads", "0"]].concat()), 2, "--threads");
     says(
         with(&[&ours[..], &["--outputs", "nowhere"]].concat()),
