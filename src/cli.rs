@@ -222,6 +222,9 @@ pub struct CurateArgs {
     /// Run only these stages.
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
+    /// Also score the clips with these metrics of `omni bench`, as the stage `score` [default: omni.toml's `score`].
+    #[arg(long, value_delimiter = ',', value_name = "METRICS")]
+    pub score: Vec<String>,
     /// Clips side by side [default: the number of cores].
     #[arg(long)]
     pub threads: Option<usize>,

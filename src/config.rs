@@ -27,6 +27,9 @@ pub struct Config {
     pub onnxruntime: Option<PathBuf>,
     /// The corpus root of each source.
     pub roots: BTreeMap<String, PathBuf>,
+    /// Metrics with which `omni curate` scores the clips.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub score: Vec<String>,
     /// What `omni bench run` scores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bench: Option<BenchConfig>,
@@ -50,6 +53,10 @@ pub struct BenchConfig {
     pub profile: Option<String>,
     /// Only these metrics.
     pub metrics: Vec<String>,
+    /// Which faces the sync readings are of: speaking or all-tracks.
+    pub sync_mode: Option<String>,
+    /// By which rules words are compared: whisper or seedtts.
+    pub wer_protocol: Option<String>,
 }
 
 impl Config {

@@ -196,7 +196,16 @@ fn settings_come_from_omni_toml_and_method_toml_and_seeds_are_averaged() {
         (&header["outputs"]["seeds"], &header["cases"]["chosen"]),
         (&json!([1, 2]), &json!(1))
     );
-    let lacks = json!(["t_sim", "sync", "ib", "wer", "pq", "av_offset", "binding"]);
+    let lacks = json!([
+        "t_sim",
+        "sync",
+        "ib",
+        "wer",
+        "pq",
+        "av_offset",
+        "binding",
+        "dnsmos"
+    ]);
     assert_eq!(header["not_applicable"], lacks);
     let got = readings(&scratch, "out");
     let (one, two) = (got["b.1 tf"].clone().unwrap(), got["b.2 tf"].clone().unwrap());
@@ -269,6 +278,16 @@ fn every_mistake_has_its_code_and_says_what_to_do() {
         "no case of it",
     );
     says(with(&[&ours[..], &["--subset", "4"]].concat()), 2, "--subset");
+    says(
+        with(&[&ours[..], &["--sync-mode", "all"]].concat()),
+        2,
+        "all-tracks",
+    );
+    says(
+        with(&[&ours[..], &["--wer-protocol", "jiwer"]].concat()),
+        2,
+        "seedtts",
+    );
     says(with(&[&ours[..], &["--threads", "0"]].concat()), 2, "--threads");
     says(
         with(&[&ours[..], &["--outputs", "nowhere"]].concat()),

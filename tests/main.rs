@@ -32,6 +32,7 @@ mod report;
 mod review;
 mod sample;
 mod score;
+mod score_clips;
 mod service_kills;
 mod services;
 mod sources;

@@ -93,6 +93,28 @@ fn a_real_clip_says_its_words_and_looks_and_sounds_like_itself() {
     let (same, different) = (score("one"), score("other"));
     println!("{same:?}");
     assert!(value(&same, "wer@") <= 0.34 && value(&same, "caption_leak@") == 0.0);
+    // Another protocol is another reading; the words are the same.
+    let args = [
+        "bench",
+        "score",
+        &one,
+        "--text",
+        words,
+        "--metrics",
+        "wer,dnsmos,brisque",
+        "--wer-protocol",
+        "seedtts",
+        "--json",
+    ];
+    let other = readings(&scratch.omni(&args));
+    let names: Vec<&str> = other.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert!(!names.iter().any(|name| name.starts_with("wer@")), "{names:?}");
+    assert!(value(&other, "wer_seedtts@") <= 0.34);
+    for name in ["dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak"] {
+        assert!((1.0..5.0).contains(&value(&same, name)), "{name}");
+        assert_eq!(value(&same, name), value(&other, name));
+    }
+    assert_eq!(value(&same, "brisque"), value(&other, "brisque"));
     assert!(value(&same, "face_sim@") > value(&different, "face_sim@") + 0.2);
     assert!(value(&same, "t_sim@") > value(&different, "t_sim@") + 0.2);
     assert!(value(&same, "face_cons@") > 0.7 && value(&same, "face_coverage@") > 0.9);

@@ -10,6 +10,7 @@ use omni_perception::{
     Error,
     audio::{
         audiobox::AudioBox,
+        dnsmos::Dnsmos,
         embedding::SpeakerEmbedder,
         wavlm::WavLm,
         whisper::{Recognizer, WhisperFiles},
@@ -18,7 +19,10 @@ use omni_perception::{
     registry::{FileSpec, Located, Registry, Store},
     runtime::{Device, Runtime},
     syncnet::SyncNet,
-    vision::{self, DetectSettings, FaceDetector, FaceEmbedder, aesthetic::Aesthetic, musiq::Musiq},
+    vision::{
+        self, DetectSettings, FaceDetector, FaceEmbedder, aesthetic::Aesthetic, brisque::Brisque,
+        musiq::Musiq,
+    },
 };
 
 use crate::{
@@ -26,14 +30,16 @@ use crate::{
     metrics::{
         av_offset::AvOffset,
         binding::Binding,
+        brisque::Natural,
+        dnsmos::Listeners,
         face::Faces,
         imagebind::{Together, Towers},
         pictures::Pictures,
         pq::{Production, scales},
-        sync::LipSync,
+        sync::{LipSync, Mode},
         t_sim::{Voice, Voices},
         tf::Tf,
-        wer::Wer,
+        wer::{Protocol, Wer},
     },
     run::header::{FileUsed, NetworkUsed, UnseenRole},
 };
@@ -51,6 +57,8 @@ pub const METRICS: &[&str] = &[
     "pq",
     "av_offset",
     "binding",
+    "dnsmos",
+    "brisque",
 ];
 
 /// Why a metric of a profile cannot be made.
@@ -85,8 +93,18 @@ impl Unavailable {
     }
 }
 
+/// How readings are made where there is more than one way; each other way has a name of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ways {
+    /// Which tracks the sync readings are of.
+    pub sync: Mode,
+    /// By which rules words are compared.
+    pub wer: Protocol,
+}
+
 /// Opens networks of one profile.
 pub struct Networks {
+    ways: Ways,
     registry: Registry,
     store: Store,
     profile: String,
@@ -108,6 +126,7 @@ impl Networks {
         library: PathBuf,
     ) -> Networks {
         Networks {
+            ways: Ways::default(),
             registry,
             store,
             profile: profile.to_owned(),
@@ -120,6 +139,13 @@ impl Networks {
         }
     }
 
+    /// With other ways of making readings.
+    #[must_use]
+    pub fn with_ways(mut self, ways: Ways) -> Networks {
+        self.ways = ways;
+        self
+    }
+
     /// A metric by its name, with its networks loaded.
     ///
     /// # Errors
@@ -128,7 +154,7 @@ impl Networks {
         Ok(match name {
             "tf" => Box::new(Tf),
             "face" => Box::new(Faces::new(self.detector(name)?, self.embedder(name)?)),
-            "wer" => Box::new(Wer::new(self.recognizer(name)?)),
+            "wer" => Box::new(Wer::new(self.recognizer(name)?).with_protocol(self.ways.wer)),
             "t_sim" => Box::new(Voices::new(self.voice(name)?, self.recognizer(name)?)),
             "binding" => Box::new(Binding::new(
                 self.detector(name)?,
@@ -160,11 +186,24 @@ impl Networks {
                     found.file("syncnet_v2_audio.onnx"),
                 );
                 let lips = SyncNet::open(&runtime, &lips, &sound, found.network())?;
-                Box::new(LipSync::new(
-                    Arc::new(lips),
-                    self.detector(name)?,
-                    self.embedder(name)?,
-                ))
+                let (detector, embedder) = (self.detector(name)?, self.embedder(name)?);
+                Box::new(LipSync::new(Arc::new(lips), detector, embedder).with_mode(self.ways.sync))
+            }
+            "dnsmos" => {
+                let (runtime, found) = self.locate(name, "speech_quality")?;
+                Box::new(Listeners::new(Arc::new(Dnsmos::open(
+                    &runtime,
+                    &found.first(),
+                    found.network(),
+                )?)))
+            }
+            // A regression over 36 numbers, which no ONNX Runtime is needed for.
+            "brisque" => {
+                let found = self.find(name, "naturalness")?;
+                Box::new(Natural::new(Arc::new(Brisque::open(
+                    &found.first(),
+                    found.network(),
+                )?)))
             }
             "ib" => Box::new(Together::new(Arc::new(self.towers(name)?))),
             other => return Err(Unavailable::Unknown(other.to_owned())),
@@ -212,7 +251,8 @@ impl Networks {
         profile.is_ok_and(|profile| profile.roles.contains_key(role))
     }
 
-    fn locate(&self, metric: &str, role: &str) -> Result<(Runtime, Located), Unavailable> {
+    /// The files of a role, which are remembered as used.
+    fn find(&self, metric: &str, role: &str) -> Result<Located, Unavailable> {
         if !self.has(role) {
             return Err(Unavailable::NoRole {
                 metric: metric.to_owned(),
@@ -223,7 +263,12 @@ impl Networks {
         let found = self.store.locate(&self.registry, &self.profile, role)?;
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.insert(role.to_owned(), found.clone());
-        drop(opened);
+        Ok(found)
+    }
+
+    /// The files of a role, and what runs them.
+    fn locate(&self, metric: &str, role: &str) -> Result<(Runtime, Located), Unavailable> {
+        let found = self.find(metric, role)?;
         if let Some(runtime) = self.runtime.get() {
             return Ok((runtime.clone(), found));
         }

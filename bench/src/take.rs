@@ -105,23 +105,24 @@ enum At<'a> {
 /// As [`measure`].
 pub fn score(path: &Path, case: Case, metrics: &[Box<dyn Metric>]) -> Result<Vec<Scored>, Fault> {
     let metrics: Vec<&dyn Metric> = metrics.iter().map(AsRef::as_ref).collect();
-    let taken = measure(path, case, &metrics, &|| true)?;
+    let taken = measure(path, &Span::default(), case, &metrics, &|| true)?;
     Ok(taken.into_iter().flat_map(|taken| taken.readings).collect())
 }
 
-/// As [`score`], metric by metric, with what the readings were made from. `going` is asked at every frame; once it says
+/// As [`score`], of a stretch of a file, metric by metric, with what the readings were made from. `going` is asked at every frame; once it says
 /// no, the result is a fault that means nothing.
 ///
 /// # Errors
 /// [`Fault::Drop`] with the media's reason when the clip cannot be read; [`Fault::Stop`] when a network fails.
 pub fn measure(
     path: &Path,
+    span: &Span,
     case: Case,
     metrics: &[&dyn Metric],
     going: &dyn Fn() -> bool,
 ) -> Result<Vec<Taken>, Fault> {
-    let (span, limits) = (Span::default(), Limits::default());
-    let info = probe(path, &span, &limits).map_err(unreadable)?;
+    let limits = Limits::default();
+    let info = probe(path, span, &limits).map_err(unreadable)?;
     let take = TakeInfo {
         video: info.video,
         audio: info.audio,
@@ -137,8 +138,8 @@ pub fn measure(
     }
     if take.audio.is_some() && metrics.iter().any(|metric| metric.hears()) {
         let sound = Sound {
-            pcm: read_audio(path, &span, &limits).map_err(unreadable)?,
-            speech: read_audio_16k(path, &span, &limits).map_err(unreadable)?,
+            pcm: read_audio(path, span, &limits).map_err(unreadable)?,
+            speech: read_audio_16k(path, span, &limits).map_err(unreadable)?,
             sinc: OnceLock::new(),
         };
         for at in &mut working {
@@ -147,7 +148,7 @@ pub fn measure(
         }
     }
     if take.video.is_some() && metrics.iter().any(|metric| metric.sees()) {
-        show(path, metrics, &mut working, going)?;
+        show((path, span), metrics, &mut working, going)?;
     }
     let mut out = Vec::new();
     for (metric, at) in metrics.iter().zip(working) {
@@ -159,7 +160,7 @@ pub fn measure(
 
 /// Shows every frame to the metrics that look, and once more to those that ask for it.
 fn show(
-    path: &Path,
+    clip: (&Path, &Span),
     metrics: &[&dyn Metric],
     working: &mut [At<'_>],
     going: &dyn Fn() -> bool,
@@ -169,7 +170,7 @@ fn show(
         .zip(metrics)
         .filter(|(_, metric)| metric.sees());
     let mut looking: Vec<&mut At<'_>> = looking.map(|(at, _)| at).collect();
-    pass(path, &mut looking, going)?;
+    pass(clip, &mut looking, going)?;
     let mut again = Vec::new();
     for at in looking {
         let mut wanted = false;
@@ -183,12 +184,16 @@ fn show(
     }
     match again.is_empty() {
         true => Ok(()),
-        false => pass(path, &mut again, going),
+        false => pass(clip, &mut again, going),
     }
 }
 
 /// One decode.
-fn pass(path: &Path, looking: &mut [&mut At<'_>], going: &dyn Fn() -> bool) -> Result<(), Fault> {
+fn pass(
+    (path, span): (&Path, &Span),
+    looking: &mut [&mut At<'_>],
+    going: &dyn Fn() -> bool,
+) -> Result<(), Fault> {
     let mut stopped = Ok(());
     let mut show = |frame: Frame<'_>| {
         if !going() {
@@ -205,7 +210,7 @@ fn pass(path: &Path, looking: &mut [&mut At<'_>], going: &dyn Fn() -> bool) -> R
             ControlFlow::Break(())
         }
     };
-    read_frames_twice(path, &Span::default(), &Limits::default(), &mut show).map_err(unreadable)?;
+    read_frames_twice(path, span, &Limits::default(), &mut show).map_err(unreadable)?;
     stopped
 }
 
@@ -374,10 +379,10 @@ mod tests {
             ]
         );
         let toys_of_run: Vec<&dyn Metric> = vec![&Toy("frame"), &Toy("none")];
-        let taken = measure(&clip, Case::default(), &toys_of_run, &|| true).unwrap();
+        let taken = measure(&clip, &Span::default(), Case::default(), &toys_of_run, &|| true).unwrap();
         assert_eq!((taken[0].detail.as_ref(), taken[0].metric), (None, "toy"));
         assert_eq!(taken[1].detail, Some(json!({ "frames": 5 })));
-        let stopped = measure(&clip, Case::default(), &toys_of_run, &|| false);
+        let stopped = measure(&clip, &Span::default(), Case::default(), &toys_of_run, &|| false);
         assert!(matches!(stopped, Err(Fault::Drop(reason)) if reason == "cancelled"));
         assert!(matches!(
             score(&clip, Case::default(), &toys(&["broken"])),

@@ -163,7 +163,9 @@ pub fn shard(
         }
         let of_record = rows.entry(entry.record.clone()).or_default();
         omni_manifests::for_each_row(&path, &mut |row| {
-            let key = row.get("clip").and_then(Value::as_str).unwrap_or_default();
+            // Every record's key column comes first; most call it `clip`.
+            let key = row.get("clip").or_else(|| row.values().next());
+            let key = key.and_then(Value::as_str).unwrap_or_default();
             of_record
                 .entry(key.to_owned())
                 .or_default()

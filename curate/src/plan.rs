@@ -6,7 +6,7 @@ use crate::{
     sources,
     stages::{self, BuildError},
 };
-use omni_pipeline::Plan;
+use omni_pipeline::{AnyStage, Plan};
 use std::path::Path;
 
 /// Why a recipe gives no plan.
@@ -38,8 +38,22 @@ pub enum PlanError {
     Graph(#[source] Box<omni_pipeline::Error>),
 }
 
+/// The stages that come beside a recipe's own, given the names of the records that those make.
+pub type More<'a> = &'a dyn Fn(&[&str]) -> Vec<Box<dyn AnyStage>>;
+
 /// Builds the plan of a recipe over a corpus; opens no network and no media.
+///
+/// # Errors
+/// [`PlanError`].
 pub fn build(recipe: &Recipe, root: &Path, kit: &Kit) -> Result<Plan, PlanError> {
+    build_with(recipe, root, kit, &|_| Vec::new())
+}
+
+/// As [`build`], with stages of another crate behind the recipe's own.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn build_with(recipe: &Recipe, root: &Path, kit: &Kit, more: More<'_>) -> Result<Plan, PlanError> {
     let names = recipe
         .stages
         .iter()
@@ -53,11 +67,13 @@ pub fn build(recipe: &Recipe, root: &Path, kit: &Kit) -> Result<Plan, PlanError>
             let names = sources::ALL.iter().map(|entry| entry.name);
             PlanError::Recipe(recipe.unknown_name("source", &recipe.source, names))
         })?;
-    let stages = recipe
+    let mut stages = recipe
         .stages
         .iter()
         .map(|name| stage(recipe, name, kit))
         .collect::<Result<Vec<_>, _>>()?;
+    let records: Vec<&str> = stages.iter().map(|stage| stage.describe().record).collect();
+    stages.extend(more(&records));
     let table = recipe.table(&recipe.source).map_err(PlanError::Recipe)?;
     let source = (known.build)(root, &table.json()).map_err(|error| match error {
         sources::Error::Settings { what, .. } => PlanError::Recipe(table.refused(&what)),
@@ -69,7 +85,7 @@ pub fn build(recipe: &Recipe, root: &Path, kit: &Kit) -> Result<Plan, PlanError>
     Plan::new(source, stages).map_err(|error| PlanError::Graph(Box::new(error)))
 }
 
-fn stage(recipe: &Recipe, name: &str, kit: &Kit) -> Result<Box<dyn omni_pipeline::AnyStage>, PlanError> {
+fn stage(recipe: &Recipe, name: &str, kit: &Kit) -> Result<Box<dyn AnyStage>, PlanError> {
     let entry = stages::ALL
         .iter()
         .find(|entry| entry.name == name)

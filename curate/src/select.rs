@@ -75,7 +75,7 @@ pub struct Report {
     pub first: BTreeMap<String, u64>,
     /// Clips by every rule they failed; a clip counts under each.
     pub total: BTreeMap<String, u64>,
-    /// Minima and maxima on scores that no clip had: most likely a misspelt name.
+    /// Minima and maxima on scores that no clip had, and readings that no clip was asked for: most likely a misspelt name.
     pub never_measured: Vec<String>,
     /// The names of scores that clips had (at most 1000), to name the nearest one.
     pub measured: BTreeSet<String>,

@@ -9,4 +9,5 @@ mod bench;
 mod clients;
 mod opencv_faces;
 mod pull;
+mod quality;
 mod text_golden;

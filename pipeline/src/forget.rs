@@ -350,11 +350,15 @@ fn holds(path: &Path, clips: &BTreeSet<String>) -> bool {
     };
     let mut found = receipt.drops.keys().any(|key| clips.contains(key));
     let wanted = |value: &Value| value.as_str().is_some_and(|key| clips.contains(key));
-    let read = omni_manifests::for_each_row_where(path, "clip", &wanted, &mut |_| {
-        found = true;
-        ControlFlow::Break(())
+    // The key of a reading is called `scored`; a part without the column has no rows to look at.
+    let mut read = ["clip", "scored"].into_iter().map(|key| {
+        omni_manifests::for_each_row_where(path, key, &wanted, &mut |_| {
+            found = true;
+            ControlFlow::Break(())
+        })
     });
-    found || read.is_err()
+    let broken = read.any(|read| read.is_err());
+    found || broken
 }
 
 /// Lines of the clips' log.

@@ -68,14 +68,29 @@ pub struct ScoreArgs {
     /// The prompt, for caption_leak and ib_a.
     #[arg(long)]
     pub prompt: Option<String>,
-    /// Only these: face, t_sim, sync, ib, aq, iq, tf, wer, pq, av_offset, binding.
+    /// Only these: face, t_sim, sync, ib, aq, iq, tf, wer, pq, av_offset, binding,
+    /// dnsmos, brisque.
     #[arg(long, value_delimiter = ',')]
     pub metrics: Vec<String>,
+    #[command(flatten)]
+    pub ways: WayArgs,
     #[command(flatten)]
     pub networks: NetworkArgs,
     /// Print {clip, readings: [{name, value, absent, unit, better}]} as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How readings are made where there is more than one way.
+#[derive(Debug, Clone, Args)]
+pub struct WayArgs {
+    /// Which faces the sync readings are of: speaking (sync_c, sync_d), or all-tracks, as LatentSync counts (sync_c_all)
+    /// [default: speaking].
+    #[arg(long, value_name = "MODE")]
+    pub sync_mode: Option<String>,
+    /// By which rules words are compared: whisper (wer), or seedtts, seed-tts-eval's (wer_seedtts) [default: whisper].
+    #[arg(long, value_name = "RULES")]
+    pub wer_protocol: Option<String>,
 }
 
 /// `omni bench run`.
@@ -96,9 +111,12 @@ pub struct BenchRunArgs {
     /// How they are made, which decides what applies: video, audio_driven, first_frame or joint [default: joint].
     #[arg(long)]
     pub paradigm: Option<String>,
-    /// Only these: face, t_sim, sync, ib, aq, iq, tf, wer, pq, av_offset, binding.
+    /// Only these: face, t_sim, sync, ib, aq, iq, tf, wer, pq, av_offset, binding,
+    /// dnsmos, brisque.
     #[arg(long, value_delimiter = ',')]
     pub metrics: Vec<String>,
+    #[command(flatten)]
+    pub ways: WayArgs,
     #[command(flatten)]
     pub networks: NetworkArgs,
     /// The output folder; one method to a folder.
@@ -206,6 +224,10 @@ pub struct CaseBuildArgs {
     /// Seed of the draw.
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
+    /// Also write the first frame of each clip and name it in the case, for methods that start from one. `omni sample` starts
+    /// from it, too.
+    #[arg(long)]
+    pub first_frames: bool,
     /// A selection for training (what `omni select` wrote): nobody in it comes into a case, by face and by voice.
     #[arg(long)]
     pub disjoint_from: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! `omni curate`: builds the plan of a recipe and runs it.
 
-use super::{networks::kit, out_dir, runner, services};
+use super::{networks::kit, out_dir, runner, scoring, services};
 use crate::{
     cli::{CurateArgs, GraphFormat},
     config::Config,
@@ -23,7 +23,8 @@ pub fn run(args: &CurateArgs) -> anyhow::Result<Code> {
         Some(hub) => kit.with_hub(hub.clone()),
         None => kit,
     };
-    let plan = plan::build(&recipe, &root, &kit)?;
+    let metrics = scoring::metrics(args, &config)?;
+    let plan = plan::build_with(&recipe, &root, &kit, &|made| scoring::stage(&metrics, made))?;
     if args.graph == Some(GraphFormat::Mermaid) {
         output::line(plan.mermaid().trim_end())?;
         return Ok(Code::Done);

@@ -46,6 +46,8 @@ mod sample;
 #[cfg(feature = "bench")]
 mod schema;
 #[cfg(feature = "curate")]
+mod scoring;
+#[cfg(feature = "curate")]
 mod services;
 mod show;
 #[cfg(feature = "model")]

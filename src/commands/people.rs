@@ -16,7 +16,8 @@ use omni_manifests::{ListingReader, Receipt, fingerprint, read_part, write_part}
 use omni_perception::registry::Registry;
 use omni_pipeline::readers::Run;
 use omni_schemas::{
-    Binding, Clip, CrossCheck, FaceRef, Identity, Listing, OmniCaption, Record, Track, Transcript, VoiceRef,
+    Binding, Clip, CrossCheck, FaceRef, Identity, Listing, OmniCaption, Record, Score, Track, Transcript,
+    VoiceRef,
 };
 use serde_json::json;
 use std::{
@@ -49,6 +50,7 @@ pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
         rows.extend(selector.judge(&clip?.candidate())?);
     }
     let report = selector.finish();
+    known_scores(&report, &run)?;
     rows.sort_by(|a, b| a.clip.cmp(&b.clip));
     let to = args
         .to
@@ -74,11 +76,7 @@ pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
         &lines,
     ))?;
     for name in &report.never_measured {
-        let hint = omni_pipeline::nearest(name, report.measured.iter().map(String::as_str));
-        let hint = hint
-            .map(|name| format!(" (did you mean `{name}`?)"))
-            .unwrap_or_default();
-        output::note(&format!("warning: no clip has a score `{name}`{hint}"));
+        output::note(&format!("warning: no clip has a score `{name}`"));
     }
     output::line(&format!(
         "\nwrote {}; look at it with: omni show {} selection",
@@ -86,6 +84,31 @@ pub fn select(args: &SelectArgs) -> anyhow::Result<Code> {
         to.display()
     ))?;
     Ok(Code::Done)
+}
+
+/// A limit on a score or reading that no row has and no stage makes would leave out everything: a slip, said before
+/// anything is written. One of [`select::SCORES`] may well be absent of a whole corpus; that is a warning.
+fn known_scores(report: &select::Report, run: &Run) -> anyhow::Result<()> {
+    let known = |name: &String| select::SCORES.iter().any(|(known, _)| known == name);
+    let Some(name) = report.never_measured.iter().find(|name| !known(name)) else {
+        return Ok(());
+    };
+    if report.seen == 0 {
+        return Ok(());
+    }
+    let names = select::SCORES.iter().map(|(name, _)| *name);
+    let names = names.chain(report.measured.iter().map(String::as_str));
+    let hint = omni_pipeline::nearest(name, names)
+        .map(|name| format!(" (did you mean `{name}`?)"))
+        .unwrap_or_default();
+    let scored = run.file().stages.iter().any(|stage| stage.record == Score::NAME);
+    let remedy = match scored {
+        true => "",
+        false => "; this run has no readings of metrics, `omni curate --score METRICS` makes them",
+    };
+    Err(usage(format!(
+        "minimum or maximum `{name}`: no clip has a score or reading of that name{hint}{remedy}"
+    )))
 }
 
 /// Everyone whose references may be drawn for somebody else's clip: identities, the corpus' pairs, and what is there;
@@ -284,6 +307,7 @@ struct Known {
     binding: Option<Binding>,
     check: Option<CrossCheck>,
     caption: Option<OmniCaption>,
+    scores: Vec<Score>,
 }
 
 impl Known {
@@ -296,6 +320,7 @@ impl Known {
             .with_binding(self.binding)
             .with_cross_check(self.check)
             .with_caption(self.caption)
+            .with_scores(self.scores)
     }
 }
 
@@ -312,6 +337,7 @@ struct Clips {
     bindings: Rows<Binding>,
     checks: Rows<CrossCheck>,
     captions: Rows<OmniCaption>,
+    scores: Rows<Score>,
 }
 
 impl Clips {
@@ -325,6 +351,7 @@ impl Clips {
             bindings: rows(run)?,
             checks: rows(run)?,
             captions: rows(run)?,
+            scores: rows(run)?,
         })
     }
 
@@ -338,6 +365,7 @@ impl Clips {
             binding: of(&mut self.bindings, &key)?.pop(),
             check: of(&mut self.checks, &key)?.pop(),
             caption: of(&mut self.captions, &key)?.pop(),
+            scores: of(&mut self.scores, &key)?,
             clip,
         })
     }

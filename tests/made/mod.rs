@@ -3,8 +3,8 @@
 use omni_manifests::{ListingWriter, PackWriter, Receipt, read_receipt, write_part};
 use omni_schemas::{
     AvEvidence, Binding, Blob, BoundSubject, Caption, Clip, Descriptor, FaceRef, Identity, IdentityMember,
-    Listing, NamedScore, OmniCaption, Record, Segment, Selection, Track, TrackFrame, Transcript, Utterance,
-    VoiceMotion, VoiceRef,
+    Listing, NamedScore, OmniCaption, Record, Score, Segment, Selection, Track, TrackFrame, Transcript,
+    Utterance, VoiceMotion, VoiceRef,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, path::Path};
@@ -156,6 +156,41 @@ pub fn run(out: &Path, root: &Path, shards: &[Vec<MadeClip>], stop: usize) {
             .take(stages)
             .for_each(|(stage, _)| part(out, number, stage, clips));
     }
+}
+
+/// Adds the stage `score` to a made run of one shard: readings by clip, name and value.
+pub fn score(out: &Path, readings: &[(&str, &str, Option<f64>)]) {
+    let path = out.join("run.json");
+    let mut file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    file["stages"].as_array_mut().unwrap().push(
+        json!({ "stage": "score", "record": "score", "dir": dir("score"), "fingerprint": fingerprint("score") }),
+    );
+    fs::write(&path, serde_json::to_vec_pretty(&file).unwrap()).unwrap();
+    let row = |(clip, reading, value): &(&str, &str, Option<f64>)| Score {
+        scored: (*clip).into(),
+        metric: reading.split('@').next().unwrap().into(),
+        reading: (*reading).into(),
+        value: *value,
+        absent: value.is_none().then(|| "no_audio".into()),
+        better: "higher".into(),
+        ..Score::default()
+    };
+    let rows: Vec<Score> = readings.iter().map(row).collect();
+    let probe = out
+        .join(dir("probe"))
+        .join(format!("part-{}.parquet", shard_id(0)));
+    let receipt = Receipt {
+        stage: "score".into(),
+        stage_version: 1,
+        fingerprint: fingerprint("score"),
+        shard: shard_id(0),
+        inputs: BTreeMap::from([("probe".to_owned(), read_receipt(&probe).unwrap().check)]),
+        ..Receipt::default()
+    };
+    let part = out
+        .join(dir("score"))
+        .join(format!("part-{}.parquet", shard_id(0)));
+    write_part(&part, &rows, &receipt).unwrap();
 }
 
 fn part(out: &Path, number: usize, stage: &str, clips: &[MadeClip]) {

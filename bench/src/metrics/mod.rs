@@ -2,8 +2,10 @@
 
 pub mod av_offset;
 pub mod binding;
+pub mod brisque;
 pub mod caption_leak;
 pub mod diff;
+pub mod dnsmos;
 pub mod face;
 pub mod imagebind;
 pub mod mouths;

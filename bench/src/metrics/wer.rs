@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use omni_perception::{
     audio::whisper::{Recognizer, TranscribeOptions},
-    text::{Scored, has_words, jiwer_words, score},
+    text::{Scored, has_words, jiwer_words, score, score_seedtts},
 };
 use omni_pipeline::Fault;
 use omni_schemas::Case;
@@ -22,15 +22,69 @@ use crate::{
 /// The paper's recogniser.
 const PAPER: &str = "whisper_large_v3";
 
+/// By which rules texts are made comparable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Whisper's normalisers and jiwer: `wer`.
+    #[default]
+    Whisper,
+    /// seed-tts-eval's: `wer_seedtts`, for English and Chinese.
+    SeedTts,
+}
+
+impl Protocol {
+    /// Both.
+    pub const ALL: [Protocol; 2] = [Protocol::Whisper, Protocol::SeedTts];
+
+    /// Its name on the command line and in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Whisper => "whisper",
+            Protocol::SeedTts => "seedtts",
+        }
+    }
+
+    /// By its name.
+    pub fn of(name: &str) -> Option<Protocol> {
+        Protocol::ALL.into_iter().find(|protocol| protocol.name() == name)
+    }
+
+    fn reading(self) -> &'static str {
+        match self {
+            Protocol::Whisper => "wer",
+            Protocol::SeedTts => "wer_seedtts",
+        }
+    }
+
+    /// `None` where the protocol has no rule for the language.
+    fn score(self, language: &str, script: &str, spoken: &str) -> Option<Scored> {
+        match self {
+            Protocol::Whisper => Some(score(language, script, spoken)),
+            Protocol::SeedTts => score_seedtts(language, script, spoken),
+        }
+    }
+}
+
 /// Errors of what is said.
 pub struct Wer {
     recognizer: Arc<Recognizer>,
+    protocol: Protocol,
 }
 
 impl Wer {
     /// With a recogniser.
     pub fn new(recognizer: Arc<Recognizer>) -> Wer {
-        Wer { recognizer }
+        Wer {
+            recognizer,
+            protocol: Protocol::default(),
+        }
+    }
+
+    /// By other rules than Whisper's.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: Protocol) -> Wer {
+        self.protocol = protocol;
+        self
     }
 }
 
@@ -46,13 +100,13 @@ impl Metric for Wer {
     fn readings(&self) -> Vec<Reading> {
         let id = self.recognizer.network().id.as_str();
         let other = (id != PAPER).then_some(id);
-        ["wer", "caption_leak"]
+        [self.protocol.reading(), "caption_leak"]
             .map(|name| Reading::plain(name, other, Better::Lower))
             .to_vec()
     }
 
     fn settings(&self) -> Value {
-        json!({ "network": self.recognizer.network().tag() })
+        json!({ "network": self.recognizer.network().tag(), "protocol": self.protocol.name() })
     }
 
     fn hears(&self) -> bool {
@@ -62,6 +116,7 @@ impl Metric for Wer {
     fn start<'a>(&'a self, take: &'a TakeInfo) -> Result<Box<dyn Scoring + 'a>, Fault> {
         Ok(Box::new(Listening {
             recognizer: &self.recognizer,
+            protocol: self.protocol,
             case: &take.case,
             heard: None,
         }))
@@ -70,6 +125,7 @@ impl Metric for Wer {
 
 struct Listening<'a> {
     recognizer: &'a Recognizer,
+    protocol: Protocol,
     case: &'a Case,
     heard: Option<(String, String)>,
 }
@@ -95,12 +151,25 @@ impl Scoring for Listening<'_> {
         };
         let language = main_language(self.case).unwrap_or_else(|| heard.clone());
         let script: Vec<&str> = self.case.utterances.iter().map(|u| u.text.as_str()).collect();
-        let compared = score(&language, &script.join(" "), spoken);
-        let rate = has_words(&script.join(" ")).then(|| compared.errors.rate());
+        let said = script.join(" ");
         let prompt = self.case.prompt.as_str();
         let leak = (!prompt.is_empty()).then(|| caption_leak(&language, spoken, prompt, &script));
-        let outcomes = vec![Outcome::of(rate, "unscripted"), Outcome::of(leak, "no_prompt")];
-        Ok(Measured::with(outcomes, detail(&language, spoken, &compared)))
+        let leak = Outcome::of(leak, "no_prompt");
+        let compared = self.protocol.score(&language, &said, spoken);
+        Ok(match compared.filter(|_| has_words(&said)) {
+            Some(compared) => {
+                let rate = Outcome::of(Some(compared.errors.rate()), "unscripted");
+                Measured::with(vec![rate, leak], detail(&language, spoken, &compared))
+            }
+            None if has_words(&said) => vec![Outcome::Absent("no_protocol"), leak].into(),
+            None => {
+                let heard = score(&language, &said, spoken);
+                Measured::with(
+                    vec![Outcome::Absent("unscripted"), leak],
+                    detail(&language, spoken, &heard),
+                )
+            }
+        })
     }
 }
 
@@ -151,6 +220,26 @@ pub fn main_language(case: &Case) -> Option<String> {
 mod tests {
     use super::*;
     use omni_schemas::CaseUtterance;
+
+    #[test]
+    fn each_protocol_has_its_own_name_and_rules() {
+        assert_eq!(Protocol::of("seedtts"), Some(Protocol::SeedTts));
+        assert_eq!(Protocol::of("jiwer"), None);
+        assert_ne!(Protocol::SeedTts.reading(), Protocol::Whisper.reading());
+        let rate = |protocol: Protocol, language: &str, script: &str, spoken: &str| {
+            let compared = protocol.score(language, script, spoken);
+            compared.map(|compared| compared.errors.rate())
+        };
+        // Whisper's normaliser writes numbers and spellings alike, seed-tts-eval's does not.
+        let (script, spoken) = ("Twenty colours.", "20 colors");
+        assert_eq!(rate(Protocol::Whisper, "en", script, spoken), Some(0.0));
+        assert_eq!(rate(Protocol::SeedTts, "en", script, spoken), Some(1.0));
+        assert_eq!(
+            rate(Protocol::SeedTts, "zh", "你好，世界。", "你好世"),
+            Some(0.25)
+        );
+        assert_eq!(rate(Protocol::SeedTts, "de", "ja", "ja"), None);
+    }
 
     #[test]
     fn the_language_of_most_of_the_script_counts() {

@@ -5,6 +5,7 @@
 //! bytes, its case and the references; the stage `generation` makes the record of it, and `score` the readings. A clip that is
 //! made anew, or a case that changes, therefore redoes its own shard and no other.
 
+pub mod curated;
 pub mod header;
 mod mark;
 pub mod outputs;

@@ -31,7 +31,14 @@ const SEEN: &[&str] = &[
     "tf",
 ];
 /// Readings of pictures and sound together.
-const TOGETHER: &[&str] = &["sync_c", "sync_d", "ib_s", "av_offset_ms", "binding_acc"];
+const TOGETHER: &[&str] = &[
+    "sync_c",
+    "sync_c_all",
+    "sync_d",
+    "ib_s",
+    "av_offset_ms",
+    "binding_acc",
+];
 /// Readings of the likeness of voices.
 const TIMBRE: &[&str] = &["t_sim", "t_sim_matched"];
 
@@ -137,6 +144,8 @@ mod tests {
     fn a_metric_runs_when_one_of_its_readings_is_wanted() {
         assert_eq!(Paradigm::Joint.lacks(), Vec::<&str>::new());
         assert_eq!(Paradigm::FirstFrame.lacks(), ["t_sim"]);
+        assert!(Paradigm::Video.runs("brisque") && Paradigm::Video.has("brisque"));
+        assert!(!Paradigm::AudioDriven.runs("dnsmos") && !Paradigm::AudioDriven.has("dnsmos_ovrl"));
         assert!(Paradigm::AudioDriven.runs("ib") && !Paradigm::AudioDriven.runs("wer"));
         assert!(!Paradigm::Video.runs("av_offset") && Paradigm::Video.runs("face"));
     }

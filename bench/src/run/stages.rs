@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
+use omni_media::Span;
 use omni_pipeline::{Cx, Fault, One, Stage};
 use omni_schemas::{Generation, Listing, Score};
 use serde_json::{Value, json};
@@ -97,14 +98,18 @@ impl Stage for Scorer {
 impl Scorer {
     fn measure(&self, path: &Path, clip: &Generation, going: &dyn Fn() -> bool) -> Result<Vec<Taken>, Fault> {
         let metrics: Vec<&dyn Metric> = self.metrics.iter().map(AsRef::as_ref).collect();
-        measure(path, clip.given.clone(), &metrics, going)
+        measure(path, &Span::default(), clip.given.clone(), &metrics, going)
     }
 
     /// Every reading of every metric, absent.
     fn missing(&self, clip: &Generation, output: &str) -> Vec<Score> {
         let taken = self.metrics.iter().map(|metric| Taken {
             metric: metric.name(),
-            readings: metric.readings().into_iter().map(absent).collect(),
+            readings: metric
+                .readings()
+                .into_iter()
+                .map(|reading| absent(reading, MISSING))
+                .collect(),
             detail: Some(json!({ "output": output })),
         });
         self.rows(clip, taken.collect())
@@ -143,11 +148,12 @@ impl Scorer {
     }
 }
 
-fn absent(reading: Reading) -> Scored {
+/// A reading that could not be made.
+pub(super) fn absent(reading: Reading, word: &str) -> Scored {
     Scored {
         name: reading.name,
         value: None,
-        absent: Some(MISSING.to_owned()),
+        absent: Some(word.to_owned()),
         unit: reading.unit,
         better: reading.better,
     }
@@ -237,7 +243,7 @@ mod tests {
                 .map(|reading| Scored {
                     value: Some(0.5),
                     absent: None,
-                    ..absent(reading)
+                    ..absent(reading, MISSING)
                 })
                 .collect(),
             detail: None,

@@ -123,6 +123,9 @@ fn scores(known: &Known) -> Map<String, Value> {
         put("agreement", agrees);
         put("agreement_margin", check["margin"].as_f64());
     }
+    for row in known.all("score") {
+        put(row["reading"].as_str().unwrap_or_default(), row["value"].as_f64());
+    }
     scores
 }
 

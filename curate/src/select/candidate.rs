@@ -1,7 +1,7 @@
 //! Everything known of one clip, as the rules see it.
 
 use omni_schemas::{
-    Binding, Clip, CrossCheck, FaceRef, OmniCaption, Reference, Selection, Track, Transcript, VoiceRef,
+    Binding, Clip, CrossCheck, FaceRef, OmniCaption, Reference, Score, Selection, Track, Transcript, VoiceRef,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,8 +62,8 @@ pub struct Candidate {
     pub cross_check: Option<CrossCheck>,
     /// The prompt.
     pub prompt: Option<String>,
-    /// Further readings by name, for example of a metric that was run on the clips.
-    pub readings: BTreeMap<String, f64>,
+    /// The readings of metrics that were run on the clip, by full name; `None` where one could not be made.
+    pub readings: BTreeMap<String, Option<f64>>,
 }
 
 impl Candidate {
@@ -128,6 +128,13 @@ impl Candidate {
         self
     }
 
+    /// Adds the readings of metrics (`omni curate --score`).
+    pub fn with_scores(mut self, scores: Vec<Score>) -> Candidate {
+        let scores = scores.into_iter().map(|score| (score.reading, score.value));
+        self.readings.extend(scores);
+        self
+    }
+
     /// The people in the picture.
     pub fn subjects(&self) -> BTreeSet<i64> {
         self.faces.iter().map(|face| face.subject).collect()
@@ -170,7 +177,10 @@ impl Candidate {
             "seconds" => Some(self.clip.seconds),
             "voice_seconds" => least(self.voice_refs.iter().map(|voice| voice.end - voice.start)),
             "width" => self.seen(self.clip.width as f64),
-            other => self.readings.get(other).copied().or_else(|| self.given(other)),
+            other => match self.readings.get(other) {
+                Some(reading) => *reading,
+                None => self.given(other),
+            },
         };
         value.filter(|value| !value.is_nan())
     }
@@ -180,7 +190,8 @@ impl Candidate {
         (self.clip.frames > 0).then_some(value)
     }
 
-    /// The names [`Candidate::score`] has a value for.
+    /// The names that say something of the clip: those [`Candidate::score`] has a value for, and every reading that was
+    /// looked for.
     pub(super) fn score_names(&self) -> impl Iterator<Item = &str> {
         let built_in = SCORES
             .iter()

@@ -1,7 +1,7 @@
 use super::*;
 use omni_schemas::{
-    Binding, Blob, BoundSubject, Claim, Clip, CrossCheck, FaceRef, Identity, NamedScore, Segment, Transcript,
-    VoiceRef,
+    Binding, Blob, BoundSubject, Claim, Clip, CrossCheck, FaceRef, Identity, NamedScore, Score, Segment,
+    Transcript, VoiceRef,
 };
 
 const GUARD: Thresholds = Thresholds {
@@ -265,6 +265,31 @@ fn a_score_no_clip_has_is_reported_with_those_there_are() {
     assert_eq!(report.never_measured, ["astehtic"]);
     assert!(report.measured.contains("aesthetic") && report.measured.contains("seconds"));
     assert_eq!(report.first["minimum:astehtic:absent"], 2);
+}
+
+#[test]
+fn a_reading_limits_by_its_full_name_and_one_that_could_not_be_made_is_known_and_missed() {
+    let reading = |name: &str, value| Score {
+        reading: name.into(),
+        value,
+        ..Score::default()
+    };
+    let scores = vec![reading("tf", Some(0.98)), reading("iq@net", None)];
+    let clip = single("a").with_scores(scores);
+    let asks = |rule: &str| rules(&recipe(rule), &HeldOut::nobody(), clip.clone());
+    assert!(asks("minimum.tf = 0.98").is_empty());
+    assert_eq!(asks("minimum.tf = 0.99"), ["minimum:tf"]);
+    assert_eq!(asks("maximum.tf = 0.9"), ["maximum:tf"]);
+    assert_eq!(asks("minimum.'iq@net' = 0.0"), ["minimum:iq@net:absent"]);
+    // Without its network it is another reading, which nobody made.
+    assert_eq!(asks("minimum.iq = 0.0"), ["minimum:iq:absent"]);
+    let report = |rule: &str| {
+        select(&recipe(rule), &HeldOut::nobody(), [clip.clone()])
+            .unwrap()
+            .1
+    };
+    assert!(report("minimum.'iq@net' = 0.0").never_measured.is_empty());
+    assert_eq!(report("minimum.iq = 0.0").never_measured, ["iq"]);
 }
 
 #[test]

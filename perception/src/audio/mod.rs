@@ -1,12 +1,13 @@
 //! Sound: who speaks when, and what is said. 16 kHz mono waves in, stretches, turns and text out.
 //!
 //! Signal arithmetic ([`mel`], [`fbank`], [`pitch`], [`envelope`]) needs no network. [`vad`],
-//! [`segmentation`], [`embedding`], [`wavlm`], [`audiobox`] and [`whisper`] run one network each; [`diarize`] and [`pieces`] join them.
+//! [`segmentation`], [`embedding`], [`wavlm`], [`audiobox`], [`dnsmos`] and [`whisper`] run one network each; [`diarize`] and [`pieces`] join them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::print_stdout))]
 
 pub mod audiobox;
 pub mod diarize;
+pub mod dnsmos;
 pub mod embedding;
 pub mod envelope;
 pub mod fbank;

@@ -119,7 +119,7 @@ mod tests {
                 "{role} of open"
             );
         }
-        assert_eq!(open.roles.len(), 6);
+        assert_eq!(open.roles.len(), 8);
         assert_eq!(
             registry.spec("yunet_2023mar").unwrap().files[0].bytes,
             Some(232_589)

@@ -5,6 +5,7 @@
 
 pub mod aesthetic;
 pub mod assign;
+pub mod brisque;
 mod canvas;
 mod detect;
 mod embed;

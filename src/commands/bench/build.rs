@@ -30,6 +30,7 @@ pub fn run(args: &CaseBuildArgs) -> anyhow::Result<Code> {
     let settings = Settings {
         per_subset: args.per_subset,
         seed: args.seed,
+        first_frames: args.first_frames,
     };
     let suite = build(&run, guard.as_ref(), settings).map_err(kind)?;
     let file = write(&suite, &args.out).map_err(kind)?;
@@ -78,6 +79,7 @@ fn kind(error: BuildError) -> anyhow::Error {
         | BuildError::OtherNetwork { .. }
         | BuildError::Folder { .. }
         | BuildError::Lacks { .. } => usage(error.to_string()),
+        BuildError::FirstFrame { .. } => missing(error.to_string()),
         other => other.into(),
     }
 }
@@ -112,6 +114,16 @@ fn told(suite: &Suite, guard: Option<&Guard>) -> anyhow::Result<()> {
     };
     if !suite.found.unsuited.is_empty() {
         output::note(&format!("no case because: {}", counts(&suite.found.unsuited)));
+    }
+    if !suite.found.reused.is_empty() {
+        let reused = suite.found.reused.iter();
+        let reused: Vec<String> = reused
+            .map(|(subset, n)| format!("{n} in subset {subset}"))
+            .collect();
+        output::note(&format!(
+            "too few people: cases with somebody who is in another case: {}",
+            reused.join(", ")
+        ));
     }
     if let Some(guard) = guard {
         let (faces, voices) = guard.len();

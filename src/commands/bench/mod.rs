@@ -6,6 +6,7 @@ mod compare;
 mod report;
 mod run;
 mod score;
+pub(in crate::commands) use score::lacking;
 
 use crate::{cli::BenchCommand, exit::Code};
 

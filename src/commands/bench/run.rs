@@ -2,7 +2,7 @@
 
 use super::{
     super::{networks, runner},
-    score::{lacking, show_value},
+    score::{lacking, show_value, ways},
 };
 use crate::{
     cli::{BenchRunArgs, NetworkArgs},
@@ -204,7 +204,8 @@ fn open(args: &BenchRunArgs, config: &Config) -> anyhow::Result<Networks> {
         device,
         library,
     } = networks::chosen(&wanted, config)?;
-    Ok(Networks::new(registry, store, &profile, device, library))
+    let ways = ways(&args.ways, &config.bench.clone().unwrap_or_default())?;
+    Ok(Networks::new(registry, store, &profile, device, library).with_ways(ways))
 }
 
 type Scorers = (Vec<Arc<dyn Metric>>, Vec<LeftOut>);

@@ -1,15 +1,16 @@
 //! `omni bench score`: one clip's readings.
 
 use crate::{
-    cli::ScoreArgs,
-    config::Config,
+    cli::{ScoreArgs, WayArgs},
+    config::{BenchConfig, Config},
     exit::{Code, missing, usage},
     output, table,
 };
 use anyhow::Context;
 use omni_bench::{
     metric::Metric,
-    networks::{METRICS, Networks, Unavailable},
+    metrics::{sync::Mode, wer::Protocol},
+    networks::{METRICS, Networks, Unavailable, Ways},
     take::{Scored, score},
 };
 use omni_pipeline::Fault;
@@ -58,7 +59,8 @@ fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Scorers> {
         device,
         library,
     } = super::super::networks::chosen(&args.networks, config)?;
-    let networks = Networks::new(registry, store, &profile, device, library);
+    let ways = ways(&args.ways, &config.bench.clone().unwrap_or_default())?;
+    let networks = Networks::new(registry, store, &profile, device, library).with_ways(ways);
     let chosen = !args.metrics.is_empty();
     let names: Vec<&str> = match chosen {
         true => args.metrics.iter().map(String::as_str).collect(),
@@ -80,8 +82,23 @@ fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Scorers> {
     Ok(out)
 }
 
+/// How readings are made: flags before omni.toml.
+pub(super) fn ways(args: &WayArgs, config: &BenchConfig) -> anyhow::Result<Ways> {
+    let wrong = |flag: &str, word: &str, known: String| usage(format!("--{flag} {word}: there are: {known}"));
+    let mut ways = Ways::default();
+    if let Some(word) = args.sync_mode.as_ref().or(config.sync_mode.as_ref()) {
+        ways.sync =
+            Mode::of(word).ok_or_else(|| wrong("sync-mode", word, Mode::ALL.map(Mode::name).join(", ")))?;
+    }
+    if let Some(word) = args.wer_protocol.as_ref().or(config.wer_protocol.as_ref()) {
+        let known = || Protocol::ALL.map(Protocol::name).join(", ");
+        ways.wer = Protocol::of(word).ok_or_else(|| wrong("wer-protocol", word, known()))?;
+    }
+    Ok(ways)
+}
+
 /// The error of a metric that was asked for by name, so that the exit code tells what kind it is.
-pub(super) fn lacking(error: Unavailable) -> anyhow::Error {
+pub(in crate::commands) fn lacking(error: Unavailable) -> anyhow::Error {
     match error {
         Unavailable::Unknown(_) => usage(error.to_string()),
         Unavailable::NoRole { .. } => missing(error.to_string()),

@@ -3,19 +3,25 @@
 //! A clip becomes a case when everything a case needs is known of it: the prompt, a picture of everybody to be seen, a
 //! voice of everybody to be heard. Who is in it decides the subset ([`Subset`]); inside a subset the clips are taken so
 //! that languages and, in the third, traits come about equally often. The order of clips of one kind is that
-//! of a hash of seed and clip, so equal inputs give equal bytes.
+//! of a hash of seed and clip, so equal inputs give equal bytes. Nobody comes into two cases while there is somebody else.
 
 mod candidate;
 mod choose;
 mod guard;
+mod people;
 mod write;
 
 use crate::cases::CaseError;
 use candidate::Candidate;
 use choose::Kinds;
+use omni_media::Span;
 use omni_pipeline::readers::Run;
+use omni_schemas::Clip;
 use serde::Serialize;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 pub use candidate::{Subset, Trait};
 pub use guard::Guard;
@@ -28,6 +34,8 @@ pub struct Settings {
     pub per_subset: usize,
     /// Seed of the draw.
     pub seed: u64,
+    /// Whether each case gets the first frame of its clip, for methods that start from one.
+    pub first_frames: bool,
 }
 
 /// Why there is no suite.
@@ -60,6 +68,16 @@ pub enum BuildError {
         run: PathBuf,
         /// The record.
         lacks: &'static str,
+    },
+    /// A clip whose first frame is wanted cannot be read.
+    #[error("the first frame of clip `{clip}` ({}): {source}", path.display())]
+    FirstFrame {
+        /// The clip.
+        clip: String,
+        /// Its file.
+        path: PathBuf,
+        /// The cause.
+        source: omni_media::Error,
     },
     /// There are too few clips for a subset.
     #[error("too few clips for the suite\n{0}")]
@@ -120,10 +138,13 @@ pub struct Found {
     pub suited: BTreeMap<i64, usize>,
     /// Clips that cannot, by reason.
     pub unsuited: BTreeMap<&'static str, usize>,
-    /// Clips whose people were compared with the training selection's. Clips that would not have been drawn are not.
+    /// Clips whose people were compared with the training selection's, in the first reading of the run. Clips that would
+    /// not have been drawn are not.
     pub compared: usize,
     /// Those left out by it: `known_face`, `known_voice`, `unknown_face`, `unknown_voice`.
     pub left_out: BTreeMap<&'static str, usize>,
+    /// Cases with somebody who is in another case, by subset: there were not enough people.
+    pub reused: BTreeMap<i64, usize>,
 }
 
 /// A suite that can be written.
@@ -135,6 +156,8 @@ pub struct Suite {
     pub(super) settings: Settings,
     pub(super) inputs: BTreeMap<String, String>,
     pub(super) guard: Option<String>,
+    /// File and stretch of each case's clip, where first frames are wanted.
+    pub(super) media: BTreeMap<String, (PathBuf, Span)>,
 }
 
 impl Suite {
@@ -163,13 +186,45 @@ impl Suite {
 
 /// Reads a finished run and draws a suite from it; `guard` holds the people of a training selection.
 ///
-/// Memory is bounded by the suite: of each kind of clip only as many are kept as a subset takes.
+/// Memory is bounded by the suite: of each kind of clip only as many are kept as a subset takes. The run is read again while
+/// cases are lacking that nobody of another case is in.
 ///
 /// # Errors
 /// [`BuildError`]; [`BuildError::TooFew`] tells for every subset what was found.
 pub fn build(run: &Run, guard: Option<&Guard>, settings: Settings) -> Result<Suite, BuildError> {
     let mut kinds = Kinds::new(settings);
     let mut found = Found::default();
+    look(run, guard, &mut kinds, &mut found)?;
+    while kinds.draw() {
+        look(run, guard, &mut kinds, &mut Found::default())?;
+    }
+    let (cases, reused) = kinds.finish();
+    found.reused = reused;
+    let counts = |subset: Subset| cases.iter().filter(|one| one.subset == subset).count();
+    if Subset::ALL
+        .iter()
+        .any(|subset| counts(*subset) < settings.per_subset)
+    {
+        return Err(BuildError::TooFew(told(&found, &settings, counts)));
+    }
+    let stages = run.file().stages.iter();
+    Ok(Suite {
+        media: match settings.first_frames {
+            true => media(run, &cases)?,
+            false => BTreeMap::new(),
+        },
+        cases,
+        found,
+        settings,
+        inputs: stages
+            .map(|stage| (stage.stage.clone(), stage.fingerprint.clone()))
+            .collect(),
+        guard: guard.map(|guard| guard.check().to_owned()),
+    })
+}
+
+/// One reading of the run.
+fn look(run: &Run, guard: Option<&Guard>, kinds: &mut Kinds, found: &mut Found) -> Result<(), BuildError> {
     candidate::of_run(run, &mut |candidate| {
         found.clips += 1;
         let candidate = match candidate {
@@ -192,25 +247,24 @@ pub fn build(run: &Run, guard: Option<&Guard>, settings: Settings) -> Result<Sui
         }
         kinds.keep(candidate);
         Ok(())
-    })?;
-    let cases = kinds.choose();
-    let counts = |subset: Subset| cases.iter().filter(|one| one.subset == subset).count();
-    if Subset::ALL
-        .iter()
-        .any(|subset| counts(*subset) < settings.per_subset)
-    {
-        return Err(BuildError::TooFew(told(&found, &settings, counts)));
-    }
-    let stages = run.file().stages.iter();
-    Ok(Suite {
-        cases,
-        found,
-        settings,
-        inputs: stages
-            .map(|stage| (stage.stage.clone(), stage.fingerprint.clone()))
-            .collect(),
-        guard: guard.map(|guard| guard.check().to_owned()),
     })
+}
+
+/// Where the clips of cases lie.
+fn media(run: &Run, cases: &[Candidate]) -> Result<BTreeMap<String, (PathBuf, Span)>, BuildError> {
+    let wanted: BTreeSet<&str> = cases.iter().map(|one| one.clip.as_str()).collect();
+    let mut out = BTreeMap::new();
+    for clip in run.table::<Clip>()? {
+        let clip = clip?;
+        if wanted.contains(clip.clip.as_str()) {
+            let span = Span {
+                start: clip.start,
+                end: clip.end,
+            };
+            out.insert(clip.clip, (run.file().root.join(&clip.path), span));
+        }
+    }
+    Ok(out)
 }
 
 /// What was found, for somebody who wants to know what to curate more of.

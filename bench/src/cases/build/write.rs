@@ -1,13 +1,15 @@
-//! A suite on disk: `cases.jsonl`, `faces/`, `voices/`, and `suite.json`, which says where each case comes from.
+//! A suite on disk: `cases.jsonl`, `faces/`, `voices/`, where wanted `frames/`, and `suite.json`, which says where each case comes from.
 
 use super::{BuildError, Subset, Suite, candidate::Candidate, candidate::Packed};
 use crate::cases::{CaseError, to_lines};
 use omni_manifests::{read_blob, write_file};
+use omni_media::{Limits, Span, png, read_frames};
 use omni_schemas::Case;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -28,7 +30,8 @@ pub fn write(suite: &Suite, out: &Path) -> Result<PathBuf, BuildError> {
             what: "something lies there already; name a new folder",
         });
     }
-    for folder in ["faces", "voices"] {
+    let frames = suite.settings.first_frames.then_some("frames");
+    for folder in ["faces", "voices"].into_iter().chain(frames) {
         let path = out.join(folder);
         fs::create_dir_all(&path).map_err(BuildError::io(&path))?;
     }
@@ -38,7 +41,13 @@ pub fn write(suite: &Suite, out: &Path) -> Result<PathBuf, BuildError> {
         let n: &mut usize = number.entry(candidate.subset).or_default();
         *n += 1;
         let name = format!("s{}-{:04}", candidate.subset.number(), n);
-        cases.push(place(candidate, &name, out)?);
+        let mut case = place(candidate, &name, out)?;
+        if let Some((path, span)) = suite.media.get(&candidate.clip) {
+            let relative = format!("frames/{name}.png");
+            write_file(&out.join(&relative), &first_frame(&candidate.clip, path, span)?)?;
+            case.first_frame = Some(relative);
+        }
+        cases.push(case);
         origins.push(origin(candidate, &name));
     }
     let about = about(suite, origins);
@@ -77,6 +86,22 @@ fn place(candidate: &Candidate, name: &str, out: &Path) -> Result<Case, BuildErr
     Ok(case)
 }
 
+/// The first picture of a clip, as PNG.
+fn first_frame(clip: &str, path: &Path, span: &Span) -> Result<Vec<u8>, BuildError> {
+    let unreadable = |source: omni_media::Error| BuildError::FirstFrame {
+        clip: clip.to_owned(),
+        path: path.to_owned(),
+        source,
+    };
+    let mut picture = omni_media::Image::default();
+    let mut take = |frame: omni_media::Frame<'_>| {
+        picture = frame.image.clone();
+        ControlFlow::Break(())
+    };
+    read_frames(path, span, &Limits::default(), &mut take).map_err(unreadable)?;
+    png(&picture).map_err(unreadable)
+}
+
 fn origin(candidate: &Candidate, name: &str) -> Value {
     let traits: Vec<&str> = candidate.traits.iter().map(|one| one.word()).collect();
     json!({ "case": name, "clip": candidate.clip, "languages": candidate.languages, "traits": traits })
@@ -110,6 +135,7 @@ fn about(suite: &Suite, origins: Vec<Value>) -> Value {
         "format": "omni-suite/1",
         "per_subset": suite.settings.per_subset,
         "seed": suite.settings.seed,
+        "first_frames": suite.settings.first_frames,
         "run": suite.inputs,
         "disjoint_from": suite.guard,
         "networks": { "face": networks(&mut faces), "voice": networks(&mut voices) },

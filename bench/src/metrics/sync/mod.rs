@@ -81,11 +81,40 @@ impl Lips for SyncNet {
     }
 }
 
+/// Which tracks stand for a clip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Those of the people who are to be seen speaking: `sync_c`, `sync_d`.
+    #[default]
+    Speaking,
+    /// All of them alike, as LatentSync counts: `sync_c_all`.
+    AllTracks,
+}
+
+impl Mode {
+    /// Both.
+    pub const ALL: [Mode; 2] = [Mode::Speaking, Mode::AllTracks];
+
+    /// Its name on the command line and in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Speaking => "speaking",
+            Mode::AllTracks => "all-tracks",
+        }
+    }
+
+    /// By its name.
+    pub fn of(name: &str) -> Option<Mode> {
+        Mode::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
 /// Lips and sound.
 pub struct LipSync {
     lips: Arc<dyn Lips>,
     faces: Faces,
     networks: String,
+    mode: Mode,
 }
 
 impl LipSync {
@@ -100,7 +129,15 @@ impl LipSync {
             lips,
             faces: Faces::new(detector, embedder),
             networks,
+            mode: Mode::default(),
         }
+    }
+
+    /// With other tracks than those of the speakers.
+    #[must_use]
+    pub fn with_mode(mut self, mode: Mode) -> LipSync {
+        self.mode = mode;
+        self
     }
 }
 
@@ -115,10 +152,13 @@ impl Metric for LipSync {
 
     fn readings(&self) -> Vec<Reading> {
         let other = (self.networks != PAPER).then_some(self.networks.as_str());
-        vec![
-            Reading::plain("sync_c", other, Better::Higher),
-            Reading::plain("sync_d", other, Better::Lower),
-        ]
+        match self.mode {
+            Mode::Speaking => vec![
+                Reading::plain("sync_c", other, Better::Higher),
+                Reading::plain("sync_d", other, Better::Lower),
+            ],
+            Mode::AllTracks => vec![Reading::plain("sync_c_all", other, Better::Higher)],
+        }
     }
 
     fn settings(&self) -> Value {
@@ -129,6 +169,7 @@ impl Metric for LipSync {
             "min_track": TRACKS.min_track,
             "min_face": TRACKS.min_face_size,
             "same": SAME,
+            "mode": self.mode.name(),
         })
     }
 
@@ -231,7 +272,10 @@ impl Scoring for Syncing<'_> {
                 found.push((track, offsets));
             }
         }
-        Ok(outcome(&found, self.subjects.len()))
+        Ok(match self.metric.mode {
+            Mode::Speaking => outcome(&found, self.subjects.len()),
+            Mode::AllTracks => all_tracks(&found),
+        })
     }
 }
 
@@ -309,6 +353,17 @@ fn outcome(found: &[(Track, Offsets)], subjects: usize) -> Measured {
         outcomes,
         detail(found, groups.first().and_then(|group| group.first()).copied()),
     )
+}
+
+/// The mean confidence of all tracks, each alike; LatentSync reports nothing else.
+fn all_tracks(found: &[(Track, Offsets)]) -> Measured {
+    let sum: f64 = found
+        .iter()
+        .map(|(_, offsets)| f64::from(offsets.confidence))
+        .sum();
+    let mean = (!found.is_empty()).then(|| sum / found.len() as f64);
+    let shown = (!found.is_empty()).then_some(0);
+    Measured::with(vec![Outcome::of(mean, "no_track")], detail(found, shown))
 }
 
 fn detail(found: &[(Track, Offsets)], shown: Option<usize>) -> Value {

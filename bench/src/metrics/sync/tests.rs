@@ -135,7 +135,14 @@ fn sound_that_comes_later_is_found_where_it_is() {
         let Some(clip) = clip(folder.path(), late) else {
             return;
         };
-        let taken = measure(&clip, Case::default(), &[&metric], &|| true).unwrap();
+        let taken = measure(
+            &clip,
+            &omni_media::Span::default(),
+            Case::default(),
+            &[&metric],
+            &|| true,
+        )
+        .unwrap();
         let readings = &taken[0].readings;
         assert_eq!(readings[0].name, "sync_c@toy+eyes");
         let (confidence, distance) = (readings[0].value.unwrap(), readings[1].value.unwrap());
@@ -148,6 +155,42 @@ fn sound_that_comes_later_is_found_where_it_is() {
         );
         assert_eq!(detail["curve"].as_array().unwrap().len(), 2 * SHIFT + 1);
     }
+}
+
+#[test]
+fn all_tracks_are_another_reading_and_another_setting() {
+    let metric = |mode| LipSync::new(Toy::new("toy"), Toy::new("eyes"), Toy::new("memory")).with_mode(mode);
+    let names = |mode| -> Vec<String> {
+        let readings = metric(mode).readings();
+        readings.into_iter().map(|reading| reading.name).collect()
+    };
+    assert_eq!(names(Mode::AllTracks), ["sync_c_all@toy+eyes"]);
+    assert_eq!(names(Mode::Speaking), ["sync_c@toy+eyes", "sync_d@toy+eyes"]);
+    assert_ne!(
+        metric(Mode::AllTracks).settings(),
+        metric(Mode::Speaking).settings()
+    );
+    assert_eq!(Mode::of("all-tracks"), Some(Mode::AllTracks));
+    assert_eq!(Mode::of("all"), None);
+    let folder = tempfile::tempdir().unwrap();
+    let Some(clip) = clip(folder.path(), 0) else {
+        return;
+    };
+    let readings = |mode| {
+        let metric = metric(mode);
+        let taken = measure(
+            &clip,
+            &omni_media::Span::default(),
+            Case::default(),
+            &[&metric],
+            &|| true,
+        )
+        .unwrap();
+        taken[0].readings.clone()
+    };
+    // One track: all of them are that one.
+    let (all, speaking) = (readings(Mode::AllTracks), readings(Mode::Speaking));
+    assert_eq!((all.len(), all[0].value), (1, speaking[0].value));
 }
 
 fn track(subject: Option<usize>, length: usize) -> Track {
@@ -205,6 +248,9 @@ fn a_subjects_tracks_count_by_length_and_strangers_only_when_nobody_is_known() {
         (track(None, 60), offsets(9.0, 1.0)),
     ];
     assert_eq!(values(&known, 2), [4.0, 8.25]);
+    let all = |found: &[(Track, Offsets)]| all_tracks(found).outcomes;
+    assert_eq!(all(&known), [Outcome::Value(5.5)], "whoever, however long");
+    assert_eq!(all(&[]), [Outcome::Absent("no_track")]);
     let strangers = [
         (track(None, 60), offsets(2.0, 9.0)),
         (track(None, 60), offsets(3.0, 11.0)),
