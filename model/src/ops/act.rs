@@ -57,8 +57,8 @@ impl Activation {
             Self::GeluTanh => {
                 for (up, x) in up.iter_mut().zip(x) {
                     let square = 0.044_715 * *x * *x;
-                    let s = sigmoid(1.595_769_1 * *x * (1.0 + square));
-                    *up *= s + 1.595_769_1 * *x * (1.0 + 3.0 * square) * s * (1.0 - s);
+                    let s = sigmoid(1.595_769 * *x * (1.0 + square));
+                    *up *= s + 1.595_769 * *x * (1.0 + 3.0 * square) * s * (1.0 - s);
                 }
             }
             Self::Silu => {
