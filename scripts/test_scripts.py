@@ -1,7 +1,11 @@
-"""Tests of the sample corpus' plan and of demo-check: `python3 -m unittest discover -s scripts -p 'test_*.py'`."""
+"""Tests of the sample corpus' plan, of demo-check and of train-demo: `python3 -m unittest discover -s scripts -p 'test_*.py'`."""
 import importlib.machinery
 import importlib.util
+import json
+import os
+import shutil
 import subprocess
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -51,6 +55,58 @@ class Plan(unittest.TestCase):
             for width, height, left, top in (face["solo"], face["duo"]):
                 for x, y in face["mouth"]:
                     self.assertTrue(left < x < left + width and top < y < top + height)
+
+
+class TrainDemo(unittest.TestCase):
+    """train-demo-check on folders made here, and the one line that train-demo ends with."""
+
+    def folder(self, losses, missing=()):
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        for stage, kinds in (("stage1", ("joint", "speech")), ("stage2", ("joint",)), ("stage3", ("joint",))):
+            (folder / f"run-{stage}").mkdir()
+            lines = [{"report": {"kind": kind, "loss": loss}} for loss in losses for kind in kinds]
+            (folder / f"run-{stage}" / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        for method in ("base", "trained", "assembled"):
+            (folder / f"bench-{method}").mkdir()
+            header = {"method": method, "outputs": {"missing": list(missing), "broken": []}}
+            (folder / f"bench-{method}" / "bench.json").write_text(json.dumps(header))
+        (folder / "report.html").write_text("base trained assembled")
+        return folder
+
+    def check(self, folder):
+        script = Path(__file__).with_name("train-demo-check")
+        return subprocess.run([script, folder], capture_output=True, text=True, timeout=60)
+
+    def test_falling_losses_and_whole_scores_are_as_expected(self):
+        ran = self.check(self.folder([2.0 - 0.01 * step for step in range(24)]))
+        self.assertEqual(ran.returncode, 0, ran.stdout)
+        self.assertIn("stage1 speech: 24 steps, loss 1.975 at first, 1.795 at last", ran.stdout)
+
+    def test_what_differs_is_named(self):
+        rising = self.check(self.folder([1.0 + 0.01 * step for step in range(24)]))
+        self.assertEqual(rising.returncode, 1)
+        self.assertIn("stage2: the loss of joint did not fall", rising.stdout)
+        few = self.check(self.folder([1.0, 1.1]))
+        self.assertEqual(few.returncode, 0, few.stdout)
+        no_number = self.check(self.folder([1.0, float("nan")]))
+        self.assertIn("a loss of joint is no number", no_number.stdout)
+        clipless = self.check(self.folder([1.0, 1.1], missing=["base/woman_path"]))
+        self.assertIn("base: missing clips ['base/woman_path']", clipless.stdout)
+        folder = self.folder([1.0, 1.1])
+        (folder / "bench-trained" / "bench.json").unlink()
+        gone = self.check(folder)
+        self.assertEqual(gone.returncode, 1)
+        self.assertIn("bench.json is not there; run scripts/train-demo", gone.stdout)
+
+    def test_the_demo_ends_with_one_line_that_says_why(self):
+        script = Path(__file__).with_name("train-demo")
+        place = dict(os.environ, CARGO_TARGET_DIR="/nowhere")
+        for arguments, words in ((["--quik"], "no argument '--quik'"), (["--no-setup"], "no /nowhere/debug/omni")):
+            ran = subprocess.run([script, *arguments], capture_output=True, text=True, timeout=60, env=place)
+            self.assertEqual(ran.returncode, 1)
+            self.assertEqual(len(ran.stderr.strip().splitlines()), 1, ran.stderr)
+            self.assertIn(words, ran.stderr)
 
 
 class Setup(unittest.TestCase):

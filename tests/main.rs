@@ -38,5 +38,6 @@ mod services;
 mod sources;
 mod train;
 mod train_corpus;
+mod train_samples;
 mod usage;
 mod verify;

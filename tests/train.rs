@@ -48,7 +48,7 @@ pub fn select(scratch: &Scratch, name: &str, from: impl Fn(&str) -> String) {
     write_part(&scratch.join(name).join("selection.parquet"), &rows, &receipt).unwrap();
 }
 
-fn encode(scratch: &Scratch, selection: &str, out: &str, more: &[&str]) -> Output {
+pub fn encode(scratch: &Scratch, selection: &str, out: &str, more: &[&str]) -> Output {
     let args = [
         "encode",
         "--from",
@@ -67,12 +67,12 @@ fn encode(scratch: &Scratch, selection: &str, out: &str, more: &[&str]) -> Outpu
     scratch.omni(&[&args[..], more].concat())
 }
 
-const RECIPE: &str = "name = 'test'\nseed = 5\nsteps = 6\npattern = ['joint', 'speech']\nema = 0.9\n\
+pub const RECIPE: &str = "name = 'test'\nseed = 5\nsteps = 6\npattern = ['joint', 'speech']\nema = 0.9\n\
     [batch]\njoint = 2\nspeech = 2\n[keep]\nevery = 2\nlast = 2\nmilestone = 0\n\
     [[weights]]\nkeys = ['ocf.*', 'mtp_ca.*']\nmode = 'train'\nlr = 1e-3\nlr_end = 1e-4\n\
     [[weights]]\nkeys = ['*']\nmode = 'train'\nlr = 1e-3\n";
 
-fn train(scratch: &Scratch, out: &str, more: &[&str]) -> Output {
+pub fn train(scratch: &Scratch, out: &str, more: &[&str]) -> Output {
     let args = [
         "train",
         "--recipe",
@@ -87,11 +87,11 @@ fn train(scratch: &Scratch, out: &str, more: &[&str]) -> Output {
     scratch.omni(&[&args[..], more].concat())
 }
 
-fn done(output: &Output) {
+pub fn done(output: &Output) {
     assert_eq!(code(output), 0, "{}{}", stdout(output), stderr(output));
 }
 
-fn refused(output: &Output, number: i32, words: &[&str]) {
+pub fn refused(output: &Output, number: i32, words: &[&str]) {
     let said = stderr(output);
     assert_eq!(code(output), number, "{}{said}", stdout(output));
     for word in words {

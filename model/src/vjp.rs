@@ -93,7 +93,17 @@ impl CustomOp2 for Link {
 struct Emit {
     hub: Arc<Hub>,
     index: usize,
-    output: Tensor,
+    /// Copied once, then let go: the graph would hold it as long as the copy, and every output twice.
+    output: Mutex<Option<Tensor>>,
+}
+
+impl Emit {
+    fn output(&self) -> Result<Tensor> {
+        match lock(&self.output).take() {
+            Some(output) => Ok(output),
+            None => candle_core::bail!("an output of a custom gradient was asked for twice"),
+        }
+    }
 }
 
 impl CustomOp1 for Emit {
@@ -102,7 +112,8 @@ impl CustomOp1 for Emit {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (storage, layout) = self.output.storage_and_layout();
+        let output = self.output()?;
+        let (storage, layout) = output.storage_and_layout();
         match &*storage {
             Storage::Cpu(cpu) => Ok((cpu.try_clone(layout)?, layout.shape().clone())),
             _ => candle_core::bail!("an output of a custom gradient lies on another device than its input"),
@@ -110,7 +121,8 @@ impl CustomOp1 for Emit {
     }
 
     fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
-        let (storage, layout) = self.output.storage_and_layout();
+        let output = self.output()?;
+        let (storage, layout) = output.storage_and_layout();
         match &*storage {
             Storage::Cuda(cuda) => Ok((cuda.try_clone(layout)?, layout.shape().clone())),
             _ => candle_core::bail!("an output of a custom gradient lies on another device than its input"),
@@ -146,7 +158,7 @@ where
     }
     let emit = |(index, output): (usize, Tensor)| {
         // a copy of the storage must hold this tensor's values and nothing else
-        let output = whole(&output)?.detach();
+        let output = Mutex::new(Some(whole(&output)?.detach()));
         let hub = hub.clone();
         token.apply_op1(Emit { hub, index, output })
     };

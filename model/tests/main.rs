@@ -13,5 +13,7 @@ mod keys;
 mod pth;
 mod tokenizer;
 mod train;
+mod train_narrow;
+mod train_states;
 mod train_support;
 mod video_vae;

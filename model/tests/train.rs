@@ -421,7 +421,7 @@ fn a_loss_that_is_no_number_stops_before_anything_moved_and_names_the_sample() {
 #[test]
 fn a_step_whose_samples_are_all_left_out_takes_the_next_ones() {
     let data = data(5);
-    let mut one = recipe("steps = 6\npattern = ['joint']");
+    let mut one = recipe("steps = 20\npattern = ['joint']");
     one.batch.joint = 1;
     let ids = |exclude: Vec<String>| -> Vec<Vec<String>> {
         let recipe = omni_model::train::Recipe {
@@ -429,7 +429,7 @@ fn a_step_whose_samples_are_all_left_out_takes_the_next_ones() {
             ..one.clone()
         };
         let mut trainer = trainer(&recipe, &data).unwrap();
-        (0..6)
+        (0..20)
             .map(|_| trainer.step(&data, &Solo).unwrap())
             .map(|report| {
                 assert!(report.loss.is_finite());
@@ -445,6 +445,9 @@ fn a_step_whose_samples_are_all_left_out_takes_the_next_ones() {
         assert_ne!(is[0], gone);
         assert!(was[0] == gone || was == is, "{was:?} became {is:?}");
     }
+    // one sample alone, wherever it comes in a round
+    let alone = ids((1..5).map(|number| format!("clip-{number}")).collect());
+    assert!(alone.iter().all(|ids| ids == &["clip-0"]), "{alone:?}");
     one.exclude = (0..5).map(|number| format!("clip-{number}")).collect();
     let error = trainer(&one, &data).unwrap().step(&data, &Solo).unwrap_err();
     assert!(
@@ -542,20 +545,10 @@ fn low_rank_additions_begin_as_nothing_and_are_all_that_moves() {
     let after = states.save(&adapted, "data", &dress).unwrap();
     let read =
         |path: &Path| candle_core::safetensors::load(path.join("model.safetensors"), &Device::Cpu).unwrap();
+    let stays = |path: &Path| std::fs::read(path.join("frozen.safetensors")).unwrap();
+    assert!(stays(&before) == stays(&after), "what is frozen moved");
     let (before, after) = (read(&before), read(&after));
-    for (name, tensor) in &before {
-        if !name.contains(".lora_") {
-            let off = (tensor - &after[name])
-                .unwrap()
-                .abs()
-                .unwrap()
-                .sum_all()
-                .unwrap()
-                .to_scalar::<f32>()
-                .unwrap();
-            assert_eq!(off, 0.0, "{name} moved");
-        }
-    }
+    assert!(before.keys().all(|name| name.contains(".lora_")) && before.len() == after.len());
     assert!(
         before
             .keys()

@@ -9,7 +9,10 @@ use crate::{
     weights::{Entry, Found, Init, Source, Weights, write_parts},
 };
 use candle_core::{DType, Device};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// Most bytes of a file of weights.
 const SHARD: u64 = 5 << 30;
@@ -99,6 +102,12 @@ fn write(folder: &Path, dtype: DType, seed: u64, build: impl FnOnce(&Weights) ->
 /// Writes the mark of every file of a checkpoint into its `config.toml`, so that a change of any byte is noticed when it is
 /// opened. For whoever writes a checkpoint, as the last step.
 pub fn seal(folder: &Path) -> Result<()> {
+    seal_but(folder, &BTreeMap::new())
+}
+
+/// The same without reading files whose mark is in `known` and whose length is the mark's: those that were shared with a
+/// checkpoint that was checked.
+pub fn seal_but(folder: &Path, known: &BTreeMap<String, FileMark>) -> Result<()> {
     let path = folder.join(CONFIG);
     let mut config = Config::read(&path)?;
     config.files.clear();
@@ -117,7 +126,10 @@ pub fn seal(folder: &Path) -> Result<()> {
             } else {
                 format!("{part}/{name}")
             };
-            config.files.insert(name, FileMark::of(&entry.path())?);
+            let length = entry.metadata().ok().map(|data| data.len());
+            let mark = known.get(&name).filter(|mark| Some(mark.bytes) == length);
+            let mark = mark.map_or_else(|| FileMark::of(&entry.path()), |mark| Ok(mark.clone()))?;
+            config.files.insert(name, mark);
         }
     }
     put(&path, config.to_toml()?.as_bytes())
@@ -176,5 +188,22 @@ mod tests {
         assert!(said.contains("bytes, it was written with"), "{said}");
         std::fs::write(&path, sound).unwrap();
         assert!(Checkpoint::open(&place).is_ok());
+    }
+
+    #[test]
+    fn a_known_mark_is_taken_without_reading_unless_the_length_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("a");
+        init(&Config::preset(Preset::Tiny, 3).unwrap(), Precision::F32, &place).unwrap();
+        let mut known = Config::read(&place.join(CONFIG)).unwrap().files;
+        let (same, short) = ("model.safetensors", "text/tokenizer.json");
+        known.retain(|name, _| name == same || name == short);
+        known
+            .values_mut()
+            .for_each(|mark| mark.blake3 = "told".to_owned());
+        known.get_mut(short).unwrap().bytes -= 1;
+        seal_but(&place, &known).unwrap();
+        let marks = Config::read(&place.join(CONFIG)).unwrap().files;
+        assert!(marks[same].blake3 == "told" && marks[short].blake3 != "told");
     }
 }

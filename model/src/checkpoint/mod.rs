@@ -6,7 +6,7 @@ mod init;
 mod inspect;
 
 pub use config::{AudioCaption, Config, FileMark, Origin, Preset, Sampling};
-pub use init::{init, seal};
+pub use init::{init, seal, seal_but};
 pub use inspect::{Inspection, KnownNetwork, convert, inspect};
 
 use crate::{

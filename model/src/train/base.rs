@@ -1,9 +1,12 @@
 //! The checkpoint that a run begins from, and what a state takes over from it.
 
-use super::customizer::CustomizerConfig;
+use super::{
+    customizer::CustomizerConfig,
+    state::{FROZEN, frozen_of},
+};
 use crate::{
     Error, Result,
-    checkpoint::{CONFIG, Checkpoint, Config, Origin, seal},
+    checkpoint::{CONFIG, Checkpoint, Config, Origin, seal_but},
     net::{MtpCaConfig, OcfConfig},
     weights::{Folder, Found, Init, Source},
 };
@@ -102,5 +105,11 @@ pub fn dress(folder: &Path, config: &Config, from: &Path) -> Result<()> {
     }
     let path = folder.join(CONFIG);
     fs::write(&path, config.to_toml()?).map_err(|error| io(&path, error))?;
-    seal(folder)
+    // what was taken over as it is was read and hashed when `from` was opened, or when it was written
+    let mut known = Config::read(&from.join(CONFIG))?.files;
+    known.retain(|name, _| name.contains('/'));
+    if let Some(frozen) = frozen_of(folder) {
+        known.insert(FROZEN.to_owned(), frozen.file);
+    }
+    seal_but(folder, &known)
 }

@@ -102,7 +102,7 @@ pub fn step_flops(config: &CustomizerConfig, recipe: &Recipe, kind: Kind, size: 
     wide(recipe.batch_of(kind)) * times * (forward_flops(config, size) + context_flops(config, references))
 }
 
-/// Bytes of a step, all in f32, one sample at a time. Activations are an estimate: block inputs between blocks, and for a
+/// Bytes of a step, all but narrow moments in f32, one sample at a time. Activations are an estimate: block inputs between blocks, and for a
 /// block under way 22 rows of its width and 3 of its feed-forward layers per token; text rows as embedded for each stream, and
 /// their keys and values; OCF likewise.
 pub fn memory(config: &CustomizerConfig, recipe: &Recipe, shares: &[Share], size: Size) -> Memory {
@@ -133,7 +133,7 @@ pub fn memory(config: &CustomizerConfig, recipe: &Recipe, shares: &[Share], size
     Memory {
         weights: 4 * (trained + frozen),
         gradients: 8 * trained,
-        moments: 8 * trained,
+        moments: recipe.optimizer.moments.bytes(trained),
         averages: if recipe.ema.is_some() { 4 * trained } else { 0 },
         activations: 4 * (between + inside),
     }

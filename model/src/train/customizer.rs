@@ -51,6 +51,7 @@ pub struct Customizer {
     ocf: Option<Ocf>,
     mtp_ca: Option<MtpCa>,
     positions: Settings,
+    anchored: bool,
 }
 
 impl Customizer {
@@ -68,7 +69,14 @@ impl Customizer {
             ocf: ocf.transpose()?.map(|ocf| ocf.recomputed(recompute)),
             mtp_ca: mtp.transpose()?,
             positions: Settings::default(),
+            anchored: true,
         })
+    }
+
+    /// Whether references lie where the prompt describes whom they show (they do unless told otherwise), or at its end.
+    #[must_use]
+    pub fn anchored(self, anchored: bool) -> Self {
+        Self { anchored, ..self }
     }
 
     /// Its sizes.
@@ -127,7 +135,7 @@ impl Customizer {
         let Some(ocf) = &self.ocf else {
             return Ok((sample.text.clone(), sample.text.clone()));
         };
-        let prompt = prompt(sample, faces, voices)?;
+        let prompt = prompt(sample, faces, voices, self.anchored)?;
         let points = prompt.points(&self.positions)?;
         let tts: Vec<&Tensor> = sample
             .utterances
@@ -233,11 +241,16 @@ impl Customizer {
 }
 
 /// The prompt as SA-MRoPE places it.
-fn prompt(sample: &Sample, faces: &[Option<Tensor>], voices: &[Option<Tensor>]) -> Result<Prompt> {
+fn prompt(
+    sample: &Sample,
+    faces: &[Option<Tensor>],
+    voices: &[Option<Tensor>],
+    anchored: bool,
+) -> Result<Prompt> {
     let mut subjects = Vec::with_capacity(sample.subjects.len());
     for ((subject, face), voice) in sample.subjects.iter().zip(faces).zip(voices) {
         subjects.push(Subject {
-            descriptor: subject.descriptor.clone(),
+            descriptor: subject.descriptor.clone().filter(|_| anchored),
             picture: match face {
                 Some(face) => (face.dim(2)? / 2, face.dim(3)? / 2),
                 None => (0, 0),

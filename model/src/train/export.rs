@@ -26,7 +26,7 @@ impl Trainer {
         fs::create_dir_all(&beside).map_err(io)?;
         let done = self
             .plain(averages)
-            .and_then(|held| write_weights(&held, &beside.join("model.safetensors")))
+            .and_then(|held| write_weights(held.iter(), &beside.join("model.safetensors")))
             .and_then(|()| dress(&beside))
             .and_then(|()| fs::rename(&beside, folder).map_err(io));
         if done.is_err() {

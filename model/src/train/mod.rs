@@ -11,6 +11,7 @@ mod encoder;
 mod events;
 mod export;
 mod log;
+mod narrow;
 mod objective;
 mod order;
 mod recipe;
@@ -20,7 +21,7 @@ mod state;
 mod sums;
 mod trainer;
 
-pub use adamw::{AdamW, AdamWSettings};
+pub use adamw::{AdamW, AdamWSettings, MomentForm};
 pub use base::{Base, dress};
 pub use collective::{Collective, Solo, Threads};
 pub use customizer::{Customizer, CustomizerConfig, Dropped};
@@ -31,7 +32,8 @@ pub use log::{LOG, Line, Log, read_log};
 pub use objective::{DropSettings, Loss, LossSettings, objective, sigma};
 pub use order::{Kind, Order};
 pub use recipe::{
-    BUILT_IN, Batch, Keep, Mode, OptimizerSettings, Recipe, ReferenceRule, Take, WeightRule, decays,
+    BUILT_IN, Batch, Keep, Mode, OptimizerSettings, Recipe, ReferenceRule, SampleSettings, Take, WeightRule,
+    decays,
 };
 pub use run::{Ended, Place};
 pub use samples::{Entry, InMemory, Sample, SampleSubject, SampleUtterance, Samples};

@@ -1,11 +1,13 @@
 //! What a run of training is to do, as a TOML file says it.
 
 use super::{
+    adamw::MomentForm,
     objective::{DropSettings, LossSettings},
     order::Kind,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// The recipes that are built in: the paper's three stages, and the same with the backbone frozen.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -130,6 +132,8 @@ pub struct OptimizerSettings {
     pub decay: f64,
     /// Longest gradient, all weights together; longer ones are scaled down.
     pub clip: f64,
+    /// How the moments are held: `f32`, or `8bit` for a quarter of the memory.
+    pub moments: MomentForm,
 }
 
 impl Default for OptimizerSettings {
@@ -139,6 +143,7 @@ impl Default for OptimizerSettings {
             eps: 1e-8,
             decay: 0.01,
             clip: 1.0,
+            moments: MomentForm::Wide,
         }
     }
 }
@@ -161,6 +166,37 @@ impl Default for Keep {
             every: 500,
             last: 2,
             milestone: 5000,
+        }
+    }
+}
+
+/// Clips that are made on the way, to see what has been learned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SampleSettings {
+    /// Steps from one time to the next; 0 for never.
+    pub every: u64,
+    /// The case file.
+    pub cases: PathBuf,
+    /// How many of its cases, from the first on.
+    pub count: usize,
+    /// Length of a clip, seconds; absent: the checkpoint's.
+    pub seconds: Option<f64>,
+    /// Steps of a clip; absent: the checkpoint's.
+    pub steps: Option<usize>,
+    /// Whether the clips are scored as `omni bench run` does, and their readings added to the curves.
+    pub score: bool,
+}
+
+impl Default for SampleSettings {
+    fn default() -> Self {
+        Self {
+            every: 0,
+            cases: PathBuf::new(),
+            count: 3,
+            seconds: None,
+            steps: None,
+            score: false,
         }
     }
 }
@@ -204,6 +240,13 @@ pub struct Recipe {
     /// Which states stay.
     #[serde(default)]
     pub keep: Keep,
+    /// Clips that are made on the way.
+    #[serde(default)]
+    pub samples: SampleSettings,
+    /// Whether references lie where the prompt describes whom they show. False is for ablations: they lie at the end of the
+    /// text, whoever they show, and `omni sample` does not know of it.
+    #[serde(default = "yes")]
+    pub anchored: bool,
     /// What becomes of which weights.
     pub weights: Vec<WeightRule>,
 }
@@ -277,6 +320,13 @@ impl Recipe {
                     .to_owned(),
             );
         }
+        let samples = &self.samples;
+        if samples.every > 0 && (samples.cases.as_os_str().is_empty() || samples.count == 0) {
+            return refuse(
+                "`samples.every` is set, and `samples.cases` names no case file or `samples.count` is 0"
+                    .to_owned(),
+            );
+        }
         self.weights.iter().try_for_each(WeightRule::check)?;
         if self.weights.iter().all(|rule| rule.mode == Mode::Freeze) {
             return refuse("every line of `weights` freezes: it trains nothing".to_owned());
@@ -304,6 +354,7 @@ impl Recipe {
         Self {
             exclude: Vec::new(),
             keep: Keep::default(),
+            samples: SampleSettings::default(),
             recompute: true,
             ..self.clone()
         }

@@ -1,9 +1,10 @@
 //! States on the disk: the weights in the checkpoint's own names, and beside them what only the trainer needs. A state is
-//! written beside and renamed, so one that can be seen is whole.
+//! written beside and renamed, so one that can be seen is whole. Weights that stay are written once in a run: every later state
+//! shares that file with the one before it, and names it by its hash.
 
 use super::{recipe::Recipe, trainer::Trainer};
-use crate::{Error, Result, weights::Held};
-use candle_core::Tensor;
+use crate::{Error, Result, checkpoint::FileMark, weights::Held};
+use candle_core::{DType, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -14,8 +15,25 @@ use std::{
 
 /// Folder of a state's own files, apart from the checkpoint's.
 const OWN: &str = "state";
+/// What a state says about itself, in its own folder.
+const CARD: &str = "state.json";
+/// Weights that are trained; in states of format 1 those that stay, too.
+const TRAINED: &str = "model.safetensors";
+/// Weights that stay.
+pub(super) const FROZEN: &str = "frozen.safetensors";
 /// Key of the optimizer's step counts in its file.
 const STEPS: &str = "steps";
+/// Layout of the states that are written. 1, which is read too, had all weights in one file.
+const FORMAT: u32 = 2;
+
+/// The weights that stay, as a state refers to them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Frozen {
+    /// BLAKE3 of their names, shapes and values.
+    pub(super) weights: String,
+    /// Their file.
+    pub(super) file: FileMark,
+}
 
 /// What a state says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +46,37 @@ struct Card {
     recipe: Recipe,
     /// Which data.
     data: String,
+    /// The weights that stay; absent where all are trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    frozen: Option<Frozen>,
+}
+
+impl Card {
+    /// That of the state in `folder`. Fails on one of a layout that this build does not know.
+    fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(OWN).join(CARD);
+        let text = fs::read_to_string(&path).map_err(io(&path))?;
+        let damaged = |why: String| Error::Format {
+            path: path.clone(),
+            kind: "a state",
+            why,
+        };
+        let format: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if !matches!(format["format"].as_u64(), Some(1 | 2)) {
+            return Err(Error::Resume(format!(
+                "`{}` has layout {} of a state, this build reads 1 and {FORMAT}; go on with the build that wrote it",
+                path.display(),
+                format["format"]
+            )));
+        }
+        serde_json::from_value(format).map_err(|error| damaged(error.to_string()))
+    }
+}
+
+/// The weights that stay, of the state in `folder`; `None` if it has none or is no state.
+pub(super) fn frozen_of(folder: &Path) -> Option<Frozen> {
+    Card::read(folder).ok()?.frozen
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
@@ -92,7 +141,7 @@ impl States {
             return Ok(target);
         }
         let beside = self.folder.join(format!(".writing-{}", trainer.step));
-        let written = write(trainer, data, &beside).and_then(|()| dress(&beside));
+        let written = self.write(trainer, data, &beside).and_then(|()| dress(&beside));
         let renamed = written.and_then(|()| {
             sync(&beside)?;
             fs::rename(&beside, &target).map_err(io(&target))?;
@@ -104,6 +153,51 @@ impl States {
         }
         self.prune(&trainer.recipe)?;
         Ok(target)
+    }
+
+    fn write(&self, trainer: &Trainer, data: &str, folder: &Path) -> Result<()> {
+        let own = folder.join(OWN);
+        fs::create_dir_all(&own).map_err(io(&own))?;
+        let trained = trainer.held.iter().filter(|held| held.tensor.is_variable());
+        write_weights(trained, &folder.join(TRAINED))?;
+        write_optimizer(trainer, &own)?;
+        let card = Card {
+            format: FORMAT,
+            step: trainer.step,
+            recipe: trainer.recipe.fixed(),
+            data: data.to_owned(),
+            frozen: self.frozen(trainer, &folder.join(FROZEN))?,
+        };
+        let text = serde_json::to_string_pretty(&card).map_err(|error| Error::Resume(error.to_string()))?;
+        let path = own.join(CARD);
+        fs::write(&path, text).map_err(io(&path))?;
+        flush(&path)?;
+        sync(&own)
+    }
+
+    /// Puts the weights that stay to `path`: the file of the newest state that holds the same ones, or a new one. `None` if
+    /// there are none.
+    fn frozen(&self, trainer: &Trainer, path: &Path) -> Result<Option<Frozen>> {
+        let Some(weights) = trainer.frozen()? else {
+            return Ok(None);
+        };
+        for (_, state) in self.list()?.iter().rev() {
+            let known = frozen_of(state).filter(|known| known.weights == *weights);
+            if let Some(known) = known
+                && (fs::hard_link(state.join(FROZEN), path).is_ok()
+                    || fs::copy(state.join(FROZEN), path).is_ok())
+            {
+                return Ok(Some(known));
+            }
+        }
+        write_weights(
+            trainer.held.iter().filter(|held| !held.tensor.is_variable()),
+            path,
+        )?;
+        Ok(Some(Frozen {
+            weights: weights.clone(),
+            file: FileMark::of(path)?,
+        }))
     }
 
     /// Removes states that the recipe's rule does not keep.
@@ -129,10 +223,8 @@ fn sync(folder: &Path) -> Result<()> {
         .map_err(io(folder))
 }
 
-fn write(trainer: &Trainer, data: &str, folder: &Path) -> Result<()> {
-    let own = folder.join(OWN);
-    fs::create_dir_all(&own).map_err(io(&own))?;
-    write_weights(&trainer.held, &folder.join("model.safetensors"))?;
+/// Moments, their step counts, and averages where some are kept.
+fn write_optimizer(trainer: &Trainer, own: &Path) -> Result<()> {
     let mut moments: Vec<(String, Vec<f32>)> = Vec::new();
     let mut steps: Vec<(String, i32)> = Vec::new();
     trainer.optimizer.moments(|name, first, second, count| {
@@ -143,25 +235,33 @@ fn write(trainer: &Trainer, data: &str, folder: &Path) -> Result<()> {
     })?;
     let steps = serde_json::to_string(&steps).map_err(|error| Error::Resume(error.to_string()))?;
     write_rows(&moments, Some((STEPS, steps)), &own.join("optimizer.safetensors"))?;
-    let averages = trainer.averages();
-    if !averages.is_empty() {
-        let rows: Vec<_> = averages
-            .into_iter()
-            .map(|(weight, row)| (weight.name.clone(), row.clone()))
-            .collect();
-        write_rows(&rows, None, &own.join("ema.safetensors"))?;
+    let rows: Vec<_> = trainer
+        .averages()
+        .into_iter()
+        .map(|(weight, row)| (weight.name.clone(), row.clone()))
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
     }
-    let card = Card {
-        format: 1,
-        step: trainer.step,
-        recipe: trainer.recipe.fixed(),
-        data: data.to_owned(),
-    };
-    let text = serde_json::to_string_pretty(&card).map_err(|error| Error::Resume(error.to_string()))?;
-    let path = own.join("state.json");
-    fs::write(&path, text).map_err(io(&path))?;
-    flush(&path)?;
-    sync(&own)
+    write_rows(&rows, None, &own.join("ema.safetensors"))
+}
+
+/// BLAKE3 of names, shapes and values of weights, in their order.
+pub(super) fn digest<'a>(held: impl Iterator<Item = &'a Held>) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for held in held {
+        hasher.update(format!("{}\n{:?}\n", held.name, held.tensor.dims()).as_bytes());
+        let row = held
+            .tensor
+            .flatten_all()?
+            .to_dtype(DType::F32)?
+            .to_vec1::<f32>()?;
+        for part in row.chunks(1 << 14) {
+            let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
+            hasher.update(&bytes);
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 fn flush(path: &Path) -> Result<()> {
@@ -171,9 +271,8 @@ fn flush(path: &Path) -> Result<()> {
 }
 
 /// Weights in the checkpoint's own names and shapes.
-pub(super) fn write_weights(held: &[Held], path: &Path) -> Result<()> {
+pub(super) fn write_weights<'a>(held: impl Iterator<Item = &'a Held>, path: &Path) -> Result<()> {
     let stored: Vec<(&str, Tensor)> = held
-        .iter()
         .map(|held| {
             Ok((
                 held.name.as_str(),
@@ -248,14 +347,7 @@ impl Trainer {
     /// Goes on from the state in `folder`. Fails when it was made with another recipe, other data or another network, and says
     /// which.
     pub fn resume(&mut self, folder: &Path, data: &str) -> Result<()> {
-        let own = folder.join(OWN);
-        let path = own.join("state.json");
-        let text = fs::read_to_string(&path).map_err(io(&path))?;
-        let card: Card = serde_json::from_str(&text).map_err(|error| Error::Format {
-            path: path.clone(),
-            kind: "a state",
-            why: error.to_string(),
-        })?;
+        let (own, card) = (folder.join(OWN), Card::read(folder)?);
         if card.recipe != self.recipe.fixed() {
             return Err(Error::Resume(format!(
                 "`{}` was made by another recipe ({}); give the recipe it was begun with, or another --out. Only `exclude`, \
@@ -271,7 +363,15 @@ impl Trainer {
                 card.data
             )));
         }
-        let weights = Rows::read(folder.join("model.safetensors"))?;
+        if let Some(frozen) = &card.frozen
+            && self.frozen()?.as_ref() != Some(&frozen.weights)
+        {
+            return Err(Error::Resume(format!(
+                "`{}` was trained over other weights that stay; give the checkpoint it was begun from (--from), or another --out",
+                folder.display()
+            )));
+        }
+        let weights = Rows::read(folder.join(TRAINED))?;
         let file = SafeTensors::deserialize(&weights.bytes).map_err(unwritten(&weights.path))?;
         for held in self.held.iter().filter(|held| held.tensor.is_variable()) {
             let row = weights.row(&file, &held.name)?;

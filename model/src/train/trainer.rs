@@ -9,6 +9,7 @@ use super::{
     order::{Kind, Order, members},
     recipe::{Mode, Recipe, ReferenceRule, decays},
     samples::{Entry, Sample, Samples},
+    state::digest,
     sums::Sums,
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 };
 use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::{cell::OnceCell, collections::HashSet};
 
 /// What a step did; a line of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +73,8 @@ pub struct Trainer {
     moved: Vec<Moved>,
     order: Order,
     excluded: HashSet<String>,
+    /// Hash of the weights that stay, computed when a state first asks for it.
+    frozen: OnceCell<Option<String>>,
     pub(super) step: u64,
 }
 
@@ -110,7 +113,7 @@ impl Trainer {
         samples: &dyn Samples,
     ) -> Result<Self> {
         let weights = weights_of(&recipe, source);
-        let model = Customizer::new(config, &weights, recipe.recompute)?;
+        let model = Customizer::new(config, &weights, recipe.recompute)?.anchored(recipe.anchored);
         weights.finish()?;
         let (held, trained) = (weights.held(), weights.trained());
         table_fits(&recipe, &held)?;
@@ -123,6 +126,7 @@ impl Trainer {
         let settings = AdamWSettings {
             betas: (recipe.optimizer.betas[0], recipe.optimizer.betas[1]),
             eps: recipe.optimizer.eps,
+            moments: recipe.optimizer.moments,
             ..AdamWSettings::default()
         };
         let moved = trained
@@ -138,8 +142,19 @@ impl Trainer {
             order,
             excluded: recipe.exclude.iter().cloned().collect(),
             recipe,
+            frozen: OnceCell::new(),
             step: 0,
         })
+    }
+
+    /// Hash of the weights that stay; `None` if all are trained.
+    pub(super) fn frozen(&self) -> Result<&Option<String>> {
+        if let Some(known) = self.frozen.get() {
+            return Ok(known);
+        }
+        let stay = || self.held.iter().filter(|held| !held.tensor.is_variable());
+        let found = stay().next().map(|_| digest(stay())).transpose()?;
+        Ok(self.frozen.get_or_init(|| found))
     }
 
     /// The step that comes next, from 0.
@@ -150,6 +165,11 @@ impl Trainer {
     /// The recipe.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
+    }
+
+    /// Bytes that the optimizer's moments take.
+    pub fn moment_bytes(&self) -> usize {
+        self.optimizer.bytes()
     }
 
     /// The network.
@@ -191,9 +211,9 @@ impl Trainer {
             let kept = all.filter(|(_, index)| !self.excluded.contains(&entries[*index].id));
             kept.map(|(place, index)| (place as u64, index)).collect()
         };
-        // One round through the data, whatever the pattern of steps.
-        let round = (entries.len() * self.recipe.pattern.len()) as u64;
-        let mut steps = (step..=step + round).filter(|step| self.order.kind(*step) == kind);
+        // Two rounds through the data, whatever the pattern of steps: what is kept may be first in this one and last in the next.
+        let rounds = (2 * entries.len() * self.recipe.pattern.len()) as u64;
+        let mut steps = (step..=step + rounds).filter(|step| self.order.kind(*step) == kind);
         steps
             .find_map(|step| Some(kept(step)).filter(|batch| !batch.is_empty()))
             .ok_or_else(|| Error::Recipe(format!("`exclude` leaves no sample for {} steps", kind.name())))

@@ -127,6 +127,7 @@ fn settings(text: &str) -> Result<AdamWSettings> {
     let betas = after("betas").unwrap_or_default();
     let (first, second) = betas.split_once(',').unwrap_or_default();
     Ok(AdamWSettings {
+        moments: crate::train::MomentForm::Wide,
         lr: number("lr", after("lr"))?,
         betas: (
             number("betas", Some(first.to_owned()))?,

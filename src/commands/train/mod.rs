@@ -1,6 +1,8 @@
 //! `omni train`: runs a training recipe, goes on with it, replays a step, exports a state.
 
-use super::sample::memory::free;
+mod plan;
+mod samples;
+
 use crate::{
     cli::{ExportRunArgs, ReplayArgs, TrainArgs, TrainCommand},
     exit::{Code, missing, usage},
@@ -10,7 +12,7 @@ use crate::{
 use anyhow::Context;
 use omni_model::{
     checkpoint::{Checkpoint, Config},
-    train::{self, Base, Ended, Kind, Line, Place, Recipe, Solo, Trainer, cost},
+    train::{self, Base, Ended, Line, Place, Recipe, Solo, Trainer},
 };
 use omni_pipeline::{Cancel, nearest};
 use serde::{Deserialize, Serialize};
@@ -74,10 +76,15 @@ fn start(args: &TrainArgs) -> anyhow::Result<Code> {
         .ok_or_else(|| usage("no folder for the run: give --out RUN"))?;
     let wanted = wanted(args, out)?;
     let opened = open(&wanted)?;
-    plan(&opened, &wanted)?;
-    fits(&opened, args)?;
+    plan::tell(&opened, &wanted.recipe)?;
+    plan::fits(&opened, args)?;
     if args.dry_run {
         return Ok(Code::Done);
+    }
+    if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
+        output::note(
+            "a small network trains several times faster on a CPU with CANDLE_NUM_THREADS=1 in the environment",
+        );
     }
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     let text = serde_json::to_string_pretty(&wanted)?;
@@ -132,6 +139,11 @@ fn wanted(args: &TrainArgs, out: &Path) -> anyhow::Result<RunFile> {
         path.canonicalize()
             .map_err(|_| missing(format!("{} does not exist", path.display())))
     };
+    let mut recipe = recipe;
+    if recipe.samples.every > 0 {
+        // a run that goes on in another folder has to find them
+        recipe.samples.cases = absolute(&recipe.samples.cases)?;
+    }
     Ok(RunFile {
         omni_version: env!("CARGO_PKG_VERSION").to_owned(),
         recipe,
@@ -215,137 +227,66 @@ fn open(wanted: &RunFile) -> anyhow::Result<Opened> {
     })
 }
 
-fn size(opened: &Opened) -> cost::Size {
-    let (video, audio) = opened.data.largest();
-    cost::Size { video, audio }
-}
-
-/// Prints what is trained, what it takes, and how long.
-fn plan(opened: &Opened, wanted: &RunFile) -> anyhow::Result<()> {
-    let (shares, recipe, sizes) = (
-        opened.trainer.shares(),
-        &wanted.recipe,
-        opened.trainer.model().config(),
-    );
-    let word = |share: &train::Share| match share.mode {
-        train::Mode::Train => "trained",
-        train::Mode::Lora => "low-rank additions",
-        train::Mode::Freeze => "frozen",
-    };
-    let rows: Vec<Vec<String>> = shares
-        .iter()
-        .map(|share| {
-            vec![
-                share.keys.clone(),
-                word(share).to_owned(),
-                share.trained.to_string(),
-                share.frozen.to_string(),
-            ]
-        })
-        .collect();
-    output::line(&table::layout(
-        &["weights", "are", "values trained", "values that stay"],
-        &rows,
-    ))?;
-    let memory = cost::memory(sizes, recipe, &shares, size(opened));
-    let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
-    let rows: Vec<Vec<String>> = [
-        ("weights", memory.weights),
-        ("gradients", memory.gradients),
-        ("moments", memory.moments),
-        ("averages", memory.averages),
-        ("activations (an estimate)", memory.activations),
-        ("all", memory.total()),
-    ]
-    .into_iter()
-    .map(|(what, bytes)| vec![what.to_owned(), mib(bytes)])
-    .collect();
-    output::line(&format!("\n{}", table::layout(&["memory", "MiB"], &rows)))?;
-    let frozen = shares
-        .iter()
-        .all(|share| share.trained == 0 || share.keys.contains("ocf") || share.keys.contains("mtp_ca"));
-    let mut all = 0.0;
-    for kind in [Kind::Joint, Kind::Speech] {
-        let share = recipe.pattern.iter().filter(|other| **other == kind).count() as f64
-            / recipe.pattern.len() as f64;
-        if share > 0.0 {
-            let flops = cost::step_flops(sizes, recipe, kind, size(opened), frozen) as f64;
-            all += share * flops * recipe.steps as f64;
-            output::line(&format!(
-                "\na {} step of {} samples: {:.3} TFLOP at most",
-                kind.name(),
-                recipe.batch_of(kind),
-                flops / 1e12
-            ))?;
-        }
-    }
-    let speed = cost::speed()?;
-    output::line(&format!(
-        "{} steps: at least {:.2} days at this machine's {:.0} GFLOP/s (a product of matrices, measured now; a small \
-         network takes many times that)",
-        recipe.steps,
-        all / speed / 86_400.0,
-        speed / 1e9
-    ))
-}
-
-/// Refuses a run that will not fit, with the settings that would.
-fn fits(opened: &Opened, args: &TrainArgs) -> anyhow::Result<()> {
-    let limit = match args.memory {
-        Some(gib) => (gib * f64::from(1 << 30)) as u64,
-        None => match free() {
-            Some(bytes) => bytes,
-            None => return Ok(()),
-        },
-    };
-    let (shares, sizes) = (opened.trainer.shares(), opened.trainer.model().config());
-    let recipe = opened.trainer.recipe();
-    let needed = cost::memory(sizes, recipe, &shares, size(opened)).total();
-    if needed <= limit {
-        return Ok(());
-    }
-    let gib = |bytes: u64| format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30));
-    let remedies = cost::remedies(sizes, recipe, &shares, size(opened), limit);
-    let would: Vec<String> = remedies
-        .iter()
-        .map(|(what, bytes)| format!("{what} ({})", gib(*bytes)))
-        .collect();
-    Err(missing(format!(
-        "this run takes about {}, and there are {}; {}",
-        gib(needed),
-        gib(limit),
-        if would.is_empty() {
-            "no setting of the recipe would make it fit: encode smaller clips".to_owned()
-        } else {
-            format!("it would fit with {}", would.join(", or with "))
-        }
-    )))
-}
-
+/// Trains to the end or to Ctrl-C; stops at the steps after which clips are made, and makes them.
 fn work(opened: Opened, out: &Path) -> anyhow::Result<Ended> {
     opened.within(out, |trainer, data, place| {
+        let settings = trainer.recipe().samples.clone();
+        let due = |steps: u64| settings.every > 0 && steps > 0 && steps.is_multiple_of(settings.every);
         if let Some(step) = place.resume(trainer)? {
             output::note(&format!("going on after step {step}"));
+            if due(step) {
+                samples::make(out, trainer, place)?;
+            }
         }
         let cancel = Cancel::default();
         signals::on_interrupt(&cancel);
-        let (total, mut said, begun, first) = (
-            trainer.recipe().steps,
-            None::<Instant>,
-            Instant::now(),
-            trainer.next(),
-        );
-        let mut on = |line: &Line| {
-            let done = line.report.step + 1;
-            if done == total || said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
-                let each = begun.elapsed().as_secs_f64() / (done - first) as f64;
-                output::note(&progress(line, total, each * (total - done) as f64));
-                said = Some(Instant::now());
+        let mut saying = Saying::new(trainer);
+        loop {
+            let mut on = |line: &Line| {
+                saying.step(line);
+                !cancel.is_cancelled() && !due(line.report.step + 1)
+            };
+            let ended = place.train(trainer, data, &Solo, &mut on)?;
+            if due(ended.steps) && !cancel.is_cancelled() && saying.any {
+                samples::make(out, trainer, place)?;
             }
-            !cancel.is_cancelled()
-        };
-        Ok(place.train(trainer, data, &Solo, &mut on)?)
+            if ended.whole || cancel.is_cancelled() {
+                return Ok(ended);
+            }
+        }
     })
+}
+
+/// Lines of progress, not too many.
+struct Saying {
+    total: u64,
+    first: u64,
+    begun: Instant,
+    said: Option<Instant>,
+    /// Whether a step was done.
+    any: bool,
+}
+
+impl Saying {
+    fn new(trainer: &Trainer) -> Self {
+        Self {
+            total: trainer.recipe().steps,
+            first: trainer.next(),
+            begun: Instant::now(),
+            said: None,
+            any: false,
+        }
+    }
+
+    fn step(&mut self, line: &Line) {
+        self.any = true;
+        let done = line.report.step + 1;
+        if done == self.total || self.said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            let each = self.begun.elapsed().as_secs_f64() / (done - self.first) as f64;
+            output::note(&progress(line, self.total, each * (self.total - done) as f64));
+            self.said = Some(Instant::now());
+        }
+    }
 }
 
 fn progress(line: &Line, total: u64, left: f64) -> String {
