@@ -74,7 +74,7 @@ pub struct Encode {
 /// An input that cannot be encoded drops its clip; a network that fails stops the run.
 fn fault(error: omni_model::Error) -> Fault {
     match error {
-        omni_model::Error::Input(_) => Fault::drop("cannot_encode"),
+        omni_model::Error::Input(why) => Fault::drop(format!("cannot_encode: {why}")),
         other => Fault::stop(other),
     }
 }
