@@ -295,7 +295,7 @@ fn a_network_of_the_model_comes_from_the_hubs_branch_and_its_hash_is_recorded() 
     let registry = Registry::builtin();
     let ids = registry.ids("paper").unwrap();
     assert!(ids.contains(&"ovi-720x720_5s".to_owned()));
-    let mut bring = |id: &str| {
+    let bring = |id: &str| {
         pull(
             &registry,
             &bench.store,
@@ -351,7 +351,7 @@ fn a_killed_pull_leaves_no_half_file_and_is_resumed() {
     let mut bench = Bench::new();
     let (hub, log) = hub(Duration::from_secs(4));
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_pulls_until_killed"])
+        .args(["--exact", "pull::child_pulls_until_killed"])
         .env("PULL_TEST_HUB", &hub)
         .env("PULL_TEST_STORE", bench.store.root())
         .stdout(std::process::Stdio::null())
