@@ -175,6 +175,9 @@ pub struct NetworkArgs {
 pub struct VerifyArgs {
     /// The folder of golden files.
     pub dir: PathBuf,
+    /// What the model's networks run on: cpu, or cuda:0 in a build with the feature `cuda`.
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
     /// Print the whole report as JSON: {checks: [{file, quantity, error, tolerance, verdict, note}], unread: [...]}.
     #[arg(long)]
     pub json: bool,

@@ -10,6 +10,11 @@ use std::{fs, path::Path, process::Output};
 
 const PROMPT: &str = "A quiet room. A tall man <sub1> with a low voice says, <S>I have seen it.<E>";
 
+#[cfg(not(feature = "cuda"))]
+const NO_CARD: &str = "built without CUDA";
+#[cfg(feature = "cuda")]
+const NO_CARD: &str = "this machine lacks libcuda.so.1";
+
 fn tiny() -> Scratch {
     let scratch = Scratch::new();
     let made = scratch.omni(&[
@@ -216,6 +221,38 @@ fn a_dry_run_tells_what_a_clip_takes_and_makes_nothing() {
 }
 
 #[test]
+fn chinese_is_spoken_by_its_pinyin() {
+    let scratch = tiny();
+    let prompt = "A tall man <sub1> says, <S>你好，Anna。<E>";
+    let output = sample(&scratch, &["--prompt", prompt, "--size", "32x32"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let told = read(&scratch.join("clips/prompt.json"));
+    assert!(
+        told["request"]["prompt"]
+            .as_str()
+            .unwrap()
+            .contains("你好，Anna。")
+    );
+    // the phonemes are no spaces: the stand-in knows pinyin, too
+    let vocabulary = fs::read_to_string(scratch.join("tiny/speech/vocab.txt")).unwrap();
+    for token in ["ni2", "hao3", "，", "A"] {
+        assert!(vocabulary.lines().any(|line| line == token), "{token}");
+    }
+}
+
+#[test]
+fn offload_is_told_where_everything_is_on_the_processor() {
+    let scratch = tiny();
+    let told = sample(&scratch, &["--prompt", PROMPT, "--offload", "--dry-run"]);
+    assert_eq!(code(&told), 0, "{}", stderr(&told));
+    assert!(
+        stderr(&told).contains("on the processor already"),
+        "{}",
+        stderr(&told)
+    );
+}
+
+#[test]
 fn requests_that_cannot_be_met_are_refused_with_their_reason() {
     let scratch = tiny();
     fs::write(scratch.join("short.wav"), wav(0.2)).unwrap();
@@ -251,14 +288,14 @@ fn requests_that_cannot_be_met_are_refused_with_their_reason() {
             "the last block is 2",
         ),
         (&["--prompt", PROMPT, "--device", "gpu"], 2, "cpu and cuda:N"),
-        (&["--prompt", PROMPT, "--device", "cuda:0"], 3, "without CUDA"),
+        // without the feature `cuda`, or with it and without the driver
+        (&["--prompt", PROMPT, "--device", "cuda:0"], 3, NO_CARD),
         (&["--prompt", PROMPT, "--memory-mb", "1"], 3, "MiB are there"),
         (
             &["--prompt", PROMPT, "--size", "960x960", "--memory-mb", "100"],
             3,
             "this would fit: ",
         ),
-        (&["--prompt", "A man says, <S>你好<E>"], 2, "pinyin"),
         (&["--case", "cases.jsonl:onee"], 2, "did you mean `one`"),
         (&["--case", "gone.jsonl"], 3, "gone.jsonl"),
         (&["--data", "tiny"], 3, "no selection.parquet"),
@@ -292,11 +329,12 @@ fn one_request_of_many_that_cannot_be_met_keeps_no_other_from_being_made() {
     let scratch = tiny();
     cases(&scratch);
     let good = fs::read_to_string(scratch.join("cases.jsonl")).unwrap();
-    // No pinyin here, so Chinese cannot be spoken.
-    scratch.write("cases.jsonl", &good.replacen("Yes.", "你好", 2));
+    // the first one's voice is too short
+    fs::write(scratch.join("short.wav"), wav(0.2)).unwrap();
+    scratch.write("cases.jsonl", &good.replacen("anna.wav", "short.wav", 1));
     let output = sample(&scratch, &["--case", "cases.jsonl", "--size", "32x32"]);
     assert_eq!(code(&output), 2, "{}", stderr(&output));
-    assert!(stderr(&output).contains("one: ") && stderr(&output).contains("pinyin"));
+    assert!(stderr(&output).contains("one: ") && stderr(&output).contains("0.2 s long"));
     assert!(stdout(&output).contains("1 clips made"), "{}", stdout(&output));
     assert!(scratch.join("clips/two.json").exists() && !scratch.join("clips/one.json").exists());
 }

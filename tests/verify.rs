@@ -124,6 +124,25 @@ fn a_changed_tensor_of_a_network_and_a_file_of_none_fail() {
 }
 
 #[test]
+fn a_device_that_is_not_here_is_named() {
+    let scratch = Scratch::new();
+    let folder = fixtures("model/tests/fixtures/golden");
+    let verify = |device: &str| scratch.omni(&["verify", folder.to_str().unwrap(), "--device", device]);
+    let words = match (cfg!(feature = "model"), cfg!(feature = "cuda")) {
+        (false, _) => "built without `model`",
+        (true, false) => "built without CUDA",
+        (true, true) => "this machine lacks libcuda.so.1",
+    };
+    let card = verify("cuda:0");
+    assert_eq!(code(&card), 3, "{}", stderr(&card));
+    assert!(stderr(&card).contains(words), "{}", stderr(&card));
+    if cfg!(feature = "model") {
+        let word = verify("gpu");
+        assert_eq!(code(&word), 2, "{}", stderr(&word));
+    }
+}
+
+#[test]
 fn nothing_to_check_is_a_failure_and_no_folder_is_named() {
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.join("empty")).unwrap();

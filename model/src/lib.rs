@@ -3,6 +3,11 @@
 //!
 //! Not for media files, records or the command line. `docs/model.md` tells what is here and how it is checked.
 
+#![allow(
+    unexpected_cfgs,
+    reason = "`dynamic-loading` is cudarc's; .cargo/cuda.toml gives it to every crate by rustflags"
+)]
+
 pub mod checkpoint;
 pub mod codec;
 pub mod generate;

@@ -287,6 +287,44 @@ fn a_hub_download_is_resumed_by_the_next_pull() {
     assert!(log[1].contains("range: bytes=10-"), "{}", log[1]);
 }
 
+#[test]
+fn a_network_of_the_model_comes_from_the_hubs_branch_and_its_hash_is_recorded() {
+    let mut bench = Bench::new();
+    let (hub, log) = hub(Duration::ZERO);
+    bench.options.hub = hub;
+    let registry = Registry::builtin();
+    let ids = registry.ids("paper").unwrap();
+    assert!(ids.contains(&"ovi-720x720_5s".to_owned()));
+    let bring = |id: &str| {
+        pull(
+            &registry,
+            &bench.store,
+            &[id.to_owned()],
+            &bench.options,
+            &mut |_| {},
+        )
+    };
+    assert!(bring("ovi-720x720_5s").is_err(), "the first answer is cut off");
+    let brought = bring("ovi-720x720_5s").unwrap();
+    assert!(!brought[0].was_present);
+    let head = "get /chetwinlow1/ovi/resolve/main/model.safetensors ";
+    assert!(
+        log.lock()
+            .unwrap()
+            .iter()
+            .all(|request| request.starts_with(head))
+    );
+    let found = bench.store.locate_id(&registry, "ovi-720x720_5s").unwrap();
+    assert_eq!(found.hashes(), [hash(CONTENT)]);
+    // A changed byte is found by the hash that was recorded; a second pull needs nothing.
+    assert!(bring("ovi-720x720_5s").unwrap()[0].was_present);
+    fs::write(found.file("model.safetensors"), b"Weights of a tiny network").unwrap();
+    assert!(bench.store.locate_id(&registry, "ovi-720x720_5s").is_err());
+    // Weights for research only are asked about.
+    let refused = bring("mmaudio_vae_16k").unwrap_err();
+    assert!(matches!(refused, PullError::NonCommercial { .. }), "{refused}");
+}
+
 /// The child half of the next test; alone it does nothing.
 #[test]
 fn child_pulls_until_killed() {

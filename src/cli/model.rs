@@ -196,9 +196,12 @@ pub struct SampleArgs {
     /// What the audio is kept from [default: the checkpoint's].
     #[arg(long)]
     pub negative_audio: Option<String>,
-    /// What the networks run on: cpu or cuda:0.
+    /// What the networks run on: cpu, or cuda:0 in a build with the feature `cuda`.
     #[arg(long, default_value = "cpu")]
     pub device: String,
+    /// Keep text encoder, phoneme encoder, VAEs and vocoder on the processor: the card holds the backbone alone.
+    #[arg(long)]
+    pub offload: bool,
     /// How the backbone's numbers are held [default: f32 on the CPU, bf16 elsewhere].
     #[arg(long)]
     pub dtype: Option<DtypeName>,

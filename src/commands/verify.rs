@@ -57,10 +57,20 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<Code> {
     if !args.dir.is_dir() {
         return Err(usage(format!("{} is not a folder", args.dir.display())));
     }
+    // told before the other networks run for minutes
+    #[cfg(feature = "model")]
+    omni_model::generate::Place::parse(&args.device, None)?;
     let mut report = measured(&args.dir)?;
     // A key table is known by the folder it lies in, also where that is the one we stand in.
     #[cfg(feature = "model")]
-    add_networks(&mut report, &args.dir.canonicalize()?);
+    add_networks(&mut report, &args.dir.canonicalize()?, &args.device)?;
+    #[cfg(not(feature = "model"))]
+    if args.device != "cpu" {
+        return Err(missing(format!(
+            "--device {}: this `omni` was built without `model`, whose networks alone run there",
+            args.device
+        )));
+    }
     if args.json {
         output::line(&serde_json::to_string_pretty(&report)?)?;
     } else {
@@ -121,14 +131,14 @@ fn measured(dir: &Path) -> anyhow::Result<Report> {
 
 /// Files that hold the numbers of the model's networks, of which the bench knows nothing.
 #[cfg(feature = "model")]
-fn add_networks(report: &mut Report, dir: &Path) {
+fn add_networks(report: &mut Report, dir: &Path, device: &str) -> anyhow::Result<()> {
     use omni_model::verify as networks;
     let (known, unread): (Vec<String>, Vec<String>) = std::mem::take(&mut report.unread)
         .into_iter()
         .partition(|name| networks::knows(&dir.join(name)));
     report.unread = unread;
     for name in known {
-        for check in networks::verify_file(&dir.join(&name)) {
+        for check in networks::verify_file_on(&dir.join(&name), device)? {
             match network(&name, &check) {
                 Some(row) => report.checks.push(row),
                 None => report.unread.push(format!("{name}: {}", check.what)),
@@ -137,6 +147,7 @@ fn add_networks(report: &mut Report, dir: &Path) {
     }
     report.checks.sort_by(|a, b| a.file.cmp(&b.file));
     report.unread.sort();
+    Ok(())
 }
 
 /// A row of the report; `None` for what no check looked at.

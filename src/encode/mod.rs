@@ -74,9 +74,14 @@ pub struct Encode {
 /// An input that cannot be encoded drops its clip; a network that fails stops the run.
 fn fault(error: omni_model::Error) -> Fault {
     match error {
-        omni_model::Error::Input(_) => Fault::drop("cannot_encode"),
+        omni_model::Error::Input(why) => Fault::drop(format!("cannot_encode: {}", unquoted(&why))),
         other => Fault::stop(other),
     }
+}
+
+/// Reasons are counted, so words of the clip's own, which stand in backticks, are left out of them.
+fn unquoted(why: &str) -> String {
+    why.split('`').step_by(2).collect::<Vec<_>>().join("...")
 }
 
 fn media(error: omni_media::Error) -> Fault {
@@ -266,4 +271,18 @@ fn wave(bytes: &[u8], scratch: &Path) -> Result<Vec<f32>, Fault> {
     Ok(omni_media::resample(&pcm.mono(), SAMPLE_RATE as u32)
         .map_err(media)?
         .samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unquoted;
+
+    #[test]
+    fn a_reason_holds_none_of_the_clips_own_words() {
+        assert_eq!(unquoted("too little sound"), "too little sound");
+        assert_eq!(
+            unquoted("it stands before `a secret`, and comes last"),
+            "it stands before ..., and comes last"
+        );
+    }
 }

@@ -67,7 +67,7 @@ pub(super) fn read(
         .filter(|_| !spans.utterances.is_empty())
     {
         for span in &spans.utterances {
-            let tokens = speech.vocabulary.tokens(request.prompt[span.clone()].trim())?;
+            let tokens = speech.vocabulary.tokens(request.prompt[span.clone()].trim());
             phonemes.push(
                 speech
                     .encoder
@@ -117,11 +117,11 @@ fn losses(request: &Request, spans: &Spans, placed: &Placed, room: usize) -> Vec
     notes
 }
 
-/// Encodes pictures and voices.
+/// Encodes pictures and voices on the first device, and puts their latents on the second.
 pub(super) fn encode(
     checkpoint: &Checkpoint,
     request: &Request,
-    device: &Device,
+    (side, device): (&Device, &Device),
     watch: Watch<'_>,
 ) -> Result<Given> {
     let mut given = Given {
@@ -134,7 +134,7 @@ pub(super) fn encode(
         given.voices.resize(request.subjects.len(), None);
         return Ok(given);
     }
-    let codec = checkpoint.codec(device)?;
+    let codec = checkpoint.codec(side)?;
     let (width, height) = (request.width, request.height);
     let latent = |rgb: Vec<u8>| -> Result<Tensor> {
         let clip = clip_tensor(&[rgb], width, height)?;

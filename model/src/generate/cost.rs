@@ -34,7 +34,31 @@ pub struct Cost {
     pub memory: u64,
     /// The phase that takes them: `text`, `denoise` or `decode`.
     pub largest: String,
+    /// Each phase and its bytes, in the order in which they run.
+    pub phases: Vec<(String, u64)>,
 }
+
+impl Cost {
+    /// Most bytes that the backbone's device holds, and the phase that takes them. With [`Layout::offload`](super::Layout::offload)
+    /// that is the backbone's own phase.
+    pub fn on_device(&self, offload: bool) -> (u64, &str) {
+        self.most(|name| !offload || name == DENOISE)
+    }
+
+    /// Most bytes that the processor holds for the parts that were put there; 0 without offloading.
+    pub fn aside(&self, offload: bool) -> (u64, &str) {
+        self.most(|name| offload && name != DENOISE)
+    }
+
+    fn most(&self, counts: impl Fn(&str) -> bool) -> (u64, &str) {
+        let phases = self.phases.iter().filter(|(name, _)| counts(name));
+        let largest = phases.max_by_key(|(_, bytes)| *bytes);
+        largest.map_or((0, ""), |(name, bytes)| (*bytes, name))
+    }
+}
+
+/// The phase of the backbone.
+const DENOISE: &str = "denoise";
 
 fn wide(count: usize) -> u64 {
     count as u64
@@ -90,7 +114,7 @@ pub fn cost(config: &Config, request: &Request, precision: Precision) -> Result<
     let phases = [
         ("text", 4 * text_parameters + 4 * wide(config.text.dim) * 512 * 8),
         (
-            "denoise",
+            DENOISE,
             parameters * precision.bytes() + activations(config, video_tokens, audio_tokens, precision),
         ),
         ("decode", decoding(config, request)),
@@ -109,6 +133,7 @@ pub fn cost(config: &Config, request: &Request, precision: Precision) -> Result<
         flops: pass_flops * passes as f64,
         memory,
         largest: largest.to_owned(),
+        phases: phases.map(|(name, bytes)| (name.to_owned(), bytes)).into(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! From a request to a clip: text, references, noise, the sampling loop, and back to pictures and sound.
 //!
-//! The networks run one after the other, and each is dropped when it is done: text encoder, codec, backbone, codec again.
+//! The networks run one after the other, and each is dropped when it is done: text encoder, codec, backbone, codec again. With
+//! [`Layout::offload`] all but the backbone run on the processor.
 //! What goes in and out is plain: RGB bytes, samples, numbers.
 
 mod context;
@@ -11,7 +12,7 @@ mod picture;
 mod request;
 
 pub use cost::{Cost, cost};
-pub use device::{Place, Precision};
+pub use device::{Layout, Place, Precision};
 pub use picture::{Picture, image_size};
 pub use request::{GuidanceMode, Request, Subject, VOICE_LATENTS, nearest_side};
 
@@ -79,13 +80,9 @@ fn phase<T>(
 
 /// Fails on a request that [`generate`] would refuse for what it asks, before any weight is read.
 pub fn check(checkpoint: &Checkpoint, request: &Request) -> Result<()> {
-    let spans = request.check(&checkpoint.config)?;
-    if let Some(vocabulary) = checkpoint.vocabulary()? {
-        for span in spans.utterances {
-            vocabulary.tokens(request.prompt[span].trim())?;
-        }
-    }
-    Ok(())
+    request.check(&checkpoint.config)?;
+    // a vocabulary that cannot be read is told now
+    checkpoint.vocabulary().map(drop)
 }
 
 /// Makes a clip. `picture` is given each picture, in order, when the codec has it.
@@ -95,18 +92,20 @@ pub fn check(checkpoint: &Checkpoint, request: &Request) -> Result<()> {
 pub fn generate(
     checkpoint: &Checkpoint,
     request: &Request,
-    place: &Place,
+    layout: impl Into<Layout>,
     watch: Watch<'_>,
     picture: &mut dyn FnMut(Picture) -> Result<()>,
 ) -> Result<Made> {
+    let layout = layout.into();
+    let place = &layout.place;
     let spans = request.check(&checkpoint.config)?;
-    let device = place.device()?;
+    let (device, side) = (place.device()?, layout.side()?);
     let mut seconds = BTreeMap::new();
     let text = phase("text", &mut seconds, watch, |watch| {
-        context::read(checkpoint, request, &spans, &device, watch)
+        context::read(checkpoint, request, &spans, &side, watch)
     })?;
     let references = phase("encode", &mut seconds, watch, |watch| {
-        context::encode(checkpoint, request, &device, watch)
+        context::encode(checkpoint, request, (&side, &device), watch)
     })?;
     let encoded = Encoded { text, references };
     let network = phase("load", &mut seconds, watch, |_| {
@@ -117,7 +116,8 @@ pub fn generate(
     })?;
     drop(network);
     let (sound, pictures) = phase("decode", &mut seconds, watch, |watch| {
-        decode(&*checkpoint.codec(&device)?, &latents, watch, picture)
+        let latents = latents.to_device(&side)?;
+        decode(&*checkpoint.codec(&side)?, &latents, watch, picture)
     })?;
     let bytes = file_of(&latents)?;
     Ok(Made {
@@ -128,6 +128,16 @@ pub fn generate(
         text_tokens: encoded.text.positive.tokens.len(),
         seconds,
     })
+}
+
+impl Latents {
+    fn to_device(&self, device: &Device) -> Result<Self> {
+        let there = |x: &Option<Tensor>| x.as_ref().map(|x| x.to_device(device)).transpose();
+        Ok(Self {
+            video: there(&self.video)?,
+            audio: there(&self.audio)?,
+        })
+    }
 }
 
 /// The noise of a seed: the same numbers on every machine.

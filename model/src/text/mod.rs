@@ -5,6 +5,7 @@
 
 mod charsmap;
 mod phonemes;
+mod pinyin;
 mod spans;
 mod stand_in;
 mod tokenizer;

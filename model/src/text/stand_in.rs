@@ -1,5 +1,7 @@
 //! A small tokenizer and vocabulary of our own, for checkpoints of random weights: the real ones come with the real networks.
 
+use super::pinyin::syllables;
+
 /// Common words; the more frequent first.
 const WORDS: &str = include_str!("words.txt");
 
@@ -38,9 +40,12 @@ pub fn stand_in_tokenizer() -> String {
     .to_string()
 }
 
-/// A vocabulary of F5-TTS's kind: the printable characters of ASCII, the space first.
+/// A vocabulary of F5-TTS's kind: the printable characters of ASCII, the space first, Chinese marks, and the syllables of
+/// pinyin.
 pub fn stand_in_vocabulary() -> String {
-    (b' '..=b'~').map(|c| format!("{}\n", char::from(c))).collect()
+    let characters = (' '..='~').chain("、。，！？：；…—《》（）".chars());
+    let all = characters.map(String::from).chain(syllables().map(str::to_owned));
+    all.map(|token| token + "\n").collect()
 }
 
 #[cfg(test)]
@@ -57,10 +62,7 @@ mod tests {
         let other = tokenizer.encode("你好, café");
         assert!(other.iter().all(|token| token.id != 2));
         assert_eq!(
-            Vocabulary::parse(&stand_in_vocabulary())
-                .unwrap()
-                .tokens("a b")
-                .unwrap(),
+            Vocabulary::parse(&stand_in_vocabulary()).unwrap().tokens("a b"),
             [65, 0, 66]
         );
     }

@@ -85,8 +85,7 @@ impl Encoder {
         self.config.codec.name()
     }
 
-    /// Makes a sample. Fails with [`Error::Input`] on material that cannot be encoded: too little sound, words whose phonemes
-    /// are not known.
+    /// Makes a sample. Fails with [`Error::Input`] on material that cannot be encoded: too little sound.
     pub fn sample(&self, material: &Material) -> Result<Sample> {
         let prompt = self.prompt(material)?;
         let encoded = self.text.encode(&prompt)?;
@@ -186,7 +185,7 @@ impl Encoder {
         let Some(Speech { vocabulary, encoder }) = &self.speech else {
             return Ok(None);
         };
-        let tokens = vocabulary.tokens(said)?;
+        let tokens = vocabulary.tokens(said);
         if tokens.is_empty() {
             return Ok(None);
         }

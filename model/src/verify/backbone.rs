@@ -10,7 +10,7 @@ use crate::{
     ops::{self, Rope, Rows},
     weights::{Formula, Trained, Weights, value_of},
 };
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use serde::Deserialize;
 
 const NETWORK: f64 = 1e-5;
@@ -58,8 +58,8 @@ pub(super) fn rope(golden: &mut Golden) -> Result<()> {
         let mut turned = Vec::new();
         for (sample, grid) in grids.chunks_exact(if video { 3 } else { 1 }).enumerate() {
             let rope = match *grid {
-                [f, h, w] => video_rope(&counted(f), h, w, size, &Device::Cpu)?,
-                _ => audio_rope(&counted(grid[0]), scaling, size, &Device::Cpu)?,
+                [f, h, w] => video_rope(&counted(f), h, w, size, &golden.device())?,
+                _ => audio_rope(&counted(grid[0]), scaling, size, &golden.device())?,
             };
             let rows = x.narrow(0, sample, 1)?.squeeze(0)?.flatten_from(1)?;
             let rope = rope.padded(rows.dim(0)?)?;
@@ -129,10 +129,11 @@ pub(super) fn wan_block(golden: &mut Golden) -> Result<()> {
         let (x, context) = (one(&x)?, one(&context)?);
         let m = block.modulation(&one(&e)?, &rows)?;
         let grid = &golden.counts("in.grid")?[3 * sample..][..3];
-        let video = video_rope(&counted(grid[0]), grid[1], grid[2], size, &Device::Cpu)?.padded(tokens)?;
+        let video =
+            video_rope(&counted(grid[0]), grid[1], grid[2], size, &golden.device())?.padded(tokens)?;
         let length = golden.counts("in.audio_grid")?[sample];
         let audio =
-            audio_rope(&counted(length), sizes.rope_audio_scaling, size, &Device::Cpu)?.padded(tokens)?;
+            audio_rope(&counted(length), sizes.rope_audio_scaling, size, &golden.device())?.padded(tokens)?;
         let run = |rope: &Rope, keys: usize| {
             let x = block.attend_self(&x, &m, rope, keys)?;
             block.attend_rest(&x, &m, &context, None)
@@ -348,7 +349,10 @@ const MID_TEXT_ROWS: usize = 77;
 pub(super) fn fused_mid(golden: &mut Golden) -> Result<()> {
     let config: FusionConfig = golden.config()?;
     let seed: u64 = golden.entry("seed")?;
-    let model = FusionModel::new(&config, &Weights::new(Formula { seed }, DType::F32, &Device::Cpu))?;
+    let model = FusionModel::new(
+        &config,
+        &Weights::new(Formula { seed }, DType::F32, &golden.device()),
+    )?;
     for name in golden.names("check.first64.") {
         let key = name["check.first64.".len()..].to_owned();
         let shapes = Weights::shapes_only();
@@ -357,7 +361,7 @@ pub(super) fn fused_mid(golden: &mut Golden) -> Result<()> {
         let Some((_, shape)) = asked.iter().find(|(asked, _)| *asked == key) else {
             return Err(Error::Input(format!("the network has no `{key}`")));
         };
-        let values = Weights::new(Formula { seed }, DType::F32, &Device::Cpu).get(&key, shape)?;
+        let values = Weights::new(Formula { seed }, DType::F32, &golden.device()).get(&key, shape)?;
         let count = golden.stored(&name)?.values.len();
         let first = flat(&values.t().flatten_all()?.narrow(0, 0, count)?)?;
         golden.absolute(&name, &first, 0.0)?;
@@ -366,7 +370,7 @@ pub(super) fn fused_mid(golden: &mut Golden) -> Result<()> {
     let scale = 3f64.sqrt() as f32;
     let width = config.video.text_dim;
     let text = value_of("bench.ctx", seed, MID_TEXT_ROWS * width, scale, 0.0);
-    let text = Tensor::from_vec(text, (MID_TEXT_ROWS, width), &Device::Cpu)?;
+    let text = Tensor::from_vec(text, (MID_TEXT_ROWS, width), &golden.device())?;
     golden.absolute_tensor("in.context_first_row", &text.narrow(0, 0, 1)?, 0.0)?;
     let video = StreamInput::new(golden.tensor("in.video")?, text.clone(), t);
     let audio = StreamInput::new(golden.tensor("in.audio")?, text, t);
@@ -425,7 +429,7 @@ fn reference_positions(golden: &mut Golden, layout: &RefLayout) -> Result<()> {
     golden.absolute("rope.audio.offset_base", &[layout.audio_step], 0.0)?;
     let x = golden.tensor("rope.audio.x")?.squeeze(0)?; // (tokens, heads, size)
     let positions = golden.values("rope.audio.positions")?;
-    let rope = audio_rope(&positions, scaling, x.dim(2)?, &Device::Cpu)?;
+    let rope = audio_rope(&positions, scaling, x.dim(2)?, &golden.device())?;
     golden.relative("rope.audio.y", &turned(&x, &rope)?, NETWORK)?;
 
     let x = golden.tensor("rope.video.x")?.squeeze(0)?;
@@ -434,7 +438,7 @@ fn reference_positions(golden: &mut Golden, layout: &RefLayout) -> Result<()> {
     // the file does not say how the tokens of a frame are laid out: the layout that fits is the one
     let mut best: Option<(f64, Tensor)> = None;
     for rows in (1..=each).filter(|rows| each.is_multiple_of(*rows)) {
-        let rope = video_rope(&frames, rows, each / rows, x.dim(2)?, &Device::Cpu)?;
+        let rope = video_rope(&frames, rows, each / rows, x.dim(2)?, &golden.device())?;
         let ours = turned(&x, &rope)?;
         let off = golden.distance("rope.video.y", &ours)?;
         if best.as_ref().is_none_or(|(least, _)| off < *least) {

@@ -14,7 +14,7 @@ use crate::{
     },
     ops::SNAKE_TAPS,
 };
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 
 const NETWORK: f64 = 1e-5;
@@ -235,7 +235,9 @@ pub(super) fn mel_16k(golden: &mut Golden) -> Result<()> {
     golden.absolute("mel_basis", mel.basis(), 1e-6)?;
     for name in golden.names("in.wav") {
         let wave = golden.tensor(&name)?;
-        let ours = batch(&wave, |wave| mel.forward(&wave.to_vec1::<f32>()?, &Device::Cpu))?;
+        let ours = batch(&wave, |wave| {
+            mel.forward(&wave.to_vec1::<f32>()?, &golden.device())
+        })?;
         golden.absolute_tensor(&name.replace("in.wav", "out.log10_mel"), &ours, 1e-4)?;
     }
     Ok(())
@@ -289,7 +291,7 @@ fn activation(golden: &mut Golden) -> Result<()> {
     let name = "act.snake_linear_alpha1.out";
     if golden.has(name) {
         // the older snake at rate and share one, both not logarithms, between the same filters
-        let zero = Tensor::zeros(x.dim(1)?, DType::F32, &Device::Cpu)?;
+        let zero = Tensor::zeros(x.dim(1)?, DType::F32, &golden.device())?;
         let plain = SnakeBeta::from_parts(&zero, &zero, up, down)?;
         golden.relative(name, &run(&|x| plain.forward(x))?, NETWORK)?;
     }

@@ -24,6 +24,7 @@ pub(super) struct Stored {
 /// A file under comparison.
 pub(super) struct Golden {
     path: PathBuf,
+    device: Device,
     config: Value,
     tensors: BTreeMap<String, Stored>,
     seen: RefCell<BTreeSet<String>>,
@@ -31,8 +32,8 @@ pub(super) struct Golden {
 }
 
 impl Golden {
-    /// Reads a file whole. Fails if it is damaged or its configuration is not JSON.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    /// Reads a file whole; its tensors will lie on `device`. Fails if it is damaged or its configuration is not JSON.
+    pub(super) fn open(path: &Path, device: &Device) -> Result<Self> {
         let format = |why: String| Error::Format {
             path: path.to_owned(),
             kind: "stored numbers",
@@ -60,11 +61,17 @@ impl Golden {
         }
         Ok(Self {
             path: path.to_owned(),
+            device: device.clone(),
             config: config.map_err(|error| format(format_args!("configuration: {error}").to_string()))?,
             tensors,
             seen: RefCell::default(),
             checks: Vec::new(),
         })
+    }
+
+    /// Where its tensors lie, and the networks run.
+    pub(super) fn device(&self) -> Device {
+        self.device.clone()
     }
 
     /// Its configuration, read as `T`; keys that `T` does not know (a seed, a note) are passed over.
@@ -85,7 +92,9 @@ impl Golden {
             .split_whitespace()
             .find(|word| word.ends_with(".safetensors"));
         match name {
-            Some(name) if !name.contains(['/', '\\']) => Golden::open(&self.path.with_file_name(name)),
+            Some(name) if !name.contains(['/', '\\']) => {
+                Golden::open(&self.path.with_file_name(name), &self.device)
+            }
             _ => Err(Error::Config(format!("`weights`: `{text}` names no file"))),
         }
     }
@@ -116,7 +125,7 @@ impl Golden {
     /// A tensor as f32.
     pub(super) fn tensor(&self, name: &str) -> Result<Tensor> {
         let stored = self.stored(name)?;
-        let wide = Tensor::from_slice(&stored.values, stored.shape.as_slice(), &Device::Cpu)?;
+        let wide = Tensor::from_slice(&stored.values, stored.shape.as_slice(), &self.device)?;
         Ok(wide.to_dtype(DType::F32)?)
     }
 
@@ -152,7 +161,7 @@ impl Golden {
             tensors.insert(name[prefix.len()..].to_owned(), self.tensor(&name)?);
         }
         let label = format!("`{}`", self.path.display());
-        Ok(Weights::new(Loaded::new(label, tensors), dtype, &Device::Cpu))
+        Ok(Weights::new(Loaded::new(label, tensors), dtype, &self.device))
     }
 
     /// Compares with the stored tensor `name`: ||ours - stored|| / ||stored||.
@@ -296,6 +305,7 @@ fn far(a: &[f64], b: &[f64]) -> f64 {
 pub(super) fn flat(tensor: &Tensor) -> Result<Vec<f64>> {
     Ok(tensor
         .detach()
+        .to_device(&Device::Cpu)?
         .to_dtype(DType::F64)?
         .flatten_all()?
         .to_vec1::<f64>()?)

@@ -10,7 +10,8 @@ pub mod tables;
 mod text;
 mod training;
 
-use crate::{Error, Result};
+use crate::{Error, Result, generate::Place};
+use candle_core::Device;
 use golden::Golden;
 use std::path::{Path, PathBuf};
 
@@ -141,8 +142,18 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Checks one file.
+/// Checks one file on the processor.
 pub fn verify_file(path: &Path) -> Vec<Check> {
+    checked(path, &Device::Cpu)
+}
+
+/// Checks one file with tensors and networks on a device: `cpu`, `cuda:0`... What has no network in it (schedules, tables of
+/// names) is the same everywhere. Fails where this build or this machine has no such device.
+pub fn verify_file_on(path: &Path, device: &str) -> Result<Vec<Check>> {
+    Ok(checked(path, &Place::parse(device, None)?.device()?))
+}
+
+fn checked(path: &Path, device: &Device) -> Vec<Check> {
     if tables::knows(path) {
         return tables::check(path);
     }
@@ -158,7 +169,7 @@ pub fn verify_file(path: &Path) -> Vec<Check> {
     let Some(run) = kind(&name(path.file_stem())) else {
         return single("file", Outcome::Unknown);
     };
-    let mut golden = match Golden::open(path) {
+    let mut golden = match Golden::open(path, device) {
         Ok(golden) => golden,
         Err(error) => return single("file", Outcome::Broken(error.to_string())),
     };

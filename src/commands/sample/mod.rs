@@ -19,7 +19,7 @@ use jobs::Job;
 use made::{Folder, Sink};
 use omni_model::{
     checkpoint::{Checkpoint, Origin},
-    generate::{Place, Request, cost, generate},
+    generate::{Layout, Place, Request, cost, generate},
 };
 use omni_pipeline::Cancel;
 use request::Prepared;
@@ -33,6 +33,13 @@ pub fn run(args: &SampleArgs) -> anyhow::Result<Code> {
         )));
     }
     let place = Place::parse(&args.device, args.dtype.map(crate::cli::DtypeName::name))?;
+    if args.offload && place.is_cpu() {
+        output::note("--offload: everything runs on the processor already");
+    }
+    let layout = Layout {
+        offload: args.offload && !place.is_cpu(),
+        place,
+    };
     let frames = args.frames || !made::WRITES_MP4;
     let jobs = jobs::of(args)?;
     if args.seed.is_empty() {
@@ -56,16 +63,11 @@ pub fn run(args: &SampleArgs) -> anyhow::Result<Code> {
     faces::check(&prepared)?;
     if args.dry_run {
         jobs::sweep();
-        tell(&checkpoint, &prepared, &place)?;
+        tell(&checkpoint, &prepared, &layout)?;
         return Ok(if failed == 0 { Code::Done } else { Code::Usage });
     }
     for (_, found) in &prepared {
-        memory::enough(
-            &checkpoint.config,
-            &found.request,
-            place.precision,
-            args.memory_mb,
-        )?;
+        memory::enough(&checkpoint.config, &found.request, &layout, args.memory_mb)?;
     }
     let folder = Folder::create(&args.out, &method, &jobs, &args.seed)?;
     if frames && !args.frames {
@@ -90,7 +92,7 @@ pub fn run(args: &SampleArgs) -> anyhow::Result<Code> {
             if one(
                 &Making {
                     checkpoint: &checkpoint,
-                    place: &place,
+                    layout: &layout,
                     folder: &folder,
                     found,
                     frames,
@@ -116,7 +118,7 @@ pub fn run(args: &SampleArgs) -> anyhow::Result<Code> {
 /// What all clips of a run share, and the job at hand.
 struct Making<'a> {
     checkpoint: &'a Checkpoint,
-    place: &'a Place,
+    layout: &'a Layout,
     folder: &'a Folder,
     found: &'a Prepared,
     frames: bool,
@@ -126,12 +128,12 @@ struct Making<'a> {
 fn one(making: &Making<'_>, request: &Request, stem: &str, cancel: &Cancel) -> anyhow::Result<bool> {
     let Making {
         checkpoint,
-        place,
+        layout,
         folder,
         found,
         frames,
     } = making;
-    let settings = made::settings(checkpoint, request, place, found)?;
+    let settings = made::settings(checkpoint, request, &layout.place, found)?;
     if folder.has(stem, &settings, *frames) {
         output::note(&format!("{stem}: was there"));
         return Ok(false);
@@ -142,7 +144,7 @@ fn one(making: &Making<'_>, request: &Request, stem: &str, cancel: &Cancel) -> a
     let made = generate(
         checkpoint,
         request,
-        place,
+        (*layout).clone(),
         &mut |event| watch.event(event),
         &mut |picture| {
             sink.picture(picture).map_err(|error| {
@@ -174,7 +176,8 @@ fn method(args: &SampleArgs) -> anyhow::Result<String> {
 }
 
 /// What each clip takes.
-fn tell(checkpoint: &Checkpoint, prepared: &[(&Job, Prepared)], place: &Place) -> anyhow::Result<()> {
+fn tell(checkpoint: &Checkpoint, prepared: &[(&Job, Prepared)], layout: &Layout) -> anyhow::Result<()> {
+    let place = &layout.place;
     let mut rows = Vec::new();
     for (job, found) in prepared {
         let request = &found.request;
@@ -187,7 +190,7 @@ fn tell(checkpoint: &Checkpoint, prepared: &[(&Job, Prepared)], place: &Place) -
             format!("{} + {}", cost.video_tokens, cost.audio_tokens),
             cost.passes.to_string(),
             format!("{:.3e}", cost.flops),
-            format!("{} MiB ({})", cost.memory.div_ceil(1 << 20), cost.largest),
+            memory::told(&cost, layout),
         ]);
     }
     let headings = [
