@@ -161,14 +161,17 @@ impl Plane {
     /// In grey, 0 to 1.
     fn grey(image: &Image) -> Plane {
         // In the order, and rounded as seldom, as the reference's matrix product.
-        let grey = |rgb: &[u8]| {
-            let [red, green, blue] = [0, 1, 2].map(|i| f64::from(rgb[i]) * (1.0 / 255.0));
-            blue.mul_add(GREY[2], red.mul_add(GREY[0], green * GREY[1]))
-        };
+        let mut data = vec![0.0; image.width * image.height];
+        vectorized(|| {
+            for (to, rgb) in data.iter_mut().zip(image.data.chunks_exact(3)) {
+                let part = |i: usize| f64::from(rgb[i]) * (1.0 / 255.0);
+                *to = part(2).mul_add(GREY[2], part(0).mul_add(GREY[0], part(1) * GREY[1]));
+            }
+        });
         Plane {
             width: image.width,
             height: image.height,
-            data: image.data.chunks_exact(3).map(grey).collect(),
+            data,
         }
     }
 
@@ -205,16 +208,12 @@ impl Plane {
             padded[(y + REACH) * stride + REACH..][..width].copy_from_slice(row);
         }
         let mut out = vec![0.0; width * height];
-        for (y, line) in out.chunks_exact_mut(width).enumerate() {
-            for place in (0..SPAN * SPAN).rev() {
-                let (down, right) = (place / SPAN, place % SPAN);
-                let weight = weight(down, right);
-                let row = &padded[(y + down) * stride + right..][..width];
-                line.iter_mut()
-                    .zip(row)
-                    .for_each(|(sum, value)| *sum += weight * value);
-            }
-        }
+        pulp::Arch::new().dispatch(Blur {
+            weights: std::array::from_fn(|place| weight(place / SPAN, place % SPAN)),
+            padded: &padded,
+            width,
+            out: &mut out,
+        });
         out
     }
 
@@ -227,14 +226,17 @@ impl Plane {
             data: self.data.iter().map(|x| x * x).collect(),
         };
         let square = squares.blurred();
-        let pixels = self.data.iter().zip(mean.iter().zip(&square));
-        let level = |(x, (mean, square)): (&f64, (&f64, &f64))| {
-            (x - mean) / ((mean * mean - square).abs().sqrt() + FLOOR)
-        };
+        let mut data = vec![0.0; self.data.len()];
+        vectorized(|| {
+            let around = mean.iter().zip(&square);
+            for (to, (x, (mean, square))) in data.iter_mut().zip(self.data.iter().zip(around)) {
+                *to = (x - mean) / ((mean * mean - square).abs().sqrt() + FLOOR);
+            }
+        });
         Plane {
             width: self.width,
             height: self.height,
-            data: pixels.map(level).collect(),
+            data,
         }
     }
 
@@ -248,7 +250,11 @@ impl Plane {
                 true => (&here[right..], &there[..width - right]),
                 false => (&here[..width - right], &there[right..]),
             };
-            here.iter().zip(there).for_each(|(a, b)| spread.push(a * b));
+            vectorized(|| {
+                for (here, there) in here.chunks(LANES).zip(there.chunks(LANES)) {
+                    spread.push(here, there);
+                }
+            });
         }
         spread
     }
@@ -275,8 +281,8 @@ fn weight(down: usize, right: usize) -> f64 {
 /// The 18 numbers of a plane. `None` when it has no contrast.
 fn fits(plane: &Plane) -> Option<[f64; 18]> {
     let levelled = plane.levelled();
-    let mut own = Spread::default();
-    levelled.data.iter().for_each(|x| own.push(*x));
+    let (mut own, ones) = (Spread::default(), [1.0; LANES]);
+    vectorized(|| levelled.data.chunks(LANES).for_each(|some| own.push(some, &ones)));
     let whole = own.fit()?;
     let mut out = [0.0; 18];
     out[0] = whole.shape;
@@ -289,12 +295,58 @@ fn fits(plane: &Plane) -> Option<[f64; 18]> {
     Some(out)
 }
 
-/// Sums over values, of either sign apart.
+/// Numbers that are worked on at once: two registers of AVX-512, four of AVX2.
+const LANES: usize = 16;
+
+/// The loop of [`Plane::blurred`]: a type of its own, because a closure of this length is not inlined into what is compiled
+/// for the vector unit.
+struct Blur<'a> {
+    weights: [f64; SPAN * SPAN],
+    padded: &'a [f64],
+    width: usize,
+    out: &'a mut [f64],
+}
+
+impl pulp::NullaryFnOnce for Blur<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let stride = self.width + 2 * REACH;
+        for (y, line) in self.out.chunks_exact_mut(self.width).enumerate() {
+            // A row of the window at a time: seven products are added to a sum between its load and its store.
+            for down in (0..SPAN).rev() {
+                let from = (y + down) * stride;
+                let weights = &self.weights[down * SPAN..][..SPAN];
+                let row = |right: usize| &self.padded[from + right..][..self.width];
+                let [r0, r1, r2, r3, r4, r5, r6] = [row(0), row(1), row(2), row(3), row(4), row(5), row(6)];
+                for x in 0..self.width {
+                    let mut sum = line[x] + weights[6] * r6[x];
+                    sum += weights[5] * r5[x];
+                    sum += weights[4] * r4[x];
+                    sum += weights[3] * r3[x];
+                    sum += weights[2] * r2[x];
+                    sum += weights[1] * r1[x];
+                    line[x] = sum + weights[0] * r0[x];
+                }
+            }
+        }
+    }
+}
+
+/// Runs a short `f` compiled for the vector unit at hand. Nothing is contracted or put in another order, but in [`Spread`].
+fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
+/// Sums over values, of either sign apart, in so many lanes.
 #[derive(Default)]
 struct Spread {
-    absolute: f64,
-    below: (f64, u64),
-    above: (f64, u64),
+    absolute: [f64; LANES],
+    below: [f64; LANES],
+    above: [f64; LANES],
+    negative: [f64; LANES],
+    count: u64,
 }
 
 /// An asymmetric generalised Gaussian: its shape, its mean, and the mean squares of either side.
@@ -306,25 +358,42 @@ struct Fit {
 }
 
 impl Spread {
-    fn push(&mut self, x: f64) {
-        self.absolute += x.abs();
-        let side = if x < 0.0 { &mut self.below } else { &mut self.above };
-        side.0 += x * x;
-        side.1 += 1;
+    /// Takes the products of two runs of at most [`LANES`] numbers.
+    #[inline(always)]
+    fn push(&mut self, a: &[f64], b: &[f64]) {
+        let length = a.len().min(b.len());
+        match (a.first_chunk::<LANES>(), b.first_chunk::<LANES>()) {
+            (Some(a), Some(b)) => {
+                for lane in 0..LANES {
+                    self.one(lane, a[lane] * b[lane]);
+                }
+            }
+            _ => (0..length).for_each(|lane| self.one(lane, a[lane] * b[lane])),
+        }
+        self.count += length as u64;
+    }
+
+    #[inline(always)]
+    fn one(&mut self, lane: usize, x: f64) {
+        let square = x * x;
+        let below = if x < 0.0 { square } else { 0.0 };
+        self.absolute[lane] += x.abs();
+        self.below[lane] += below;
+        self.above[lane] += square - below;
+        self.negative[lane] += f64::from(u8::from(x < 0.0));
     }
 
     /// `None` without values on both sides.
     fn fit(&self) -> Option<Fit> {
-        if self.below.0 <= 0.0 || self.above.0 <= 0.0 {
+        let [absolute, below, above, negative] =
+            [&self.absolute, &self.below, &self.above, &self.negative].map(|lanes| lanes.iter().sum::<f64>());
+        if below <= 0.0 || above <= 0.0 {
             return None;
         }
-        let count = (self.below.1 + self.above.1) as f64;
-        let (left, right) = (
-            self.below.0 / self.below.1 as f64,
-            self.above.0 / self.above.1 as f64,
-        );
+        let count = self.count as f64;
+        let (left, right) = (below / negative, above / (count - negative));
         let gamma = left.sqrt() / right.sqrt();
-        let ratio = (self.absolute / count).powi(2) / ((self.below.0 + self.above.0) / count);
+        let ratio = (absolute / count).powi(2) / ((below + above) / count);
         let wanted = ratio * (gamma.powi(3) + 1.0) * (gamma + 1.0) / (gamma.powi(2) + 1.0).powi(2);
         let shape = shape(wanted);
         let [one, two, three] = [1.0, 2.0, 3.0].map(|n| ln_gamma(n / shape));
