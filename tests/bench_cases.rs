@@ -13,13 +13,13 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 /// Somebody in a clip: who it is by face (when seen) and by voice (when heard), and the language.
 #[derive(Clone)]
-struct Person {
+pub struct Person {
     face: Option<usize>,
     voice: Option<usize>,
     language: &'static str,
 }
 
-fn talks(who: usize, language: &'static str) -> Person {
+pub fn talks(who: usize, language: &'static str) -> Person {
     Person {
         face: Some(who),
         voice: Some(who),
@@ -34,14 +34,14 @@ fn silent(who: usize) -> Person {
     }
 }
 
-fn off_screen(who: usize) -> Person {
+pub fn off_screen(who: usize) -> Person {
     Person {
         face: None,
         ..talks(who, "en")
     }
 }
 
-type Cast = (String, Vec<Person>);
+pub type Cast = (String, Vec<Person>);
 
 /// A unit vector that is nobody else's.
 fn vector(who: usize) -> Vec<f64> {
@@ -52,7 +52,7 @@ const FACES: &str = "sface_2021dec#0123456789ab";
 const VOICES: &str = "wespeaker_resnet34#0123456789ab";
 
 /// A finished run with these clips in one shard.
-fn curated(out: &Path, casts: &[Cast]) {
+pub fn curated(out: &Path, casts: &[Cast]) {
     let clips: Vec<MadeClip> = casts.iter().map(|(clip, _)| MadeClip::new(clip)).collect();
     made::run(out, out.parent().unwrap(), &[clips], made::STAGES.len());
     let rows = |make: fn(&Cast) -> Vec<Track>| casts.iter().flat_map(make).collect::<Vec<_>>();
@@ -250,7 +250,7 @@ fn caption(own: &Cast) -> OmniCaption {
 }
 
 /// Clips of every kind: `who` counts people up, so that each clip has people of its own.
-fn corpus() -> Vec<Cast> {
+pub fn corpus() -> Vec<Cast> {
     let mut out: Vec<Cast> = Vec::new();
     let mut who = 0;
     let mut next = || {
@@ -279,7 +279,7 @@ fn corpus() -> Vec<Cast> {
     out
 }
 
-fn build<'a>(more: &[&'a str]) -> Vec<&'a str> {
+pub fn build<'a>(more: &[&'a str]) -> Vec<&'a str> {
     let base = [
         "bench",
         "cases",
@@ -295,7 +295,7 @@ fn build<'a>(more: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Every file of a folder by its name.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut out = BTreeMap::new();
     let mut left = vec![folder.to_owned()];
     while let Some(next) = left.pop() {
@@ -312,7 +312,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     out
 }
 
-fn suite(folder: &Path) -> Value {
+pub fn suite(folder: &Path) -> Value {
     serde_json::from_slice(&fs::read(folder.join("suite.json")).unwrap()).unwrap()
 }
 
@@ -515,103 +515,4 @@ fn the_examples_of_the_help_run() {
         assert_eq!(code(&output), 0, "{example}: {}", stderr(&output));
     }
     assert!(scratch.join("suite/cases.jsonl").is_file() && scratch.join("unseen/cases.jsonl").is_file());
-}
-
-#[test]
-fn nobody_comes_into_two_cases_unless_there_are_too_few_people_which_is_said() {
-    let scratch = Scratch::new();
-    let mut casts = corpus();
-    // The first person is in many more clips; nobody notices, since there are others.
-    casts.extend((0..30).map(|i| (format!("star{i}"), vec![talks(0, "en")])));
-    curated(&scratch.join("out"), &casts);
-    let output = scratch.omni(&build(&["--out", "suite"]));
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    assert!(!stderr(&output).contains("too few people"), "{}", stderr(&output));
-    let about = suite(&scratch.join("suite"));
-    let cases = about["cases"].as_array().unwrap();
-    let first = |case: &&Value| {
-        let clip = case["clip"].as_str().unwrap();
-        clip.starts_with("star") || clip == "single_en0"
-    };
-    assert_eq!(
-        (cases.len(), cases.iter().filter(first).count().min(2) < 2),
-        (9, true)
-    );
-    // Three clips of a kind, all of the same two people.
-    let two = |name: &str, people: [Person; 2]| -> Vec<Cast> {
-        (0..3).map(|i| (format!("{name}{i}"), people.to_vec())).collect()
-    };
-    let mut few: Vec<Cast> = (0..3)
-        .map(|i| (format!("one{i}"), vec![talks(0, "en")]))
-        .collect();
-    few.extend(two("two", [talks(0, "en"), talks(1, "en")]));
-    few.extend(two("off", [talks(0, "en"), off_screen(1)]));
-    let other = Scratch::new();
-    curated(&other.join("out"), &few);
-    let output = other.omni(&build(&["--out", "suite"]));
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let said = "2 in subset 1, 3 in subset 2, 3 in subset 3";
-    assert!(stderr(&output).contains(said), "{}", stderr(&output));
-    assert_eq!(
-        suite(&other.join("suite"))["found"]["reused"],
-        serde_json::json!({ "1": 2, "2": 3, "3": 3 })
-    );
-}
-
-#[test]
-fn first_frames_are_written_where_they_are_wanted_and_a_clip_that_is_gone_is_named() {
-    let scratch = Scratch::new();
-    let casts = corpus();
-    curated(&scratch.join("out"), &casts);
-    let output = scratch.omni(&build(&["--out", "gone", "--first-frames"]));
-    assert_eq!(code(&output), 3, "{}", stderr(&output));
-    assert!(
-        stderr(&output).contains("the first frame of clip `"),
-        "{}",
-        stderr(&output)
-    );
-    assert!(!scratch.join("gone/cases.jsonl").exists());
-    let clip = scratch.join("clip.mp4");
-    let source = "testsrc=size=64x48:rate=25:duration=1";
-    if !common::ffmpeg(&["-f", "lavfi", "-i", source, clip.to_str().unwrap()]) {
-        return;
-    }
-    for (name, _) in &casts {
-        fs::hard_link(&clip, scratch.join(&format!("{name}.mp4"))).unwrap();
-    }
-    let output = scratch.omni(&build(&["--out", "suite", "--first-frames"]));
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let text = fs::read_to_string(scratch.join("suite/cases.jsonl")).unwrap();
-    let cases: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    for case in &cases {
-        let name = case["case"].as_str().unwrap();
-        assert_eq!(case["first_frame"], format!("frames/{name}.png"));
-        let bytes = fs::read(scratch.join(&format!("suite/frames/{name}.png"))).unwrap();
-        assert_eq!(
-            (&bytes[1..4], &bytes[16..24]),
-            (&b"PNG"[..], &[0, 0, 0, 64, 0, 0, 0, 48][..])
-        );
-    }
-    let check = scratch.omni(&["bench", "cases", "check", "suite/cases.jsonl"]);
-    assert_eq!(code(&check), 0, "{}{}", stdout(&check), stderr(&check));
-    let export = [
-        "bench",
-        "cases",
-        "export",
-        "suite/cases.jsonl",
-        "--format",
-        "first-frames",
-        "--out",
-        "given",
-    ];
-    let output = scratch.omni(&export);
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    assert_eq!(files(&scratch.join("given")).len(), 2 * cases.len());
-    // Without the flag a suite is as it was, and needs no clip.
-    let output = scratch.omni(&build(&["--out", "plain"]));
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    assert!(!scratch.join("plain/frames").exists());
 }

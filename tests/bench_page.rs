@@ -3,37 +3,13 @@
 use crate::{
     bench_made::{MadeRun, PAPER, cases, noise, write},
     browser::{self, Page},
-    common::{Scratch, code, ffmpeg, stderr},
+    common::{Scratch, code, film, stderr},
 };
 use omni_schemas::Case;
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::fs;
 
 const HOSTILE: &str = "</script><img src=x onerror=alert(1)> \u{2028} 'quoted' \"\\ & <b>";
-
-/// A test picture with a tone, two seconds.
-fn film(path: &Path, hue: u32) -> bool {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let picture = format!("testsrc2=s=320x180:r=25:d=2,hue=h={hue}");
-    ffmpeg(&[
-        "-f",
-        "lavfi",
-        "-i",
-        &picture,
-        "-f",
-        "lavfi",
-        "-i",
-        "sine=f=220:d=2",
-        "-pix_fmt",
-        "yuv420p",
-        "-c:v",
-        "libx264",
-        "-c:a",
-        "aac",
-        "-shortest",
-        path.to_str().unwrap(),
-    ])
-}
 
 fn details(case: usize, metric: &str) -> Option<Value> {
     match metric {

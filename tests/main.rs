@@ -7,6 +7,7 @@
 
 mod bench;
 mod bench_cases;
+mod bench_cases_people;
 mod bench_made;
 mod bench_odd;
 mod bench_page;

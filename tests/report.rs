@@ -4,7 +4,7 @@
 
 use crate::{browser, common, made};
 use browser::Page;
-use common::{Scratch, code, ffmpeg, stderr, stdout};
+use common::{Scratch, code, film, stderr, stdout};
 use made::{Fate, MadeClip};
 use std::{fs, path::Path, process::Stdio, time::Instant};
 
@@ -18,7 +18,8 @@ fn six(scratch: &Scratch) {
         change(&mut clip);
         clip
     };
-    film(&scratch.join("clips/film one.mp4"));
+    // without ffmpeg there is none, and the page says so
+    film(&scratch.join("clips/film one.mp4"), 0);
     fs::write(scratch.join("clips/no film.mpg"), "text").unwrap();
     let first = vec![
         clip("a<b>&\"1", &|clip| {
@@ -43,29 +44,6 @@ fn six(scratch: &Scratch) {
         clip("waits", &|clip| clip.people = 2),
     ];
     made::run(&scratch.join("out"), &scratch.join("clips"), &[first, second], 6);
-}
-
-/// Two seconds of a test picture with a tone; nothing without ffmpeg, and then the page says so.
-fn film(path: &Path) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let _ = ffmpeg(&[
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc2=s=320x180:r=25:d=2",
-        "-f",
-        "lavfi",
-        "-i",
-        "sine=f=220:d=2",
-        "-pix_fmt",
-        "yuv420p",
-        "-c:v",
-        "libx264",
-        "-c:a",
-        "aac",
-        "-shortest",
-        path.to_str().unwrap(),
-    ]);
 }
 
 fn report(scratch: &Scratch) -> String {
@@ -469,7 +447,7 @@ fn ten_thousand_clips_open_and_scroll() {
 }
 
 fn many(scratch: &Scratch) {
-    film(&scratch.join("clips/film.mp4"));
+    film(&scratch.join("clips/film.mp4"), 0);
     let clip = |number: usize| {
         let mut clip = MadeClip::new(&format!("clip {number}"));
         clip.path = "film.mp4".into();

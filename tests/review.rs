@@ -2,7 +2,7 @@
 //! browser. `OMNI_SCREENSHOTS=DIR` keeps what it showed.
 
 use crate::{browser, common, made};
-use common::{Scratch, code, ffmpeg, stderr, stdout};
+use common::{Scratch, code, stderr, stdout};
 use made::MadeClip;
 use serde_json::{Value, json};
 use std::{
@@ -26,23 +26,9 @@ fn make(scratch: &Scratch) {
 }
 
 /// Gives every clip a film; `false` without ffmpeg.
-fn film(scratch: &Scratch) -> bool {
+fn films(scratch: &Scratch) -> bool {
     let path = scratch.join("clips/clip0.mp4");
-    let (picture, sound) = ("testsrc2=s=320x180:r=25:d=2", "sine=f=300:d=2");
-    let made = ffmpeg(&[
-        "-f",
-        "lavfi",
-        "-i",
-        picture,
-        "-f",
-        "lavfi",
-        "-i",
-        sound,
-        "-pix_fmt",
-        "yuv420p",
-        "-shortest",
-        path.to_str().unwrap(),
-    ]);
+    let made = common::film(&path, 0);
     if made {
         for n in 1..8 {
             fs::copy(&path, scratch.join(&format!("clips/clip{n}.mp4"))).unwrap();
@@ -318,7 +304,7 @@ fn a_person_judges_by_keys_and_sees_the_result() {
     let Some(browser) = browser::found() else { return };
     let scratch = Scratch::new();
     make(&scratch);
-    let plays = film(&scratch);
+    let plays = films(&scratch);
     let review = Review::start(&scratch, &["--n", "3"]);
     let mut page = browser::Page::open(&browser);
     page.size(1280, 800);

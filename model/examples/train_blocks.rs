@@ -8,7 +8,11 @@
     reason = "a program for the terminal"
 )]
 
+#[path = "../tests/counting/mod.rs"]
+mod counting;
+
 use candle_core::{DType, Device, Tensor, Var};
+use counting::{MOST, NOW};
 use omni_model::{
     net::{
         Ocf, OcfConfig, OcfInput,
@@ -16,40 +20,10 @@ use omni_model::{
     },
     weights::{Formula, Weights, value_of},
 };
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    time::Instant,
-};
+use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
 const TOKENS: usize = 1024;
 const TEXT: usize = 64;
-
-/// The system's allocator, counting: the process's size also holds what was freed and not given back.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "an allocator has no safe interface")]
-// SAFETY: every call goes to the system's allocator as it is; beside it only atomics are touched.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
-        MOST.fetch_max(now, Relaxed);
-        // SAFETY: the caller's promises are those of `System`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: `place` came from `System.alloc` with this layout.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// MiB of a line of this process's status.
 fn mib(line: &str) -> f64 {

@@ -14,6 +14,7 @@ mod pth;
 mod tokenizer;
 mod train;
 mod train_narrow;
+mod train_rules;
 mod train_states;
 mod train_support;
 mod video_vae;

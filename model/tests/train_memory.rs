@@ -6,7 +6,10 @@
     reason = "a test that cannot go on should stop, and says what it measured"
 )]
 
+mod counting;
+
 use candle_core::{DType, Device, Tensor, Var};
+use counting::{MOST, NOW};
 use omni_model::{
     net::{
         Ocf, OcfConfig, OcfInput,
@@ -14,35 +17,7 @@ use omni_model::{
     },
     weights::{Formula, Weights, value_of},
 };
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-};
-
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "an allocator has no safe interface")]
-// SAFETY: every call goes to the system's allocator as it is; beside it only atomics are touched.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
-        MOST.fetch_max(now, Relaxed);
-        // SAFETY: the caller's promises are those of `System`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: `place` came from `System.alloc` with this layout.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
+use std::sync::atomic::Ordering::Relaxed;
 
 const TOKENS: usize = 512;
 const LAYERS: usize = 8;

@@ -68,6 +68,16 @@ pub struct ScoreArgs {
     /// The prompt, for caption_leak and ib_a.
     #[arg(long)]
     pub prompt: Option<String>,
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Print {clip, readings: [{name, value, absent, unit, better}]} as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is read of a clip, and by what.
+#[derive(Debug, Clone, Args)]
+pub struct ReadArgs {
     /// Only these: face, t_sim, sync, ib, aq, iq, tf, wer, pq, av_offset, binding,
     /// dnsmos, brisque.
     #[arg(long, value_delimiter = ',')]
@@ -76,13 +86,10 @@ pub struct ScoreArgs {
     pub ways: WayArgs,
     #[command(flatten)]
     pub networks: NetworkArgs,
-    /// Print {clip, readings: [{name, value, absent, unit, better}]} as JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// How readings are made where there is more than one way.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct WayArgs {
     /// Which faces the sync readings are of: speaking (sync_c, sync_d), or all-tracks, as LatentSync counts (sync_c_all)
     /// [default: speaking].
@@ -111,14 +118,8 @@ pub struct BenchRunArgs {
     /// How they are made, which decides what applies: video, audio_driven, first_frame or joint [default: joint].
     #[arg(long)]
     pub paradigm: Option<String>,
-    /// Only these: face, t_sim, sync, ib, aq, iq, tf, wer, pq, av_offset, binding,
-    /// dnsmos, brisque.
-    #[arg(long, value_delimiter = ',')]
-    pub metrics: Vec<String>,
     #[command(flatten)]
-    pub ways: WayArgs,
-    #[command(flatten)]
-    pub networks: NetworkArgs,
+    pub read: ReadArgs,
     /// The output folder; one method to a folder.
     #[arg(long)]
     pub out: Option<PathBuf>,

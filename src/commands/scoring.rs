@@ -27,8 +27,11 @@ fn names(args: &CurateArgs, config: &Config) -> Vec<String> {
 #[cfg(feature = "bench")]
 mod with {
     use super::*;
-    use crate::commands::{bench::lacking, networks};
-    use omni_bench::{metric::Metric, networks::Networks, run::curated};
+    use crate::{
+        cli::WayArgs,
+        commands::bench::networks::{lacking, open},
+    };
+    use omni_bench::{metric::Metric, run::curated};
     use std::sync::Arc;
 
     /// The metrics of a run, with their networks loaded.
@@ -40,14 +43,8 @@ mod with {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let networks::Chosen {
-            registry,
-            store,
-            profile,
-            device,
-            library,
-        } = networks::chosen(&args.networks, config)?;
-        let networks = Networks::new(registry, store, &profile, device, library);
+        // The ways are those of `[bench]` in omni.toml, so that curated and generated clips are read alike.
+        let networks = open(&args.networks, &WayArgs::default(), config)?;
         let metric = |name: &String| networks.metric(name).map(Arc::from).map_err(lacking);
         names.iter().map(metric).collect()
     }

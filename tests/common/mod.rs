@@ -103,3 +103,23 @@ pub fn ffmpeg(args: &[&str]) -> bool {
         }
     }
 }
+
+/// Two seconds of a test picture in a hue of 0 to 360 degrees, with a tone, as an mp4. Whether there is one: not without ffmpeg.
+pub fn film(path: &Path, hue: u32) -> bool {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let picture = format!("testsrc2=s=320x180:r=25:d=2,hue=h={hue}");
+    let (picture, tone) = (
+        ["-f", "lavfi", "-i", &picture],
+        ["-f", "lavfi", "-i", "sine=f=220:d=2"],
+    );
+    let coded = [
+        "-pix_fmt",
+        "yuv420p",
+        "-c:v",
+        "libx264",
+        "-c:a",
+        "aac",
+        "-shortest",
+    ];
+    ffmpeg(&[&picture[..], &tone, &coded, &[path.to_str().unwrap()]].concat())
+}

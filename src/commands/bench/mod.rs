@@ -3,10 +3,10 @@
 mod build;
 mod cases;
 mod compare;
+pub(in crate::commands) mod networks;
 mod report;
 mod run;
 mod score;
-pub(in crate::commands) use score::lacking;
 
 use crate::{cli::BenchCommand, exit::Code};
 

@@ -1,8 +1,9 @@
 //! `omni bench run`: the clips of a method on the cases of a benchmark, scored on the runner of `curate`.
 
 use super::{
-    super::{networks, runner},
-    score::{lacking, show_value, ways},
+    super::runner,
+    networks::{self, lacking},
+    score::show_value,
 };
 use crate::{
     cli::{BenchRunArgs, NetworkArgs},
@@ -126,9 +127,9 @@ impl Task {
             method: method(args, &bench, &outputs)?,
             outputs: std::path::absolute(outputs)?,
             out,
-            metrics: match args.metrics.is_empty() {
+            metrics: match args.read.metrics.is_empty() {
                 true => bench.metrics,
-                false => args.metrics.clone(),
+                false => args.read.metrics.clone(),
             },
         })
     }
@@ -194,18 +195,10 @@ fn chosen(all: &[Case], subset: &str) -> Vec<Case> {
 fn open(args: &BenchRunArgs, config: &Config) -> anyhow::Result<Networks> {
     let own = config.bench.as_ref().and_then(|bench| bench.profile.clone());
     let wanted = NetworkArgs {
-        profile: args.networks.profile.clone().or(own),
-        ..args.networks.clone()
+        profile: args.read.networks.profile.clone().or(own),
+        ..args.read.networks.clone()
     };
-    let networks::Chosen {
-        registry,
-        store,
-        profile,
-        device,
-        library,
-    } = networks::chosen(&wanted, config)?;
-    let ways = ways(&args.ways, &config.bench.clone().unwrap_or_default())?;
-    Ok(Networks::new(registry, store, &profile, device, library).with_ways(ways))
+    networks::open(&wanted, &args.read.ways, config)
 }
 
 type Scorers = (Vec<Arc<dyn Metric>>, Vec<LeftOut>);

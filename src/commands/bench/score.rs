@@ -1,16 +1,16 @@
 //! `omni bench score`: one clip's readings.
 
+use super::networks::{lacking, open};
 use crate::{
-    cli::{ScoreArgs, WayArgs},
-    config::{BenchConfig, Config},
-    exit::{Code, missing, usage},
+    cli::ScoreArgs,
+    config::Config,
+    exit::{Code, missing},
     output, table,
 };
 use anyhow::Context;
 use omni_bench::{
     metric::Metric,
-    metrics::{sync::Mode, wer::Protocol},
-    networks::{METRICS, Networks, Unavailable, Ways},
+    networks::METRICS,
     take::{Scored, score},
 };
 use omni_pipeline::Fault;
@@ -52,18 +52,10 @@ struct Scorers {
 
 /// The metrics that can be made, and a line for each that cannot. One that was asked for by name must be possible.
 fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Scorers> {
-    let super::super::networks::Chosen {
-        registry,
-        store,
-        profile,
-        device,
-        library,
-    } = super::super::networks::chosen(&args.networks, config)?;
-    let ways = ways(&args.ways, &config.bench.clone().unwrap_or_default())?;
-    let networks = Networks::new(registry, store, &profile, device, library).with_ways(ways);
-    let chosen = !args.metrics.is_empty();
+    let networks = open(&args.read.networks, &args.read.ways, config)?;
+    let chosen = !args.read.metrics.is_empty();
     let names: Vec<&str> = match chosen {
-        true => args.metrics.iter().map(String::as_str).collect(),
+        true => args.read.metrics.iter().map(String::as_str).collect(),
         false => METRICS.to_vec(),
     };
     let mut out = Scorers::default();
@@ -80,30 +72,6 @@ fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Scorers> {
         }
     }
     Ok(out)
-}
-
-/// How readings are made: flags before omni.toml.
-pub(super) fn ways(args: &WayArgs, config: &BenchConfig) -> anyhow::Result<Ways> {
-    let wrong = |flag: &str, word: &str, known: String| usage(format!("--{flag} {word}: there are: {known}"));
-    let mut ways = Ways::default();
-    if let Some(word) = args.sync_mode.as_ref().or(config.sync_mode.as_ref()) {
-        ways.sync =
-            Mode::of(word).ok_or_else(|| wrong("sync-mode", word, Mode::ALL.map(Mode::name).join(", ")))?;
-    }
-    if let Some(word) = args.wer_protocol.as_ref().or(config.wer_protocol.as_ref()) {
-        let known = || Protocol::ALL.map(Protocol::name).join(", ");
-        ways.wer = Protocol::of(word).ok_or_else(|| wrong("wer-protocol", word, known()))?;
-    }
-    Ok(ways)
-}
-
-/// The error of a metric that was asked for by name, so that the exit code tells what kind it is.
-pub(in crate::commands) fn lacking(error: Unavailable) -> anyhow::Error {
-    match error {
-        Unavailable::Unknown(_) => usage(error.to_string()),
-        Unavailable::NoRole { .. } => missing(error.to_string()),
-        Unavailable::Network(error) => error.into(),
-    }
 }
 
 /// The flags as a case: the first face, voice and text are those of `<sub1>`, and so on.

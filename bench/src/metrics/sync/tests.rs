@@ -1,8 +1,8 @@
 use super::*;
-use crate::take::measure;
+use crate::take::{Taken, measure};
 use omni_perception::{runtime::Calls, syncnet::crop::crop, vision::Face, vision::assign::ShotTrack};
 use omni_schemas::Case;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 /// Sees one face, always in one place, and everybody alike.
 struct Toy(Network);
@@ -127,6 +127,12 @@ fn clip(folder: &std::path::Path, late: usize) -> Option<std::path::PathBuf> {
     made.then_some(out)
 }
 
+/// The readings of the whole clip.
+fn taken(clip: &Path, metric: &LipSync) -> Vec<Taken> {
+    let span = omni_media::Span::default();
+    measure(clip, &span, Case::default(), &[metric], &|| true).unwrap()
+}
+
 #[test]
 fn sound_that_comes_later_is_found_where_it_is() {
     let folder = tempfile::tempdir().unwrap();
@@ -135,14 +141,7 @@ fn sound_that_comes_later_is_found_where_it_is() {
         let Some(clip) = clip(folder.path(), late) else {
             return;
         };
-        let taken = measure(
-            &clip,
-            &omni_media::Span::default(),
-            Case::default(),
-            &[&metric],
-            &|| true,
-        )
-        .unwrap();
+        let taken = taken(&clip, &metric);
         let readings = &taken[0].readings;
         assert_eq!(readings[0].name, "sync_c@toy+eyes");
         let (confidence, distance) = (readings[0].value.unwrap(), readings[1].value.unwrap());
@@ -178,14 +177,7 @@ fn all_tracks_are_another_reading_and_another_setting() {
     };
     let readings = |mode| {
         let metric = metric(mode);
-        let taken = measure(
-            &clip,
-            &omni_media::Span::default(),
-            Case::default(),
-            &[&metric],
-            &|| true,
-        )
-        .unwrap();
+        let taken = taken(&clip, &metric);
         taken[0].readings.clone()
     };
     // One track: all of them are that one.
