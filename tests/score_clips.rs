@@ -223,3 +223,35 @@ fn a_minimum_on_a_reading_takes_by_its_full_name_and_a_name_nobody_has_is_refuse
             .all(|row| row["scored"] != "c")
     );
 }
+
+#[test]
+fn curated_clips_are_read_the_way_that_omni_toml_has_for_generated_ones() {
+    let Some(root) = sample() else { return };
+    let scratch = Scratch::new();
+    scratch.write("probed.toml", PROBED);
+    let args = [
+        "--recipe",
+        "probed.toml",
+        "--root",
+        root.to_str().unwrap(),
+        "--out",
+        "out",
+        "--limit",
+        "3",
+        "--score",
+        "wer",
+    ];
+    scratch.write("omni.toml", "[bench]\nwer_protocol = 'seedtts'\n");
+    curate(&scratch, &args);
+    let scores = rows(&scratch, "out", "score");
+    assert!(!scores.is_empty());
+    assert!(
+        scores
+            .iter()
+            .any(|row| text(row, "reading").starts_with("wer_seedtts"))
+    );
+    scratch.write("omni.toml", "[bench]\nwer_protocol = 'jiwer'\n");
+    let output = scratch.omni(&[&["curate"][..], &args].concat());
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
+    assert!(stderr(&output).contains("seedtts"), "{}", stderr(&output));
+}

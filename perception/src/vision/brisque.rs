@@ -334,7 +334,8 @@ impl pulp::NullaryFnOnce for Blur<'_> {
     }
 }
 
-/// Runs a short `f` compiled for the vector unit at hand. Nothing is contracted or put in another order, but in [`Spread`].
+/// Runs a short `f` compiled for the vector unit at hand, where the compiler inlines it; a build by parts (`dev`) may not, and
+/// is slower for it. Nothing is contracted or put in another order, but in [`Spread`].
 fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
