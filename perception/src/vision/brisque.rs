@@ -5,25 +5,19 @@
 //! levelled values and of the products of neighbours is fitted by asymmetric generalised Gaussians; a support vector
 //! regression rates the 36 numbers of the fits.
 
+mod rows;
+
 use std::path::Path;
 
 use omni_media::Image;
 
+use self::rows::Sums;
 use crate::{Error, Network};
 
 /// Numbers per picture: 18 of the picture, then 18 of its half.
 pub const FEATURES: usize = 36;
-/// How far the window over which the mean and the deviation are taken reaches from its middle.
-const REACH: usize = 3;
-/// Its width.
-const SPAN: usize = 2 * REACH + 1;
-/// Added to the local deviation.
-const FLOOR: f64 = 1.0 / 255.0;
 /// Shapes are looked for up to here; a spread that no Gaussian has is given this one, where the reference's solver runs away.
 const STEEPEST: f64 = 1e6;
-/// Weights of red, green and blue in grey (scikit-image).
-const GREY: [f64; 3] = [0.2125, 0.7154, 0.0721];
-
 /// Least value of each number in the package's training set (its `normalize.pickle`).
 const LEAST: [f64; FEATURES] = [
     0.336999, 0.019667, 0.23, -0.125959, 0.000167, 0.000616, 0.231, -0.125873, 0.000165, 0.0006, 0.241,
@@ -138,216 +132,22 @@ fn vector(line: &str) -> Option<(f64, [f64; FEATURES])> {
 
 /// The 36 numbers of a picture. `None` as for [`Brisque::score`].
 pub fn features(image: &Image) -> Option<[f64; FEATURES]> {
-    let whole = Plane::grey(image);
-    if whole.width < 4 || whole.height < 4 {
+    if image.width < 4 || image.height < 4 {
         return None;
     }
-    let half = whole.halved();
-    let (first, second) = (fits(&whole)?, fits(&half)?);
     let mut out = [0.0; FEATURES];
-    out[..18].copy_from_slice(&first);
-    out[18..].copy_from_slice(&second);
-    Some(out)
-}
-
-/// One number a pixel, row by row.
-struct Plane {
-    width: usize,
-    height: usize,
-    data: Vec<f64>,
-}
-
-impl Plane {
-    /// In grey, 0 to 1.
-    fn grey(image: &Image) -> Plane {
-        // In the order, and rounded as seldom, as the reference's matrix product.
-        let mut data = vec![0.0; image.width * image.height];
-        vectorized(|| {
-            for (to, rgb) in data.iter_mut().zip(image.data.chunks_exact(3)) {
-                let part = |i: usize| f64::from(rgb[i]) * (1.0 / 255.0);
-                *to = part(2).mul_add(GREY[2], part(0).mul_add(GREY[0], part(1) * GREY[1]));
-            }
-        });
-        Plane {
-            width: image.width,
-            height: image.height,
-            data,
+    let sizes = rows::sums(&image.data, image.width, image.height);
+    for (numbers, spreads) in out.chunks_exact_mut(FEATURES / 2).zip(&sizes) {
+        let [own, products @ ..] = spreads;
+        let own = Fit::of(&own.sums())?;
+        numbers[0] = own.shape;
+        numbers[1] = (own.left + own.right) / 2.0;
+        for (numbers, spread) in numbers[2..].chunks_exact_mut(4).zip(products) {
+            let fit = Fit::of(&spread.sums())?;
+            numbers.copy_from_slice(&[fit.shape, fit.mean, fit.left, fit.right]);
         }
-    }
-
-    /// Half the size by OpenCV's bicubic rule, edges repeated: at exactly two to one every pixel lies in the middle of four, whose
-    /// weights are those of a = -0.75 at 0.5. An odd side rounds to even, as OpenCV's.
-    fn halved(&self) -> Plane {
-        const WEIGHTS: [f64; 4] = [-0.09375, 0.59375, 0.59375, -0.09375];
-        let half = |side: usize| (side as f64 / 2.0).round_ties_even() as usize;
-        let (width, height) = (half(self.width), half(self.height));
-        let taps = |at: usize, side: usize| -> [usize; 4] {
-            std::array::from_fn(|tap| (2 * at + tap).saturating_sub(1).min(side - 1))
-        };
-        let mut narrow = Vec::with_capacity(width * self.height);
-        for row in self.data.chunks_exact(self.width) {
-            narrow.extend((0..width).map(|x| {
-                let taps = taps(x, self.width);
-                (0..4).map(|i| WEIGHTS[i] * row[taps[i]]).sum::<f64>()
-            }));
-        }
-        let mut data = Vec::with_capacity(width * height);
-        for y in 0..height {
-            let rows = taps(y, self.height).map(|row| &narrow[row * width..][..width]);
-            data.extend((0..width).map(|x| (0..4).map(|i| WEIGHTS[i] * rows[i][x]).sum::<f64>()));
-        }
-        Plane { width, height, data }
-    }
-
-    /// Weighted means over 7 x 7, zero beyond the edges. Every pixel's sum runs over all 49 places from the last to the first, as
-    /// SciPy's `convolve2d` does: where a picture is flat, the rounding decides on which side of its mean a pixel lies.
-    fn blurred(&self) -> Vec<f64> {
-        let (width, height, stride) = (self.width, self.height, self.width + 2 * REACH);
-        let mut padded = vec![0.0; stride * (height + 2 * REACH)];
-        for (y, row) in self.data.chunks_exact(width).enumerate() {
-            padded[(y + REACH) * stride + REACH..][..width].copy_from_slice(row);
-        }
-        let mut out = vec![0.0; width * height];
-        pulp::Arch::new().dispatch(Blur {
-            weights: std::array::from_fn(|place| weight(place / SPAN, place % SPAN)),
-            padded: &padded,
-            width,
-            out: &mut out,
-        });
-        out
-    }
-
-    /// Each pixel less the mean around it, over the deviation around it.
-    fn levelled(&self) -> Plane {
-        let mean = self.blurred();
-        let squares = Plane {
-            width: self.width,
-            height: self.height,
-            data: self.data.iter().map(|x| x * x).collect(),
-        };
-        let square = squares.blurred();
-        let mut data = vec![0.0; self.data.len()];
-        vectorized(|| {
-            let around = mean.iter().zip(&square);
-            for (to, (x, (mean, square))) in data.iter_mut().zip(self.data.iter().zip(around)) {
-                *to = (x - mean) / ((mean * mean - square).abs().sqrt() + FLOOR);
-            }
-        });
-        Plane {
-            width: self.width,
-            height: self.height,
-            data,
-        }
-    }
-
-    /// Products of each pixel with the one so many to the right and below; `left`: with the one to the left and below.
-    fn spread_of_products(&self, right: usize, down: usize, left: bool) -> Spread {
-        let (width, mut spread) = (self.width, Spread::default());
-        for y in 0..self.height - down {
-            let here = &self.data[y * width..][..width];
-            let there = &self.data[(y + down) * width..][..width];
-            let (here, there) = match left {
-                true => (&here[right..], &there[..width - right]),
-                false => (&here[..width - right], &there[right..]),
-            };
-            vectorized(|| {
-                for (here, there) in here.chunks(LANES).zip(there.chunks(LANES)) {
-                    spread.push(here, there);
-                }
-            });
-        }
-        spread
-    }
-}
-
-/// The weight of a place in the window: a Gaussian of 7/6 pixels over 7 x 7 that sums to 1, by its squared distance from
-/// the middle, with the very digits of the reference.
-fn weight(down: usize, right: usize) -> f64 {
-    let far = down.abs_diff(REACH).pow(2) + right.abs_diff(REACH).pow(2);
-    match far {
-        0 => 0.11739635539001349,
-        1 => 0.08130511451661487,
-        2 => 0.05630942821519819,
-        4 => 0.027008944999942323,
-        5 => 0.018705566786105406,
-        8 => 0.0062138480158640775,
-        9 => 0.0043035205210607925,
-        10 => 0.002980486298974274,
-        13 => 0.000990095038924366,
-        _ => 0.0001577586358082699,
-    }
-}
-
-/// The 18 numbers of a plane. `None` when it has no contrast.
-fn fits(plane: &Plane) -> Option<[f64; 18]> {
-    let levelled = plane.levelled();
-    let (mut own, ones) = (Spread::default(), [1.0; LANES]);
-    vectorized(|| levelled.data.chunks(LANES).for_each(|some| own.push(some, &ones)));
-    let whole = own.fit()?;
-    let mut out = [0.0; 18];
-    out[0] = whole.shape;
-    out[1] = (whole.left + whole.right) / 2.0;
-    let directions = [(1, 0, false), (0, 1, false), (1, 1, false), (1, 1, true)];
-    for (numbers, (right, down, left)) in out[2..].chunks_exact_mut(4).zip(directions) {
-        let fit = levelled.spread_of_products(right, down, left).fit()?;
-        numbers.copy_from_slice(&[fit.shape, fit.mean, fit.left, fit.right]);
     }
     Some(out)
-}
-
-/// Numbers that are worked on at once: two registers of AVX-512, four of AVX2.
-const LANES: usize = 16;
-
-/// The loop of [`Plane::blurred`]: a type of its own, because a closure of this length is not inlined into what is compiled
-/// for the vector unit.
-struct Blur<'a> {
-    weights: [f64; SPAN * SPAN],
-    padded: &'a [f64],
-    width: usize,
-    out: &'a mut [f64],
-}
-
-impl pulp::NullaryFnOnce for Blur<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        let stride = self.width + 2 * REACH;
-        for (y, line) in self.out.chunks_exact_mut(self.width).enumerate() {
-            // A row of the window at a time: seven products are added to a sum between its load and its store.
-            for down in (0..SPAN).rev() {
-                let from = (y + down) * stride;
-                let weights = &self.weights[down * SPAN..][..SPAN];
-                let row = |right: usize| &self.padded[from + right..][..self.width];
-                let [r0, r1, r2, r3, r4, r5, r6] = [row(0), row(1), row(2), row(3), row(4), row(5), row(6)];
-                for x in 0..self.width {
-                    let mut sum = line[x] + weights[6] * r6[x];
-                    sum += weights[5] * r5[x];
-                    sum += weights[4] * r4[x];
-                    sum += weights[3] * r3[x];
-                    sum += weights[2] * r2[x];
-                    sum += weights[1] * r1[x];
-                    line[x] = sum + weights[0] * r0[x];
-                }
-            }
-        }
-    }
-}
-
-/// Runs a short `f` compiled for the vector unit at hand, where the compiler inlines it; a build by parts (`dev`) may not, and
-/// is slower for it. Nothing is contracted or put in another order, but in [`Spread`].
-fn vectorized<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
-}
-
-/// Sums over values, of either sign apart, in so many lanes.
-#[derive(Default)]
-struct Spread {
-    absolute: [f64; LANES],
-    below: [f64; LANES],
-    above: [f64; LANES],
-    negative: [f64; LANES],
-    count: u64,
 }
 
 /// An asymmetric generalised Gaussian: its shape, its mean, and the mean squares of either side.
@@ -358,40 +158,19 @@ struct Fit {
     right: f64,
 }
 
-impl Spread {
-    /// Takes the products of two runs of at most [`LANES`] numbers.
-    #[inline(always)]
-    fn push(&mut self, a: &[f64], b: &[f64]) {
-        let length = a.len().min(b.len());
-        match (a.first_chunk::<LANES>(), b.first_chunk::<LANES>()) {
-            (Some(a), Some(b)) => {
-                for lane in 0..LANES {
-                    self.one(lane, a[lane] * b[lane]);
-                }
-            }
-            _ => (0..length).for_each(|lane| self.one(lane, a[lane] * b[lane])),
-        }
-        self.count += length as u64;
-    }
-
-    #[inline(always)]
-    fn one(&mut self, lane: usize, x: f64) {
-        let square = x * x;
-        let below = if x < 0.0 { square } else { 0.0 };
-        self.absolute[lane] += x.abs();
-        self.below[lane] += below;
-        self.above[lane] += square - below;
-        self.negative[lane] += f64::from(u8::from(x < 0.0));
-    }
-
+impl Fit {
     /// `None` without values on both sides.
-    fn fit(&self) -> Option<Fit> {
-        let [absolute, below, above, negative] =
-            [&self.absolute, &self.below, &self.above, &self.negative].map(|lanes| lanes.iter().sum::<f64>());
+    fn of(sums: &Sums) -> Option<Fit> {
+        let Sums {
+            absolute,
+            below,
+            above,
+            negative,
+            count,
+        } = *sums;
         if below <= 0.0 || above <= 0.0 {
             return None;
         }
-        let count = self.count as f64;
         let (left, right) = (below / negative, above / (count - negative));
         let gamma = left.sqrt() / right.sqrt();
         let ratio = (absolute / count).powi(2) / ((below + above) / count);
@@ -472,14 +251,6 @@ mod tests {
         assert!((shape(2.0 / std::f64::consts::PI) - 2.0).abs() < 1e-9);
         assert!((shape(0.5) - 1.0).abs() < 1e-9);
         assert_eq!(shape(0.76), STEEPEST);
-    }
-
-    #[test]
-    fn the_window_sums_to_one() {
-        let sum: f64 = (0..SPAN * SPAN)
-            .map(|place| weight(place / SPAN, place % SPAN))
-            .sum();
-        assert!((sum - 1.0).abs() < 1e-14, "{sum}");
     }
 
     #[test]
