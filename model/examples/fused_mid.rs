@@ -1,7 +1,10 @@
 //! Time and memory of a fused forward: 101 million parameters, 512 video and 157 audio tokens, 512 text rows, f32, 76.7 GFLOP
 //! (the configuration of `fused_mid_outputs`, weights from the formula).
 //!
-//! `RAYON_NUM_THREADS=1 cargo run --release -p omni-model --example fused_mid -- 9`
+//! `RAYON_NUM_THREADS=1 cargo run --release -p omni-model --example fused_mid -- 9 --python venv/bin/python`
+//!
+//! With `--python` (a Python with torch and numpy) the same forward runs in PyTorch on the same weights and inputs, with as many
+//! threads, three rounds of each in turn; and how far the two results are apart.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -14,7 +17,8 @@ use omni_model::{
     no_grad,
     weights::{Formula, Weights, value_of},
 };
-use std::time::Instant;
+use serde_json::{Value, json};
+use std::{collections::HashMap, path::Path, process::Command, time::Instant};
 
 const SEED: u64 = 4242;
 
@@ -70,34 +74,165 @@ fn input(name: &str, shape: &[usize]) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-fn main() {
-    let runs: usize = std::env::args().nth(1).map_or(5, |text| text.parse().unwrap());
-    let weights = Weights::new(Formula { seed: SEED }, DType::F32, &Device::Cpu);
-    let model = FusionModel::new(&config(), &weights).unwrap();
-    let text = input("bench.ctx", &[77, 4096]);
-    let video = StreamInput::new(input("bench.video", &[48, 8, 16, 16]), text.clone(), 731.0);
-    let audio = StreamInput::new(input("bench.audio", &[157, 20]), text, 731.0);
-    let forward = || no_grad(|| model.forward(&video, &audio, 0)).unwrap();
-    forward();
-    let loaded = memory("VmRSS");
-    let (mut wall, mut processor) = (Vec::new(), Vec::new());
-    for _ in 0..runs {
-        let (start, before) = (Instant::now(), processor_seconds());
-        forward();
-        wall.push(start.elapsed().as_secs_f64());
-        processor.push(processor_seconds() - before);
+/// What runs here and there.
+struct Forward {
+    model: FusionModel,
+    video: StreamInput,
+    audio: StreamInput,
+}
+
+impl Forward {
+    fn run(&self) -> (Tensor, Tensor) {
+        no_grad(|| self.model.forward(&self.video, &self.audio, 0)).unwrap()
     }
-    wall.sort_by(f64::total_cmp);
-    processor.sort_by(f64::total_cmp);
-    let row = |name: &str, seconds: &[f64]| {
-        let (least, middle) = (1e3 * seconds[0], 1e3 * seconds[seconds.len() / 2]);
-        println!("{name:10} {least:7.0} ms least {middle:7.0} ms median of {runs}");
+
+    /// Writes weights, inputs and configuration for PyTorch.
+    fn write(&self, folder: &Path) {
+        let (weights, shapes) = (
+            Weights::new(Formula { seed: SEED }, DType::F32, &Device::Cpu),
+            Weights::shapes_only(),
+        );
+        FusionModel::new(&config(), &shapes).unwrap();
+        let asked = shapes.asked().into_iter();
+        let mut tensors: HashMap<String, Tensor> = asked
+            .map(|(name, shape)| (name.clone(), weights.get(&name, &shape).unwrap().t()))
+            .collect();
+        tensors.insert("video".to_owned(), self.video.latent.clone());
+        tensors.insert("audio".to_owned(), self.audio.latent.clone());
+        tensors.insert("text".to_owned(), self.video.text.clone());
+        candle_core::safetensors::save(&tensors, folder.join("tensors.safetensors")).unwrap();
+        let told = json!({"config": config(), "t": self.video.t});
+        std::fs::write(folder.join("config.json"), told.to_string()).unwrap();
+    }
+
+    /// Both velocities in a row.
+    fn values(&self) -> Vec<f32> {
+        let (video, audio) = self.run();
+        let row = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        [row(&video), row(&audio)].concat()
+    }
+}
+
+/// Processor and wall seconds.
+type Seconds = [Vec<f64>; 2];
+
+fn least(seconds: &[f64]) -> f64 {
+    seconds.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+fn row(name: &str, [processor, wall]: &Seconds) {
+    let told = |seconds: &[f64]| {
+        let mut sorted = seconds.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        format!("{:.0}, {:.0} ms", 1e3 * sorted[0], 1e3 * sorted[sorted.len() / 2])
     };
-    row("wall", &wall);
-    row("processor", &processor);
-    println!("{:.1} GFLOP/s by the least wall time", 76.7 / wall[0]);
+    println!(
+        "{name} processor {}, wall {} (least, median of {})",
+        told(processor),
+        told(wall),
+        wall.len()
+    );
+}
+
+/// Runs PyTorch on what lies in `folder`: its version, and its seconds in the reference's way and in ours.
+fn torch(python: &str, folder: &Path, runs: usize) -> (String, [Seconds; 2]) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/bench/fused_torch.py");
+    let threads = rayon::current_num_threads().to_string();
+    let output = Command::new(python)
+        .arg(script)
+        .arg(folder)
+        .args([&runs.to_string(), &threads])
+        .env("OMP_NUM_THREADS", &threads)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let seconds = |way: &str| {
+        ["processor", "wall"].map(|kind| {
+            let all = told[way][kind].as_array().unwrap().iter();
+            all.map(|value| value.as_f64().unwrap()).collect()
+        })
+    };
+    let version = told["version"].as_str().unwrap().to_owned();
+    (version, ["as_reference", "lean"].map(seconds))
+}
+
+/// How far ours are from theirs, relative.
+fn apart(ours: &[f32], folder: &Path) -> f64 {
+    let bytes = std::fs::read(folder.join("output.bin")).unwrap();
+    let theirs: Vec<f32> = bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|four| f32::from_le_bytes(*four))
+        .collect();
+    assert_eq!(ours.len(), theirs.len());
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+    let off = norm(&mut ours.iter().zip(&theirs).map(|(a, b)| f64::from(a - b)));
+    off / norm(&mut theirs.iter().map(|b| f64::from(*b)))
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let runs: usize = arguments.first().map_or(5, |text| text.parse().unwrap());
+    let at = arguments.iter().position(|one| one == "--python");
+    let python = at.map(|at| arguments[at + 1].as_str());
+    let weights = Weights::new(Formula { seed: SEED }, DType::F32, &Device::Cpu);
+    let text = input("bench.ctx", &[77, 4096]);
+    let forward = Forward {
+        model: FusionModel::new(&config(), &weights).unwrap(),
+        video: StreamInput::new(input("bench.video", &[48, 8, 16, 16]), text.clone(), 731.0),
+        audio: StreamInput::new(input("bench.audio", &[157, 20]), text, 731.0),
+    };
+    forward.run();
+    let loaded = memory("VmRSS");
+    let folder = tempfile::tempdir().unwrap();
+    if python.is_some() {
+        forward.write(folder.path());
+    }
+    let rounds = if python.is_some() { 3 } else { 1 };
+    let [mut ours, mut reference, mut lean]: [Seconds; 3] = Default::default();
+    let mut version = String::new();
+    for _ in 0..rounds {
+        for _ in 0..runs {
+            let (start, before) = (Instant::now(), processor_seconds());
+            forward.run();
+            ours[0].push(processor_seconds() - before);
+            ours[1].push(start.elapsed().as_secs_f64());
+        }
+        if let Some(python) = python {
+            let (told, ways) = torch(python, folder.path(), runs);
+            version = told;
+            for (all, way) in [&mut reference, &mut lean].into_iter().zip(ways) {
+                for (all, some) in all.iter_mut().zip(way) {
+                    all.extend(some);
+                }
+            }
+        }
+    }
+    println!("{} threads", rayon::current_num_threads());
+    row("candle:", &ours);
+    println!(
+        "{:.1} GFLOP/s by the least processor time",
+        76.7 / least(&ours[0])
+    );
     println!(
         "{loaded:.0} MiB resident after the first forward, {:.0} MiB at most",
         memory("VmHWM")
     );
+    if python.is_some() {
+        for (way, theirs) in [("as the reference", &reference), ("lean", &lean)] {
+            row(&format!("torch {version}, {way}:"), theirs);
+            println!(
+                "candle takes {:.2} of its processor time, {:.2} of its wall time",
+                least(&ours[0]) / least(&theirs[0]),
+                least(&ours[1]) / least(&theirs[1])
+            );
+        }
+        println!(
+            "apart by {:.1e} (relative)",
+            apart(&forward.values(), folder.path())
+        );
+    }
 }

@@ -209,7 +209,11 @@ impl Levels {
         let top = middle + SPAN - REACH;
         let window: [usize; SPAN] = std::array::from_fn(|down| (top + down) % SPAN);
         blur(window.map(|at| &self.rows[at][..]), &self.weights, &mut self.mean);
-        blur(window.map(|at| &self.squares[at][..]), &self.weights, &mut self.square);
+        blur(
+            window.map(|at| &self.squares[at][..]),
+            &self.weights,
+            &mut self.square,
+        );
         std::mem::swap(&mut self.here, &mut self.above);
         let values = &self.rows[middle % SPAN][REACH..];
         let around = self.mean.iter().zip(&self.square);
@@ -362,7 +366,11 @@ mod tests {
     fn plainly(grey: &[f64], width: usize, height: usize) -> Vec<[f64; 5]> {
         let at = |data: &[f64], x: isize, y: isize| {
             let inside = (0..width as isize).contains(&x) && (0..height as isize).contains(&y);
-            if inside { data[y as usize * width + x as usize] } else { 0.0 }
+            if inside {
+                data[y as usize * width + x as usize]
+            } else {
+                0.0
+            }
         };
         let blurred = |data: &[f64]| -> Vec<f64> {
             let pixels = (0..height as isize).flat_map(|y| (0..width as isize).map(move |x| (x, y)));
@@ -371,7 +379,8 @@ mod tests {
                 for place in (0..SPAN * SPAN).rev() {
                     let (down, right) = (place / SPAN, place % SPAN);
                     let reach = REACH as isize;
-                    sum += weight(down, right) * at(data, x + right as isize - reach, y + down as isize - reach);
+                    sum +=
+                        weight(down, right) * at(data, x + right as isize - reach, y + down as isize - reach);
                 }
                 sum
             };
@@ -383,7 +392,8 @@ mod tests {
             .map(|i| (grey[i] - mean[i]) / ((mean[i] * mean[i] - square[i]).abs().sqrt() + FLOOR))
             .collect();
         let sums = |values: Vec<f64>| {
-            let square = |keep: fn(f64) -> bool| values.iter().filter(|x| keep(**x)).map(|x| x * x).sum::<f64>();
+            let square =
+                |keep: fn(f64) -> bool| values.iter().filter(|x| keep(**x)).map(|x| x * x).sum::<f64>();
             [
                 values.iter().map(|x| x.abs()).sum(),
                 square(|x| x < 0.0),
