@@ -222,11 +222,12 @@ fn replay(
     };
     let vars: Vec<Tensor> = inputs.iter().zip(tracked).map(fresh).collect::<Result<_>>()?;
     let outputs = f(&vars)?;
-    // `backward` takes no seed: the gradient of sum(y * g) is that of y seeded with g
     let mut loss: Option<Tensor> = None;
     for (output, up) in outputs.iter().zip(up) {
         let Some(up) = up else { continue };
-        let term = (output * up.detach())?.sum_all()?;
+        let Some(term) = seeded(output, up.detach())? else {
+            continue;
+        };
         loss = Some(match loss {
             Some(loss) => (loss + term)?,
             None => term,
@@ -241,4 +242,17 @@ fn replay(
         .chain(params)
         .map(|var| grads.get(var).cloned())
         .collect())
+}
+
+/// A number whose gradient for `output` is `up`: candle's `backward` takes no seed. Nothing of `output`'s size is made for it. `None`
+/// for an output without a history.
+fn seeded(output: &Tensor, up: Tensor) -> Result<Option<Tensor>> {
+    if !output.track_op() {
+        return Ok(None);
+    }
+    let zero = Tensor::zeros((), DType::F32, output.device())?;
+    let seeds = custom_vjp(std::slice::from_ref(output), vec![zero], move |_| {
+        Ok(vec![Some(up)])
+    })?;
+    Ok(seeds.into_iter().next())
 }

@@ -34,6 +34,11 @@ impl Activation {
         }
     }
 
+    /// Whether there are loops of our own for it, forward and backward.
+    pub(super) fn has_kernel(self) -> bool {
+        self != Self::GeluErf
+    }
+
     /// In place, on values that nobody else sees. The error function has no kernel: see [`activate`].
     #[inline(always)]
     fn apply(self, values: &mut [f32]) {
@@ -72,7 +77,7 @@ impl Activation {
     }
 
     /// The gradient of `x` from that of the outcome, in one pass: candle's own holds ten tensors of this size.
-    fn backward(self, x: &Tensor, up: &Tensor) -> Result<Tensor> {
+    pub(super) fn backward(self, x: &Tensor, up: &Tensor) -> Result<Tensor> {
         const PART: usize = 1 << 12;
         let down = with_values([x, up], |[x, up]| {
             let mut down = up.to_vec();
@@ -88,7 +93,7 @@ impl Activation {
 
     /// In place over the whole of `values`, in parallel where that pays; false if there is no kernel.
     pub(super) fn apply_all(self, values: &mut [f32]) -> bool {
-        if self == Self::GeluErf {
+        if !self.has_kernel() {
             return false;
         }
         each_row(values, 1 << 12, |_, row| self.apply(row));
@@ -100,7 +105,7 @@ impl Activation {
 
 /// `activation` of every value.
 pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    if !on_cpu(&[x]) || activation == Activation::GeluErf {
+    if !on_cpu(&[x]) || !activation.has_kernel() {
         return activation.plain(x);
     }
     let mut values = with_values([x], |[x]| x.to_vec())?;

@@ -20,10 +20,21 @@ pub fn linear(
     let tracked = x.track_op() || w.track_op() || bias.is_some_and(Tensor::track_op);
     let folded = if tracked { None } else { activation };
     let (y, done) = forward(x, w, bias, folded)?;
-    let y = if tracked { with_gradient(x, w, bias, y)? } else { y };
+    if !tracked {
+        return match activation {
+            Some(activation) if !done => activate(&y, activation),
+            _ => Ok(y),
+        };
+    }
     match activation {
-        Some(activation) if !done => activate(&y, activation),
-        _ => Ok(y),
+        // one op: the gradient of what lies between is handed on instead of summed up in candle's store, which takes three more
+        // tensors of the inner width
+        Some(activation) if activation.has_kernel() && on_cpu(&[&y]) => {
+            let active = activate(&y.detach(), activation)?;
+            with_gradient(x, w, bias, active, Some((activation, y.detach())))
+        }
+        Some(activation) => activate(&with_gradient(x, w, bias, y, None)?, activation),
+        None => with_gradient(x, w, bias, y, None),
     }
 }
 
@@ -66,7 +77,14 @@ fn forward(
     Ok((Tensor::from_vec(y, dims, x.device())?, done))
 }
 
-fn with_gradient(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, y: Tensor) -> Result<Tensor> {
+/// The outcome `y` with its gradient; `before`: the activation that made it, and of what.
+fn with_gradient(
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    y: Tensor,
+    before: Option<(Activation, Tensor)>,
+) -> Result<Tensor> {
     let inputs: Vec<Tensor> = [x, w].into_iter().chain(bias).cloned().collect();
     let wanted: Vec<bool> = inputs.iter().map(Tensor::track_op).collect();
     let (x, w) = (x.detach(), w.detach());
@@ -74,7 +92,12 @@ fn with_gradient(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, y: Tensor) -> Re
         let mut down = vec![None; wanted.len()];
         let Some(g) = &up[0] else { return Ok(down) };
         let (rows, output) = rows_and_width(g)?;
-        let g = g.detach().contiguous()?.reshape((rows, output))?;
+        let g = g.detach().contiguous()?;
+        let g = match before {
+            Some((activation, inner)) => activation.backward(&inner, &g)?,
+            None => g,
+        };
+        let g = g.reshape((rows, output))?;
         if wanted[0] {
             down[0] = Some(g.matmul(&w.t()?)?.reshape(x.shape())?);
         }
