@@ -12,7 +12,6 @@ use crate::{
     weights::{Entry, File, Found, Held, Source, write_parts},
 };
 use candle_core::{DType, Device, Tensor};
-use safetensors::SafeTensors;
 use std::{
     collections::HashMap,
     io::Read,
@@ -228,22 +227,18 @@ impl Rows {
             source,
         };
         let mut file = std::fs::File::open(&self.path).map_err(io)?;
-        let mut head = vec![0; 8];
-        file.read_exact(&mut head).map_err(io)?;
-        let length = head
-            .iter()
-            .rev()
-            .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
-        file.take(length).read_to_end(&mut head).map_err(io)?;
-        let (_, header) = SafeTensors::read_metadata(&head).map_err(|error| Error::Format {
+        let mut length = [0; 8];
+        file.read_exact(&mut length).map_err(io)?;
+        let mut head = Vec::new();
+        file.take(u64::from_le_bytes(length))
+            .read_to_end(&mut head)
+            .map_err(io)?;
+        let head: serde_json::Value = serde_json::from_slice(&head).map_err(|error| Error::Format {
             path: self.path.clone(),
             kind: "safetensors",
             why: error.to_string(),
         })?;
-        let notes = header.metadata().as_ref();
-        Ok(notes
-            .and_then(|notes| notes.get(key))
-            .cloned()
-            .unwrap_or_default())
+        let note = head["__metadata__"][key].as_str();
+        Ok(note.unwrap_or_default().to_owned())
     }
 }
