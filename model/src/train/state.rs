@@ -317,7 +317,7 @@ impl Trainer {
                     folder.display()
                 )));
             }
-            // the states to come share this file, so its bytes are read once more: 1.2 s a GiB at most
+            // the states to come share this file, so its bytes are read once more (docs/train.md tells the cost)
             if self.rank() == 0 {
                 frozen.file.check(&folder.join(FROZEN))?;
             }
