@@ -96,7 +96,7 @@ fn start(args: &TrainArgs) -> anyhow::Result<Code> {
     let wanted = wanted(args, out)?;
     let found = find(&wanted)?;
     plan::tell(&found)?;
-    plan::fits(&found, args)?;
+    plan::fits(&found, args, 1)?;
     if args.dry_run {
         return Ok(Code::Done);
     }
@@ -292,7 +292,7 @@ fn work(opened: Opened, out: &Path) -> anyhow::Result<Ended> {
         if let Some(step) = place.resume(trainer)? {
             output::note(&format!("going on after step {step}"));
             if due(step) {
-                samples::make(out, trainer, place)?;
+                samples::make(out, trainer, place, &Solo)?;
             }
         }
         let cancel = Cancel::default();
@@ -310,7 +310,7 @@ fn work(opened: Opened, out: &Path) -> anyhow::Result<Ended> {
             };
             let ended = place.train(trainer, data, &Solo, &mut on)?;
             if due(ended.steps) && !cancel.is_cancelled() && saying.any {
-                samples::make(out, trainer, place)?;
+                samples::make(out, trainer, place, &Solo)?;
             }
             if ended.whole || cancel.is_cancelled() {
                 return Ok(ended);

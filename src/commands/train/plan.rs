@@ -104,13 +104,14 @@ fn limit(found: &Found, args: &TrainArgs) -> Option<u64> {
     }
 }
 
-/// Refuses a run that will not fit, with the settings that would; nothing has been loaded by then.
-pub(super) fn fits(found: &Found, args: &TrainArgs) -> anyhow::Result<()> {
+/// Refuses a run of `ranks` that will not fit where one of them lies, with the settings that would; nothing has been loaded by
+/// then.
+pub(super) fn fits(found: &Found, args: &TrainArgs, ranks: usize) -> anyhow::Result<()> {
     let Some(limit) = limit(found, args) else {
         output::note("what memory is free is not known here: whether this run fits is not checked");
         return Ok(());
     };
-    let needed = memory(found).total();
+    let needed = memory(found).of_rank(ranks).total();
     if needed <= limit {
         return Ok(());
     }
