@@ -68,11 +68,14 @@ pub(super) fn tell(found: &Found) -> anyhow::Result<()> {
     ))
 }
 
+/// A kind of memory.
+type Of = fn(&cost::Memory) -> u64;
+
 /// Memory by what it holds, of a rank of several.
 fn tell_memory(found: &Found) -> anyhow::Result<()> {
     let memory = memory(found);
     let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
-    let kinds: [(&str, fn(&cost::Memory) -> u64); 7] = [
+    let kinds: [(&str, Of); 7] = [
         ("weights", |memory| memory.weights),
         ("f32 masters", |memory| memory.masters),
         ("gradients", |memory| memory.gradients),
@@ -81,7 +84,7 @@ fn tell_memory(found: &Found) -> anyhow::Result<()> {
         ("activations (an estimate)", |memory| memory.activations),
         ("all", cost::Memory::total),
     ];
-    let row = |(what, of): (&str, fn(&cost::Memory) -> u64)| {
+    let row = |(what, of): (&str, Of)| {
         let each = RANKS.map(|world| mib(of(&memory.of_rank(world))));
         [what.to_owned()].into_iter().chain(each).collect()
     };
