@@ -175,13 +175,40 @@ fn clips_become_latents_and_latents_a_checkpoint() {
     scratch.write("recipe.toml", RECIPE);
     let planned = train(&scratch, "run", &["--dry-run"]);
     done(&planned);
-    for words in ["ocf.*, mtp_ca.*", "trained", "moments", "TFLOP", "days"] {
+    for words in [
+        "ocf.*, mtp_ca.*",
+        "trained",
+        "moments",
+        "f32 masters",
+        "each of 4",
+        "as f32 on cpu",
+        "TFLOP",
+        "days",
+    ] {
         assert!(stdout(&planned).contains(words), "{}", stdout(&planned));
     }
+    let half = stdout(&train(&scratch, "run", &["--dry-run", "--dtype", "bf16"]));
+    assert!(half.contains("as bf16 on cpu"), "{half}");
+    let row = |text: &str, what: &str| -> Vec<f64> {
+        let line = text
+            .lines()
+            .find(|line| line.trim_start().starts_with(what))
+            .unwrap();
+        line.split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect()
+    };
+    let (masters, moments) = (row(&half, "f32 masters"), row(&half, "moments"));
+    assert!(
+        masters[0] > 0.0 && row(&stdout(&planned), "f32 masters")[1] == 0.0,
+        "{half}"
+    );
+    assert!((moments[0] / moments[2] - 4.0).abs() < 0.2, "{half}");
     assert!(!scratch.join("run").exists());
     let ran = train(&scratch, "run", &[]);
     done(&ran);
     assert!(stderr(&ran).contains("step 6/6 speech"), "{}", stderr(&ran));
+    assert!(stderr(&ran).contains("no share of peak"), "{}", stderr(&ran));
     let log = std::fs::read_to_string(scratch.join("run/log.jsonl")).unwrap();
     let lines: Vec<Value> = log
         .lines()
@@ -189,6 +216,8 @@ fn clips_become_latents_and_latents_a_checkpoint() {
         .collect();
     assert_eq!(lines.len(), 6);
     assert_eq!(lines[1]["report"]["kind"], "speech");
+    assert!(lines[0]["flops"].as_f64().unwrap() > lines[1]["flops"].as_f64().unwrap());
+    assert!(lines[0].get("share_of_peak").is_none());
     let ids = lines[0]["report"]["ids"].as_array().unwrap();
     assert!(
         ids.len() == 2 && ids.iter().all(|id| id.as_str().unwrap().ends_with(".mp4")),
@@ -348,11 +377,45 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
         2,
         &["stage9", "did you mean"],
     );
-    // memory
+    // memory: told before a weight is loaded, with what would fit
     refused(
         &train(&scratch, "run", &["--memory", "0.001"]),
         3,
-        &["this run takes about"],
+        &[
+            "this run takes about",
+            "no setting of the recipe would make it fit",
+        ],
+    );
+    let planned = stdout(&train(&scratch, "run", &["--dry-run"]));
+    let all = planned.lines().find(|line| line.trim_start().starts_with("all"));
+    let all: f64 = all.unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    let little_less = format!("{}", (all - 0.2) / 1024.0);
+    refused(
+        &train(&scratch, "run", &["--memory", &little_less]),
+        3,
+        &["it would fit with", "dtype = \"bf16\"", "2 ranks"],
+    );
+    // places and types
+    refused(
+        &train(&scratch, "run", &["--device", "gpu"]),
+        2,
+        &["cpu and cuda:N"],
+    );
+    refused(
+        &train(&scratch, "run", &["--dtype", "f16"]),
+        2,
+        &["training has f32 and bf16"],
+    );
+    refused(
+        &train(&scratch, "run", &["--peak-tflops", "0"]),
+        2,
+        &["--peak-tflops 0"],
+    );
+    #[cfg(not(feature = "cuda"))]
+    refused(
+        &train(&scratch, "run", &["--device", "cuda:0"]),
+        3,
+        &["without CUDA", "--device cpu"],
     );
     // data of other networks
     let mut other = Config::preset(Preset::Tiny, 8).unwrap();
@@ -421,6 +484,58 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
         &["are gone", "give the same `omni encode` again"],
     );
     assert!(!scratch.join("gone").exists());
+}
+
+#[test]
+fn a_run_in_bf16_goes_on_tells_its_share_of_peak_and_notices_damage() {
+    let Some(scratch) = curated() else { return };
+    done(&encode(&scratch, "chosen", "latents", &[]));
+    let frozen = RECIPE.replace(
+        "keys = ['*']\nmode = 'train'\nlr = 1e-3\n",
+        "keys = ['*']\nmode = 'freeze'\n",
+    );
+    scratch.write("recipe.toml", &frozen);
+    let half = ["--dtype", "bf16", "--peak-tflops", "0.5"];
+    let ran = train(&scratch, "run", &[&half[..], &["--set", "steps=4"]].concat());
+    done(&ran);
+    assert!(stderr(&ran).contains("% of peak)"), "{}", stderr(&ran));
+    let log = std::fs::read_to_string(scratch.join("run/log.jsonl")).unwrap();
+    for line in log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+    {
+        let number = |key: &str| line[key].as_f64().unwrap();
+        let share = number("flops") / number("seconds") / 0.5e12;
+        assert!(
+            share > 0.0 && (number("share_of_peak") / share - 1.0).abs() < 1e-9,
+            "{line}"
+        );
+    }
+    // a byte of the weights that stay turns: said before a step is done, and the state after it is not made
+    let path = scratch.join("run/checkpoints/step-00000004/frozen.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let again = || scratch.omni(&["train", "--out", "run", "--resume"]);
+    refused(&again(), 1, &["frozen.safetensors", "BLAKE3 differs"]);
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    done(&again());
+    done(&scratch.omni(&["train", "export", "run", "--out", "model"]));
+    let exported = [
+        "train",
+        "--recipe",
+        "recipe.toml",
+        "--data",
+        "latents",
+        "--from",
+        "model",
+        "--out",
+        "last",
+        "--dry-run",
+    ];
+    done(&scratch.omni(&exported));
 }
 
 #[test]

@@ -20,6 +20,10 @@ pub mod verify;
 pub mod vjp;
 pub mod weights;
 
+// tests within the crate share what is made up for those of its public surface
+#[cfg(test)]
+extern crate self as omni_model;
+
 mod error;
 mod param;
 

@@ -80,6 +80,7 @@ fn a_state_of_the_first_layout_is_gone_on_from_and_an_unknown_one_refused() {
         .unwrap()
         .save(&trainer, "data", &dress)
         .unwrap();
+    crate::train_narrow::as_format_2(&state);
     let path = state.join("state/state.json");
     let mut card: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     card["format"] = 1.into();
@@ -96,11 +97,47 @@ fn a_state_of_the_first_layout_is_gone_on_from_and_an_unknown_one_refused() {
         trainer.step(&data, &Solo).unwrap()
     );
 
-    card["format"] = 3.into();
+    card["format"] = 4.into();
     fs::write(&path, card.to_string()).unwrap();
     let error = again.resume(&state, "data").unwrap_err().to_string();
     assert!(
-        error.contains("layout 3") && error.contains("reads 1 and 2"),
+        error.contains("layout 4") && error.contains("reads 1 to 3"),
         "{error}"
     );
+}
+
+#[test]
+fn a_damaged_file_of_weights_that_stay_is_noticed_before_a_run_goes_on() {
+    let (data, recipe) = (data(3), on_one_card());
+    let mut trainer = trainer(&recipe, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let states = States::open(folder.path()).unwrap();
+    trainer.step(&data, &Solo).unwrap();
+    let state = states.save(&trainer, "data", &dress).unwrap();
+    let path = state.join("frozen.safetensors");
+    let sound = fs::read(&path).unwrap();
+    for place in [sound.len() / 2, sound.len() - 1] {
+        let mut bytes = sound.clone();
+        bytes[place] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let error = trainer.resume(&state, "data").unwrap_err().to_string();
+        assert!(
+            error.contains("frozen.safetensors") && error.contains("BLAKE3 differs"),
+            "{error}"
+        );
+    }
+    fs::write(&path, &sound[..sound.len() - 4]).unwrap();
+    let error = trainer.resume(&state, "data").unwrap_err().to_string();
+    assert!(
+        error.contains("frozen.safetensors") && error.contains("it was written with"),
+        "{error}"
+    );
+    fs::remove_file(&path).unwrap();
+    let error = trainer.resume(&state, "data").unwrap_err();
+    assert!(
+        matches!(&error, Error::Io { path, .. } if path.ends_with("frozen.safetensors")),
+        "{error}"
+    );
+    fs::write(&path, sound).unwrap();
+    trainer.resume(&state, "data").unwrap();
 }

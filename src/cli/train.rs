@@ -66,6 +66,15 @@ pub struct TrainArgs {
     /// Go on with the run in --out; what is not given is the run's own.
     #[arg(long)]
     pub resume: bool,
+    /// Where the network lies: cpu, or cuda:N in a build with CUDA [default: the run's own, or cpu].
+    #[arg(long)]
+    pub device: Option<String>,
+    /// What weights and activations are held as: f32 or bf16 [default: the recipe's].
+    #[arg(long)]
+    pub dtype: Option<String>,
+    /// What the device can do at most, 10^12 operations a second, for the log's share of peak [default: the recipe's].
+    #[arg(long, value_name = "TFLOPS")]
+    pub peak_tflops: Option<f64>,
     /// Memory that may be used, GiB [default: what is free].
     #[arg(long, value_name = "GIB")]
     pub memory: Option<f64>,

@@ -150,7 +150,7 @@ impl FileMark {
     }
 
     /// Fails if the file is not what it was.
-    pub(super) fn check(&self, path: &Path) -> Result<()> {
+    pub(crate) fn check(&self, path: &Path) -> Result<()> {
         let now = Self::of(path)?;
         let why = match now.bytes == self.bytes {
             _ if now == *self => return Ok(()),

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Error, Result,
     error::into_tensor,
-    ops::{Activation, Rope},
+    ops::{Activation, Rope, add_row},
     param::Param,
     vjp::checkpoint,
     weights::Weights,
@@ -239,7 +239,7 @@ impl Ocf {
         let mut tokens = Vec::new();
         for (index, (part, layer)) in parts.into_iter().zip(&self.inputs).enumerate() {
             if let Some(part) = part {
-                tokens.push(layer.forward(part)?.broadcast_add(&marks.narrow(0, index, 1)?)?);
+                tokens.push(add_row(&layer.forward(part)?, &marks.narrow(0, index, 1)?)?);
             }
         }
         Ok(Tensor::cat(&tokens, 0)?)

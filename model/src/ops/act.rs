@@ -3,7 +3,7 @@
 use super::{
     on_cpu,
     vector::{each_row, exp},
-    with_values,
+    widen, with_values,
 };
 use crate::vjp::custom_vjp;
 use candle_core::{Result, Tensor};
@@ -27,11 +27,13 @@ fn sigmoid(x: f32) -> f32 {
 
 impl Activation {
     fn plain(self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::GeluTanh => x.gelu(),
-            Self::GeluErf => x.gelu_erf(),
-            Self::Silu => x.silu(),
-        }
+        let wide = widen(x)?;
+        let y = match self {
+            Self::GeluTanh => wide.gelu(),
+            Self::GeluErf => wide.gelu_erf(),
+            Self::Silu => wide.silu(),
+        };
+        y?.to_dtype(x.dtype())
     }
 
     /// Whether there are loops of our own for it, forward and backward.

@@ -1,6 +1,6 @@
 //! Softmax attention that never forms a matrix of all queries against all keys.
 
-use super::{attention_cpu, norm::widen, on_cpu};
+use super::{attention_cpu, on_cpu, widen};
 use crate::vjp::custom_vjp;
 use candle_core::{D, Result, Tensor};
 

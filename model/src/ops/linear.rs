@@ -3,7 +3,7 @@
 use super::{
     act::{Activation, activate},
     gemm::{Parallelism, View, gemm},
-    on_cpu, rows_and_width, with_values,
+    on_cpu, rows_and_width, widen, with_values,
 };
 use crate::vjp::custom_vjp;
 use candle_core::{Result, Tensor};
@@ -106,7 +106,7 @@ fn with_gradient(
             down[1] = Some(x.t()?.matmul(&g)?);
         }
         if wanted.get(2) == Some(&true) {
-            down[2] = Some(g.sum(0)?);
+            down[2] = Some(widen(&g)?.sum(0)?.to_dtype(g.dtype())?);
         }
         Ok(down)
     })?;

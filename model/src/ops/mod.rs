@@ -24,9 +24,53 @@ use candle_core::{DType, Result, Storage, Tensor};
 
 /// Whether the kernels can take these: f32 on the CPU.
 fn on_cpu(tensors: &[&Tensor]) -> bool {
-    tensors
-        .iter()
-        .all(|tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32)
+    !forced()
+        && tensors
+            .iter()
+            .all(|tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32)
+}
+
+/// Half precisions to f32; f32 and f64 stay. Sums over tokens are taken in it, forward and backward: in half precision they
+/// would stop growing after a few hundred terms.
+pub(crate) fn widen(x: &Tensor) -> Result<Tensor> {
+    match x.dtype() {
+        DType::F32 | DType::F64 => Ok(x.clone()),
+        _ => x.to_dtype(DType::F32),
+    }
+}
+
+/// `x + row` for every row of x `[tokens, d]`; row is `[1, d]` or `[d]`.
+pub fn add_row(x: &Tensor, row: &Tensor) -> Result<Tensor> {
+    widen(x)?.broadcast_add(&widen(row)?)?.to_dtype(x.dtype())
+}
+
+#[cfg(test)]
+thread_local! {
+    static FORCED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether a test asks for candle's ops where a kernel could do it: what runs on a card.
+#[cfg(test)]
+fn forced() -> bool {
+    FORCED.get()
+}
+
+#[cfg(not(test))]
+const fn forced() -> bool {
+    false
+}
+
+/// Runs `f` without kernels, as on a device that has none.
+#[cfg(test)]
+pub(crate) fn without_kernels<T>(f: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            FORCED.set(self.0);
+        }
+    }
+    let _restore = Restore(FORCED.replace(true));
+    f()
 }
 
 /// Hands the values of f32 CPU tensors, in row-major order, to `f`.

@@ -5,10 +5,10 @@ use super::{
     rows::Rows,
     rows_and_width,
     vector::{each_row, sum},
-    with_values,
+    widen, with_values,
 };
 use crate::vjp::with_plain;
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 pub(super) fn mean_of(total: f32, width: usize) -> f32 {
     total / width as f32
@@ -22,30 +22,21 @@ fn moments(row: &[f32], eps: f32) -> (f32, f32) {
     (mean, 1.0 / (variance + eps).sqrt())
 }
 
-/// LayerNorm without weights, in candle's ops; f32 inside.
+/// LayerNorm without weights, in candle's ops; f32 inside and out where x is of half precision.
 fn plain_layer_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
     let wide = widen(x)?;
     let centred = wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-    centred
-        .broadcast_div(&(variance + eps)?.sqrt()?)?
-        .to_dtype(x.dtype())
-}
-
-/// Half precisions to f32; f32 and f64 stay.
-pub(super) fn widen(x: &Tensor) -> Result<Tensor> {
-    match x.dtype() {
-        DType::F32 | DType::F64 => Ok(x.clone()),
-        _ => x.to_dtype(DType::F32),
-    }
+    centred.broadcast_div(&(variance + eps)?.sqrt()?)
 }
 
 /// LayerNorm with weight and bias `[d]`.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let plain = move |inputs: &[Tensor]| {
         plain_layer_norm(&inputs[0], eps)?
-            .broadcast_mul(&inputs[1])?
-            .broadcast_add(&inputs[2])
+            .broadcast_mul(&widen(&inputs[1])?)?
+            .broadcast_add(&widen(&inputs[2])?)?
+            .to_dtype(inputs[0].dtype())
     };
     let inputs = [x.clone(), weight.clone(), bias.clone()];
     if !on_cpu(&[x, weight, bias]) {
@@ -66,9 +57,15 @@ pub fn modulate(x: &Tensor, shift: &Tensor, scale: &Tensor, rows: &Rows, eps: f6
     let plain = {
         let rows = rows.clone();
         move |inputs: &[Tensor]| {
-            let (shift, scale) = (rows.select(&inputs[1])?, rows.select(&inputs[2])?);
+            let (shift, scale) = (
+                rows.select(&widen(&inputs[1])?)?,
+                rows.select(&widen(&inputs[2])?)?,
+            );
             let normed = plain_layer_norm(&inputs[0], eps)?;
-            normed.broadcast_mul(&(scale + 1.0)?)?.broadcast_add(&shift)
+            normed
+                .broadcast_mul(&(scale + 1.0)?)?
+                .broadcast_add(&shift)?
+                .to_dtype(inputs[0].dtype())
         }
     };
     let inputs = [x.clone(), shift.clone(), scale.clone()];
@@ -115,6 +112,6 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let wide = widen(x)?;
     let scale = (wide.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
     wide.broadcast_div(&scale)?
-        .to_dtype(x.dtype())?
-        .broadcast_mul(weight)
+        .broadcast_mul(&widen(weight)?)?
+        .to_dtype(x.dtype())
 }

@@ -1,10 +1,10 @@
 //! RMS norm over the whole width, then rotation of adjacent pairs within each head, in one pass.
 
 use super::{
-    norm::{mean_of, rms_norm, widen},
+    norm::{mean_of, rms_norm},
     on_cpu,
     vector::{each_row, sum},
-    with_values,
+    widen, with_values,
 };
 use crate::vjp::with_plain;
 use candle_core::{Device, Result, Tensor};

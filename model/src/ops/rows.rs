@@ -1,6 +1,6 @@
 //! Values that many tokens share: one row of a table per token.
 
-use super::{on_cpu, vector::each_row, with_values};
+use super::{on_cpu, vector::each_row, widen, with_values};
 use crate::vjp::with_plain;
 use candle_core::{Device, Result, Tensor};
 use std::sync::Arc;
@@ -62,7 +62,11 @@ pub fn add_gated(x: &Tensor, y: &Tensor, gate: &Tensor, rows: &Rows) -> Result<T
     rows.check(tokens, gate.dim(0)?)?;
     let plain = {
         let rows = rows.clone();
-        move |inputs: &[Tensor]| &inputs[0] + inputs[1].broadcast_mul(&rows.select(&inputs[2])?)?
+        move |inputs: &[Tensor]| {
+            let gate = rows.select(&widen(&inputs[2])?)?;
+            let sum = (widen(&inputs[0])? + widen(&inputs[1])?.broadcast_mul(&gate)?)?;
+            sum.to_dtype(inputs[0].dtype())
+        }
     };
     let inputs = [x.clone(), y.clone(), gate.clone()];
     if !on_cpu(&[x, y, gate]) {

@@ -56,6 +56,95 @@ fn compare(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) {
     }
 }
 
+/// Outcome and gradients of every input, by the kernels, and by what runs where there are none.
+fn both_ways(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) {
+    let run = || {
+        let out = f(inputs);
+        let seed = values(out.dims(), 99);
+        let grads = (&out * seed).unwrap().sum_all().unwrap().backward().unwrap();
+        let grads = inputs.iter().map(|input| grads.get(input).unwrap().clone());
+        [out.detach()].into_iter().chain(grads).collect::<Vec<_>>()
+    };
+    for (index, (ours, plain)) in run().iter().zip(without_kernels(run)).enumerate() {
+        assert!(far(ours, &plain) < 3e-6, "{index}: {}", far(ours, &plain));
+    }
+}
+
+/// Outcome and gradients in bf16 against those in f64 of the same, already rounded, inputs.
+fn in_half(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) {
+    let as_var = |t: &Tensor| Var::from_tensor(t).unwrap().as_tensor().clone();
+    let half: Vec<Tensor> = inputs
+        .iter()
+        .map(|input| as_var(&input.detach().to_dtype(DType::BF16).unwrap()))
+        .collect();
+    let wide: Vec<Tensor> = half
+        .iter()
+        .map(|input| as_var(&input.detach().to_dtype(DType::F64).unwrap()))
+        .collect();
+    let run = |inputs: &[Tensor]| {
+        let out = f(inputs);
+        let seed = values(out.dims(), 99).to_dtype(DType::BF16).unwrap();
+        let seed = seed.to_dtype(out.dtype()).unwrap();
+        let grads = (&out * seed).unwrap().sum_all().unwrap().backward().unwrap();
+        let grads = inputs.iter().map(|input| grads.get(input).unwrap().clone());
+        [out.detach()].into_iter().chain(grads).collect::<Vec<_>>()
+    };
+    for (index, (half, wide)) in run(&half).iter().zip(run(&wide)).enumerate() {
+        assert_eq!(half.dtype(), DType::BF16);
+        // a value of bf16 is off by 2^-9 at most; a handful of roundings lie between
+        assert!(far(half, &wide) < 0.01, "{index}: {}", far(half, &wide));
+    }
+}
+
+/// Every op that a network is trained through, with inputs of many rows.
+fn each_op(with: impl Fn(&[Tensor], &dyn Fn(&[Tensor]) -> Tensor)) {
+    const ROWS: usize = 700;
+    let rows = Rows::indexed((0..ROWS).map(|row| u32::from(row % 3 == 0)).collect());
+    let x = var(&[ROWS, 24], 1);
+    for activation in [
+        None,
+        Some(Activation::GeluTanh),
+        Some(Activation::Silu),
+        Some(Activation::GeluErf),
+    ] {
+        with(&[x.clone(), var(&[24, 16], 2), var(&[16], 3)], &move |t| {
+            linear(&t[0], &t[1], Some(&t[2]), activation).unwrap()
+        });
+    }
+    with(&[x.clone(), var(&[24], 2), var(&[24], 3)], &|t| {
+        layer_norm(&t[0], &t[1], &t[2], 1e-6).unwrap()
+    });
+    let two = [x.clone(), var(&[2, 24], 2), var(&[2, 24], 3)];
+    let picked = rows.clone();
+    with(&two, &move |t| {
+        modulate(&t[0], &t[1], &t[2], &picked, 1e-6).unwrap()
+    });
+    with(&[x.clone(), var(&[ROWS, 24], 2), var(&[2, 24], 3)], &move |t| {
+        add_gated(&t[0], &t[1], &t[2], &rows).unwrap()
+    });
+    with(&[x.clone(), var(&[1, 24], 2)], &|t| {
+        add_row(&t[0], &t[1]).unwrap()
+    });
+    let angles: Vec<f64> = (0..ROWS * 4).map(|k| k as f64 * 0.37).collect();
+    let rope = Rope::from_angles(&angles, 4, &Device::Cpu).unwrap();
+    with(&[x.clone(), var(&[24], 2)], &move |t| {
+        norm_rope(&t[0], Some(&t[1]), 1e-6, Some(&rope)).unwrap()
+    });
+    with(&[x, var(&[40, 24], 2), var(&[40, 24], 3)], &|t| {
+        attention(&t[0], &t[1], &t[2], 3, 0.4, None).unwrap()
+    });
+}
+
+#[test]
+fn what_runs_without_kernels_gives_the_same_with_gradients() {
+    each_op(|inputs, f| both_ways(inputs, f));
+}
+
+#[test]
+fn half_precision_keeps_sums_over_many_rows() {
+    each_op(|inputs, f| in_half(inputs, f));
+}
+
 #[test]
 fn linear_equals_its_plain_form_with_every_activation() {
     for activation in [

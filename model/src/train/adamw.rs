@@ -1,11 +1,17 @@
-//! AdamW in place: one pass over weight, gradient and moments, no temporaries.
+//! AdamW in place, and what it holds of each weight: moments, f32 masters where the weight is of half precision, and moving
+//! averages. Of several ranks each holds them for its own slice of every weight.
 
-use super::narrow::{BLOCK, Narrow, Scale, chances, decode, encode};
+use super::{
+    collective::{Collective, Solo},
+    kernel,
+    moments::Moments,
+    narrow::BLOCK,
+    shard::Shard,
+};
 use crate::{Error, Result, weights::Trained};
-use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Tensor, backprop::GradStore};
-use rayon::prelude::*;
+use candle_core::{DType, Device, Tensor, backprop::GradStore};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, cell::RefCell};
+use std::cell::RefCell;
 
 /// How the moments are held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +31,14 @@ impl MomentForm {
         match self {
             Self::Wide => 8 * count,
             Self::Narrow => 2 * count + 8 * count.div_ceil(BLOCK as u64),
+        }
+    }
+
+    /// Slices of ranks begin at multiples of this.
+    fn align(self) -> usize {
+        match self {
+            Self::Wide => 1,
+            Self::Narrow => BLOCK,
         }
     }
 }
@@ -56,272 +70,341 @@ impl Default for AdamWSettings {
     }
 }
 
-/// A moment of a weight.
-enum Row {
-    Wide(Vec<f32>),
-    Narrow(Narrow),
+/// How a weight is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// By the kernel; the weight lies on the CPU.
+    Kernel,
+    /// In candle's ops, where the weight lies.
+    Ops,
+    /// By the kernel, on a copy: masters and moments lie on the CPU, the weight elsewhere.
+    Aside,
 }
 
-impl Row {
-    fn of(form: MomentForm, scale: Scale, row: Vec<f32>) -> Self {
-        match form {
-            MomentForm::Wide => Self::Wide(row),
-            MomentForm::Narrow => Self::Narrow(Narrow::of(scale, &row)),
-        }
-    }
-
-    fn zeros(form: MomentForm, scale: Scale, count: usize) -> Self {
-        match form {
-            MomentForm::Wide => Self::Wide(vec![0.0; count]),
-            MomentForm::Narrow => Self::Narrow(Narrow::zeros(scale, count)),
-        }
-    }
-
-    fn values(&self) -> Cow<'_, [f32]> {
-        match self {
-            Self::Wide(row) => Cow::Borrowed(row),
-            Self::Narrow(row) => Cow::Owned(row.wide()),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Wide(row) => row.len(),
-            Self::Narrow(row) => row.codes.len(),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Wide(row) => 4 * row.len(),
-            Self::Narrow(row) => row.bytes(),
+impl Route {
+    /// The way for weights on `device`. Codes of eight bits have no ops of candle's.
+    fn of(device: &Device, moments: MomentForm) -> Self {
+        match (device.is_cpu(), moments) {
+            (true, _) => Self::Kernel,
+            (false, MomentForm::Wide) => Self::Ops,
+            (false, MomentForm::Narrow) => Self::Aside,
         }
     }
 }
 
-struct Moments {
-    first: Row,
-    second: Row,
-    /// Steps in which this weight had a gradient: the correction of the moments counts those only.
-    steps: i32,
+/// What is kept of a weight, whole, as f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Master,
+    First,
+    Second,
+    Average,
 }
 
-/// The optimizer of some weights, f32 on the CPU.
+/// A weight, and what this rank keeps of it.
+struct Weight {
+    trained: Trained,
+    shard: Shard,
+    /// The own slice as f32: a view of the weight itself, or what the weight is rounded from.
+    master: Tensor,
+    viewed: bool,
+    moments: RefCell<Moments>,
+    average: Option<Tensor>,
+}
+
+/// The optimizer of some weights, f32 or bf16.
 pub struct AdamW {
     settings: AdamWSettings,
-    weights: Vec<(Trained, RefCell<Moments>)>,
+    ranks: (usize, usize),
+    route: Route,
+    weights: Vec<Weight>,
 }
 
 impl AdamW {
-    /// Moments of zero. Fails on weights that are not f32 on the CPU.
+    /// Moments of zero, of all values of the weights. Fails on weights that are neither f32 nor bf16.
     pub fn new(trained: Vec<Trained>, settings: AdamWSettings) -> Result<Self> {
-        let mut weights = Vec::with_capacity(trained.len());
-        for weight in trained {
-            if weight.var.dtype() != DType::F32 || !weight.var.device().is_cpu() {
-                return Err(Error::Config(format!(
-                    "`{}` is not trained as f32 on the CPU",
-                    weight.name
-                )));
-            }
-            let count = weight.var.elem_count();
-            let moments = Moments {
-                first: Row::zeros(settings.moments, Scale::Signed, count),
-                second: Row::zeros(settings.moments, Scale::Square, count),
-                steps: 0,
-            };
-            weights.push((weight, RefCell::new(moments)));
-        }
-        Ok(Self { settings, weights })
+        let device = trained.first().map(|weight| weight.var.device().clone());
+        let route = Route::of(&device.unwrap_or(Device::Cpu), settings.moments);
+        Self::by(route, trained, settings)
+    }
+
+    /// The same by a given way; any of them works on the CPU.
+    pub(super) fn by(route: Route, trained: Vec<Trained>, settings: AdamWSettings) -> Result<Self> {
+        let weights = trained
+            .into_iter()
+            .map(|trained| Weight::new(trained, route, settings.moments));
+        Ok(Self {
+            weights: weights.collect::<Result<_>>()?,
+            ranks: (0, 1),
+            settings,
+            route,
+        })
     }
 
     /// The weights.
     pub fn trained(&self) -> impl Iterator<Item = &Trained> {
-        self.weights.iter().map(|(weight, _)| weight)
+        self.weights.iter().map(|weight| &weight.trained)
     }
 
-    /// Bytes that all moments take.
+    /// Bytes that the moments of this rank take.
     pub fn bytes(&self) -> usize {
-        let of = |moments: &Moments| moments.first.bytes() + moments.second.bytes();
         self.weights
             .iter()
-            .map(|(_, moments)| of(&moments.borrow()))
+            .map(|weight| weight.moments.borrow().bytes())
             .sum()
     }
 
+    /// Bytes that the f32 masters of this rank take; 0 where the weights themselves are f32.
+    pub fn master_bytes(&self) -> usize {
+        let apart = self.weights.iter().filter(|weight| !weight.viewed);
+        apart.map(|weight| 4 * weight.shard.len).sum()
+    }
+
+    /// Bytes that the moving averages of this rank take.
+    pub fn average_bytes(&self) -> usize {
+        let averages = self.weights.iter().filter_map(|weight| weight.average.as_ref());
+        averages.map(|average| 4 * average.elem_count()).sum()
+    }
+
+    /// Begins moving averages at the weights as they are.
+    pub(super) fn keep_averages(&mut self) -> Result<()> {
+        for weight in &mut self.weights {
+            weight.average = Some(weight.master.copy()?);
+        }
+        Ok(())
+    }
+
+    /// Keeps this rank's slice of everything and lets the rest go. Fails once it was split for other ranks.
+    pub(super) fn share(&mut self, ranks: (usize, usize)) -> Result<()> {
+        if self.ranks == ranks {
+            return Ok(());
+        }
+        if self.ranks.1 != 1 {
+            return Err(Error::Input(format!(
+                "an optimizer that was split for {} ranks cannot be split for {}",
+                self.ranks.1, ranks.1
+            )));
+        }
+        for weight in &mut self.weights {
+            weight.share(ranks, self.route, self.settings.moments)?;
+        }
+        self.ranks = ranks;
+        Ok(())
+    }
+
+    /// This rank's slice of a weight, by number.
+    pub(super) fn shard(&self, index: usize) -> Option<Shard> {
+        self.weights.get(index).map(|weight| weight.shard)
+    }
+
     /// Takes a step along `grads` times `scale` (below one to clip). A weight without a gradient took no part: it does not
-    /// decay, and its moments stay.
+    /// decay, and its moments stay. For one process alone.
     pub fn step(&mut self, grads: &GradStore, scale: f64) -> Result<()> {
         for index in 0..self.weights.len() {
-            if let Some(grad) = grads.get(&self.weights[index].0.var) {
+            if let Some(grad) = grads.get(&self.weights[index].trained.var) {
                 let (lr, decay) = (self.settings.lr, self.settings.decay);
-                self.update(index, grad, scale, (lr, decay))?;
+                let grad = grad.flatten_all()?.to_dtype(DType::F32)?;
+                self.update(index, &grad, scale, (lr, decay))?;
+                self.publish(index, &Solo)?;
             }
         }
         Ok(())
     }
 
-    /// Moves one weight, by number, along its gradient times `scale`, with a step size and a decay of its own.
-    pub fn update(&mut self, index: usize, grad: &Tensor, scale: f64, (lr, decay): (f64, f64)) -> Result<()> {
-        let Some((weight, moments)) = self.weights.get(index) else {
+    /// Moves this rank's slice of a weight, by number, along its gradient `[len]`, f32, times `scale`, with a step size and a
+    /// decay of its own. The network sees it when it is published.
+    pub(super) fn update(
+        &mut self,
+        index: usize,
+        grad: &Tensor,
+        scale: f64,
+        (lr, decay): (f64, f64),
+    ) -> Result<()> {
+        let Some(weight) = self.weights.get(index) else {
             return Err(Error::Input(format!("there is no trained weight {index}")));
         };
-        moments.borrow_mut().steps += 1;
+        weight.moments.borrow_mut().steps += 1;
+        if weight.shard.len == 0 {
+            return Ok(());
+        }
         let settings = AdamWSettings {
             lr,
             decay,
             ..self.settings
         };
-        let update = Update {
+        let grad = grad.to_device(weight.master.device())?;
+        let first_block = weight.shard.start / BLOCK;
+        kernel::step(
+            &weight.master,
+            &grad,
+            &weight.moments,
             settings,
             scale,
-            moments,
+            first_block,
+        )
+    }
+
+    /// Moves this rank's slice of a moving average towards the weight.
+    pub(super) fn follow(&mut self, index: usize, memory: f64) -> Result<()> {
+        let Some(weight) = self.weights.get(index).filter(|weight| weight.shard.len > 0) else {
+            return Ok(());
         };
-        weight.var.inplace_op2(&grad.contiguous()?, &update)?;
-        Ok(())
-    }
-
-    /// Each weight's name, moments and steps, for a state on the disk.
-    pub fn moments(&self, mut take: impl FnMut(&str, &[f32], &[f32], i32) -> Result<()>) -> Result<()> {
-        for (weight, moments) in &self.weights {
-            let moments = moments.borrow();
-            take(
-                &weight.name,
-                &moments.first.values(),
-                &moments.second.values(),
-                moments.steps,
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Puts back what [`AdamW::moments`] told: `find` gives the moments and steps of a name. Fails if they have another length.
-    pub fn restore(&mut self, mut find: impl FnMut(&str) -> Result<(Vec<f32>, Vec<f32>, i32)>) -> Result<()> {
-        for (weight, moments) in &self.weights {
-            let (first, second, steps) = find(&weight.name)?;
-            let mut moments = moments.borrow_mut();
-            if first.len() != moments.first.len() || second.len() != moments.second.len() {
-                return Err(Error::Resume(format!(
-                    "the moments of `{}` have another size",
-                    weight.name
-                )));
+        match &weight.average {
+            Some(average) => {
+                let kernel = self.route != Route::Ops;
+                kernel::average(average, &weight.master, 1.0 - memory as f32, kernel)
             }
-            *moments = Moments {
-                first: Row::of(self.settings.moments, Scale::Signed, first),
-                second: Row::of(self.settings.moments, Scale::Square, second),
-                steps,
-            };
+            None => Ok(()),
         }
-        Ok(())
-    }
-}
-
-struct Update<'a> {
-    settings: AdamWSettings,
-    scale: f64,
-    moments: &'a RefCell<Moments>,
-}
-
-impl InplaceOp2 for Update<'_> {
-    fn name(&self) -> &'static str {
-        "adamw"
     }
 
-    fn cpu_fwd(
-        &self,
-        weight: &mut CpuStorage,
-        layout: &Layout,
-        grad: &CpuStorage,
-        grad_layout: &Layout,
-    ) -> candle_core::Result<()> {
-        let CpuStorage::F32(weight) = weight else {
-            candle_core::bail!("adamw on weights that are not f32");
+    /// Brings a weight, by number, to what the slices of all ranks are.
+    pub(super) fn publish(&self, index: usize, ranks: &dyn Collective) -> Result<()> {
+        match self.weights.get(index) {
+            Some(weight) if !(weight.viewed && ranks.world() == 1) => weight.publish(ranks),
+            _ => Ok(()),
+        }
+    }
+
+    /// In how many steps a weight had a gradient.
+    pub(super) fn steps(&self, index: usize) -> i32 {
+        let weight = self.weights.get(index);
+        weight.map_or(0, |weight| weight.moments.borrow().steps)
+    }
+
+    /// A part of a weight, whole, f32 on the CPU, in the order in which the network holds it; `None` for averages where none
+    /// are kept. All ranks ask at once.
+    pub(super) fn whole(&self, index: usize, part: Part, ranks: &dyn Collective) -> Result<Option<Tensor>> {
+        let Some(weight) = self.weights.get(index) else {
+            return Ok(None);
         };
-        let grad = &grad.as_slice::<f32>()?[grad_layout.start_offset()..];
-        let weight = &mut weight[layout.start_offset()..];
-        let Moments { first, second, steps } = &mut *self.moments.borrow_mut();
-        let (rule, count) = (Rule::new(&self.settings, self.scale, *steps), first.len());
-        match (first, second) {
-            (Row::Wide(first), Row::Wide(second)) => {
-                rule.wide(&mut weight[..count], &grad[..count], first, second);
+        if self.ranks.1 != ranks.world() {
+            return Err(Error::Input(format!(
+                "the optimizer is split for {} ranks and asked for by {}",
+                self.ranks.1,
+                ranks.world()
+            )));
+        }
+        let own = match part {
+            Part::Master => weight.master.clone(),
+            Part::First => weight.moments.borrow().first.values()?,
+            Part::Second => weight.moments.borrow().second.values()?,
+            Part::Average => match &weight.average {
+                Some(average) => average.clone(),
+                None => return Ok(None),
+            },
+        };
+        // ranks talk where the network lies
+        let own = own.to_device(weight.trained.var.device())?;
+        let whole = weight.shard.gather(&own, ranks)?;
+        Ok(Some(whole.to_device(&Device::Cpu)?))
+    }
+
+    /// Puts a part of a weight, whole, f32, back. Fails if it has another length.
+    pub(super) fn put(&mut self, index: usize, part: Part, row: &Tensor) -> Result<()> {
+        let Some(weight) = self.weights.get_mut(index) else {
+            return Err(Error::Input(format!("there is no trained weight {index}")));
+        };
+        if row.elem_count() != weight.shard.count {
+            return Err(Error::Resume(format!(
+                "`{}` has another size",
+                weight.trained.name
+            )));
+        }
+        let row = row.flatten_all()?;
+        let own = weight.shard.own(&row)?;
+        match part {
+            Part::Master => weight.put(&row, &own),
+            Part::First => weight.moments.borrow_mut().first.set(&own),
+            Part::Second => weight.moments.borrow_mut().second.set(&own),
+            Part::Average => {
+                weight.average = Some(own.to_device(weight.master.device())?.copy()?);
+                Ok(())
             }
-            (Row::Narrow(first), Row::Narrow(second)) => {
-                rule.narrow(&mut weight[..count], &grad[..count], first, second);
-            }
-            _ => candle_core::bail!("the moments of a weight are held in two ways"),
+        }
+    }
+
+    /// Puts the number of steps of a weight back.
+    pub(super) fn put_steps(&mut self, index: usize, steps: i32) {
+        if let Some(weight) = self.weights.get(index) {
+            weight.moments.borrow_mut().steps = steps;
+        }
+    }
+}
+
+impl Weight {
+    fn new(mut trained: Trained, route: Route, form: MomentForm) -> Result<Self> {
+        let var = &trained.var;
+        if !matches!(var.dtype(), DType::F32 | DType::BF16) {
+            return Err(Error::Config(format!(
+                "`{}` is {:?}; weights are trained as f32 or bf16",
+                trained.name,
+                var.dtype()
+            )));
+        }
+        let viewed = var.dtype() == DType::F32 && route != Route::Aside;
+        let flat = var.as_tensor().detach().flatten_all()?;
+        let wide = trained.wide.take();
+        let place = match route {
+            Route::Aside => Device::Cpu,
+            _ => var.device().clone(),
+        };
+        let master = match wide {
+            _ if viewed => flat,
+            Some(wide) => wide.flatten_all()?.to_device(&place)?,
+            None => flat.to_dtype(DType::F32)?.to_device(&place)?.copy()?,
+        };
+        let shard = Shard::of(var.elem_count(), form.align(), (0, 1));
+        let moments = Moments::zeros(form, shard.len, card(route, &place))?;
+        Ok(Self {
+            trained,
+            shard,
+            master,
+            viewed,
+            moments: RefCell::new(moments),
+            average: None,
+        })
+    }
+
+    fn share(&mut self, ranks: (usize, usize), route: Route, form: MomentForm) -> Result<()> {
+        let shard = Shard::of(self.shard.count, form.align(), ranks);
+        let master = shard.own(&self.master)?;
+        self.master = if self.viewed { master } else { master.copy()? };
+        if let Some(average) = &mut self.average {
+            *average = shard.own(average)?.copy()?;
+        }
+        let old = self.moments.get_mut();
+        let mut moments = Moments::zeros(form, shard.len, card(route, self.master.device()))?;
+        if old.steps > 0 && shard.len > 0 {
+            moments.first.set(&shard.own(&old.first.values()?)?)?;
+            moments.second.set(&shard.own(&old.second.values()?)?)?;
+        }
+        moments.steps = old.steps;
+        *old = moments;
+        self.shard = shard;
+        Ok(())
+    }
+
+    fn publish(&self, ranks: &dyn Collective) -> Result<()> {
+        let var = &self.trained.var;
+        let own = self.master.to_dtype(var.dtype())?.to_device(var.device())?;
+        let whole = self.shard.gather(&own, ranks)?;
+        Ok(var.set(&whole.reshape(var.shape())?)?)
+    }
+
+    /// Takes over the whole weight and the own slice of it.
+    fn put(&mut self, row: &Tensor, own: &Tensor) -> Result<()> {
+        let var = &self.trained.var;
+        let whole = row.to_dtype(var.dtype())?.to_device(var.device())?;
+        var.set(&whole.reshape(var.shape())?)?;
+        if !self.viewed {
+            self.master = own.to_device(self.master.device())?.copy()?;
         }
         Ok(())
     }
 }
 
-/// The numbers of a step, the same for all values of a weight.
-struct Rule {
-    keep: f32,
-    step: f32,
-    betas: (f32, f32),
-    eps: f32,
-    fall: f32,
-    scale: f32,
-    steps: u64,
-}
-
-impl Rule {
-    fn new(settings: &AdamWSettings, scale: f64, steps: i32) -> Self {
-        let AdamWSettings {
-            lr,
-            betas,
-            eps,
-            decay,
-            ..
-        } = *settings;
-        let (rise, fall) = (1.0 - betas.0.powi(steps), (1.0 - betas.1.powi(steps)).sqrt());
-        Self {
-            keep: (1.0 - lr * decay) as f32,
-            step: (lr / rise) as f32,
-            betas: (betas.0 as f32, betas.1 as f32),
-            eps: eps as f32,
-            fall: (1.0 / fall) as f32,
-            scale: scale as f32,
-            steps: steps.unsigned_abs().into(),
-        }
-    }
-
-    #[inline(always)]
-    fn move_all(&self, weight: &mut [f32], grad: &[f32], first: &mut [f32], second: &mut [f32]) {
-        let (b1, b2) = self.betas;
-        for (((weight, grad), first), second) in weight.iter_mut().zip(grad).zip(first).zip(second) {
-            let grad = grad * self.scale;
-            *first = b1 * *first + (1.0 - b1) * grad;
-            *second = b2 * *second + (1.0 - b2) * grad * grad;
-            *weight = *weight * self.keep - self.step * *first / (second.sqrt() * self.fall + self.eps);
-        }
-    }
-
-    fn wide(&self, weight: &mut [f32], grad: &[f32], first: &mut [f32], second: &mut [f32]) {
-        weight
-            .par_chunks_mut(1 << 14)
-            .zip(grad.par_chunks(1 << 14))
-            .zip(first.par_chunks_mut(1 << 14).zip(second.par_chunks_mut(1 << 14)))
-            .for_each(|((weight, grad), (first, second))| self.move_all(weight, grad, first, second));
-    }
-
-    fn narrow(&self, weight: &mut [f32], grad: &[f32], first: &mut Narrow, second: &mut Narrow) {
-        let tables = (first.scale.table(), second.scale.table());
-        let scales = (first.scale, second.scale);
-        weight
-            .par_chunks_mut(BLOCK)
-            .zip(grad.par_chunks(BLOCK))
-            .zip(first.codes.par_chunks_mut(BLOCK).zip(&mut first.factors))
-            .zip(second.codes.par_chunks_mut(BLOCK).zip(&mut second.factors))
-            .enumerate()
-            .for_each(|(block, (((weight, grad), (m, m_factor)), (v, v_factor)))| {
-                let (mut first, mut second) = ([0.0; BLOCK], [0.0; BLOCK]);
-                let (first, second) = (&mut first[..m.len()], &mut second[..v.len()]);
-                decode(scales.0, m, *m_factor, &tables.0, first);
-                decode(scales.1, v, *v_factor, &tables.1, second);
-                self.move_all(weight, grad, first, second);
-                let chance = chances(self.steps, block as u64);
-                *m_factor = encode(scales.0, first, m, &tables.0, &chance);
-                *v_factor = encode(scales.1, second, v, &tables.1, &chance);
-            });
-    }
+/// Where moments lie as tensors; `None` where they lie as rows on the CPU.
+fn card(route: Route, place: &Device) -> Option<&Device> {
+    (route == Route::Ops).then_some(place)
 }

@@ -1,6 +1,13 @@
 //! What a step costs before it is run: values trained, memory by kind, arithmetic.
 
-use super::{customizer::CustomizerConfig, order::Kind, recipe::Recipe, trainer::Share};
+use super::{
+    adamw::MomentForm,
+    customizer::CustomizerConfig,
+    order::Kind,
+    plan::Share,
+    recipe::{NumberForm, Recipe},
+    samples::Sample,
+};
 use crate::{Result, net::StreamConfig};
 use candle_core::{Device, Tensor};
 use std::time::Instant;
@@ -19,7 +26,9 @@ pub struct Size {
 pub struct Memory {
     /// The network's weights.
     pub weights: u64,
-    /// Gradients: those of a sample and their sum.
+    /// What weights in bf16 that are trained are rounded from, as f32; 0 where the weights are f32.
+    pub masters: u64,
+    /// Gradients: those of a sample, and their sum as f32.
     pub gradients: u64,
     /// The optimizer's moments.
     pub moments: u64,
@@ -32,7 +41,19 @@ pub struct Memory {
 impl Memory {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.weights + self.gradients + self.moments + self.averages + self.activations
+        self.weights + self.masters + self.gradients + self.moments + self.averages + self.activations
+    }
+
+    /// That of one of `world` ranks: each holds its slice of masters, moments and averages (ZeRO-1), and all of the rest.
+    #[must_use]
+    pub fn of_rank(self, world: usize) -> Self {
+        let slice = |bytes: u64| bytes.div_ceil(world.max(1) as u64);
+        Self {
+            masters: slice(self.masters),
+            moments: slice(self.moments),
+            averages: slice(self.averages),
+            ..self
+        }
     }
 }
 
@@ -84,8 +105,12 @@ pub fn forward_flops(config: &CustomizerConfig, size: Size) -> u64 {
 
 /// Operations of OCF for a text of the model's length with the sample's references: at most, since texts are shorter.
 pub fn context_flops(config: &CustomizerConfig, references: usize) -> u64 {
+    context(config, config.backbone.audio.text_len, references)
+}
+
+fn context(config: &CustomizerConfig, rows: usize, references: usize) -> u64 {
     let Some(ocf) = &config.ocf else { return 0 };
-    let (rows, d, f) = (wide(config.backbone.audio.text_len), wide(ocf.dim), wide(ocf.ffn));
+    let (rows, d, f) = (wide(rows), wide(ocf.dim), wide(ocf.ffn));
     let n = rows + wide(references);
     let block = 8 * n * d * d + 4 * n * d * f + attention(n, n, d) + 2 * rows * d * wide(ocf.text_dim);
     wide(ocf.layers) * block + 2 * rows * d * wide(ocf.text_dim)
@@ -102,7 +127,42 @@ pub fn step_flops(config: &CustomizerConfig, recipe: &Recipe, kind: Kind, size: 
     wide(recipe.batch_of(kind)) * times * (forward_flops(config, size) + context_flops(config, references))
 }
 
-/// Bytes of a step, all but narrow moments in f32, one sample at a time. Activations are an estimate: block inputs between blocks, and for a
+/// Operations of one sample of its own sizes in a step of its kind, forward and backward; `recompute` and `stays` (the
+/// backbone) as in [`step_flops`].
+pub(super) fn sample_flops(
+    config: &CustomizerConfig,
+    (recompute, stays): (bool, bool),
+    sample: &Sample,
+    joint: bool,
+) -> Result<u64> {
+    let patches = |latent: &Tensor| -> Result<usize> {
+        let (_, frames, rows, columns) = latent.dims4()?;
+        Ok(frames * (rows / 2) * (columns / 2))
+    };
+    let video = sample.video.as_ref().filter(|_| joint);
+    let (mut size, mut references) = (
+        Size {
+            video: video.map_or(Ok(0), patches)?,
+            audio: sample.audio.dim(0)?,
+        },
+        0,
+    );
+    for subject in &sample.subjects {
+        let picture = subject.picture.as_ref().filter(|_| video.is_some());
+        let picture = picture.map_or(Ok(0), patches)?;
+        let voice = subject.voice.as_ref().map_or(Ok(0), |voice| voice.dim(0))?;
+        (size.video, size.audio) = (size.video + picture, size.audio + voice);
+        references += picture + voice;
+    }
+    for phonemes in sample.utterances.iter().filter_map(|said| said.phonemes.as_ref()) {
+        references += phonemes.dim(0)?;
+    }
+    let times = 1 + if stays { 1 } else { 2 } + u64::from(recompute);
+    Ok(times * (forward_flops(config, size) + context(config, sample.text.dim(0)?, references)))
+}
+
+/// Bytes of a step of a process that is alone, one sample at a time; for one of several ranks [`Memory::of_rank`]. What lies
+/// between blocks is held in the recipe's type, what lies within one is counted as f32. Activations are an estimate: block inputs between blocks, and for a
 /// block under way 22 rows of its width and 3 of its feed-forward layers per token; text rows as embedded for each stream, and
 /// their keys and values; OCF likewise.
 pub fn memory(config: &CustomizerConfig, recipe: &Recipe, shares: &[Share], size: Size) -> Memory {
@@ -130,12 +190,17 @@ pub fn memory(config: &CustomizerConfig, recipe: &Recipe, shares: &[Share], size
             inside + block * layers
         };
     }
+    let each = recipe.dtype.bytes();
     Memory {
-        weights: 4 * (trained + frozen),
-        gradients: 8 * trained,
+        weights: each * (trained + frozen),
+        masters: match recipe.dtype {
+            NumberForm::F32 => 0,
+            NumberForm::Bf16 => 4 * trained,
+        },
+        gradients: (each + 4) * trained,
         moments: recipe.optimizer.moments.bytes(trained),
         averages: if recipe.ema.is_some() { 4 * trained } else { 0 },
-        activations: 4 * (between + inside),
+        activations: each * between + 4 * inside,
     }
 }
 
@@ -172,6 +237,31 @@ pub fn remedies(
     if recipe.ema.is_some() {
         with("recompute = true and no `ema`", &thrifty, shares);
     }
+    let narrow = |dtype, moments| {
+        let mut other = Recipe {
+            dtype,
+            ..thrifty.clone()
+        };
+        other.optimizer.moments = moments;
+        other
+    };
+    let (own, moments) = (recipe.dtype, recipe.optimizer.moments);
+    let bf16 = own == NumberForm::F32;
+    if bf16 {
+        with(
+            "dtype = \"bf16\" and no `ema`",
+            &narrow(NumberForm::Bf16, moments),
+            shares,
+        );
+    }
+    if moments == MomentForm::Wide {
+        let what = "optimizer.moments = \"8bit\" and no `ema`";
+        with(what, &narrow(own, MomentForm::Narrow), shares);
+        if bf16 {
+            let what = "dtype = \"bf16\", optimizer.moments = \"8bit\" and no `ema`";
+            with(what, &narrow(NumberForm::Bf16, MomentForm::Narrow), shares);
+        }
+    }
     let new = |share: &Share| {
         share
             .keys
@@ -195,6 +285,11 @@ pub fn remedies(
             &thrifty,
             &frozen,
         );
+    }
+    let whole = memory(config, recipe, shares, size);
+    let ranks = [2, 4, 8, 16, 32, 64].map(|world| (world, whole.of_rank(world).total()));
+    if let Some((world, total)) = ranks.into_iter().find(|(_, total)| *total <= limit) {
+        all.push((format!("{world} ranks, each on memory of its own"), total));
     }
     all
 }
@@ -288,5 +383,65 @@ mod tests {
             panic!("{all:?}")
         };
         assert!(what.contains("freeze") && *bytes < 80 << 30, "{all:?}");
+    }
+
+    #[test]
+    fn settings_that_would_fit_are_named_from_the_smallest_change_on() {
+        let recipe = Recipe::parse(super::super::recipe::BUILT_IN[0].1).unwrap();
+        let shares = [Share {
+            keys: "*".to_owned(),
+            mode: super::super::recipe::Mode::Train,
+            trained: 100_000_000,
+            frozen: 900_000_000,
+        }];
+        let size = Size::default();
+        let told = |limit: u64| -> Vec<String> {
+            let all = remedies(&ovi(), &recipe, &shares, size, limit);
+            assert!(all.iter().all(|(_, bytes)| *bytes <= limit), "{all:?}");
+            all.into_iter().map(|(what, _)| what).collect()
+        };
+        let now = memory(&ovi(), &recipe, &shares, size);
+        // f32: weights 4.0, gradients 0.8, moments 0.8 GB; bf16: 2.0, 0.6, masters 0.4, moments 0.8; codes take 0.6 less
+        assert_eq!(
+            (now.weights, now.masters, now.moments),
+            (4_000_000_000, 0, 800_000_000)
+        );
+        let fits = told(now.total() - 1);
+        assert!(
+            fits[0].starts_with("dtype = \"bf16\"") && fits[1].contains("8bit"),
+            "{fits:?}"
+        );
+        assert!(fits.last().unwrap().starts_with("2 ranks"), "{fits:?}");
+        let half = Recipe {
+            dtype: NumberForm::Bf16,
+            ..recipe.clone()
+        };
+        let half = memory(&ovi(), &half, &shares, size);
+        assert_eq!(
+            (half.weights, half.masters, half.gradients),
+            (2_000_000_000, 400_000_000, 600_000_000)
+        );
+        let fits = told(half.total() - 1);
+        assert!(
+            fits[0].starts_with("dtype = \"bf16\", optimizer.moments = \"8bit\""),
+            "{fits:?}"
+        );
+        assert_eq!(told(1 << 20), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_rank_holds_its_slice_of_what_is_split_and_all_of_the_rest() {
+        let whole = Memory {
+            weights: 10,
+            masters: 8,
+            gradients: 20,
+            moments: 9,
+            averages: 4,
+            activations: 7,
+        };
+        let each = whole.of_rank(4);
+        assert_eq!((each.masters, each.moments, each.averages), (2, 3, 1));
+        assert_eq!(each.total(), 10 + 2 + 20 + 3 + 1 + 7);
+        assert_eq!(whole.of_rank(1), whole);
     }
 }

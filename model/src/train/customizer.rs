@@ -10,7 +10,7 @@ use crate::{
     },
     weights::Weights,
 };
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Sizes of everything that is trained.
@@ -52,6 +52,8 @@ pub struct Customizer {
     mtp_ca: Option<MtpCa>,
     positions: Settings,
     anchored: bool,
+    dtype: DType,
+    device: Device,
 }
 
 impl Customizer {
@@ -70,6 +72,8 @@ impl Customizer {
             mtp_ca: mtp.transpose()?,
             positions: Settings::default(),
             anchored: true,
+            dtype: weights.dtype(),
+            device: weights.device(),
         })
     }
 
@@ -84,15 +88,37 @@ impl Customizer {
         &self.config
     }
 
-    /// Velocities at time `t` (0..=1000) of noisy latents `x` of `sample`. Without video in `x` the audio stream runs alone,
-    /// and no picture is looked at.
+    /// A sample where the network is, in the sample's own type.
+    pub fn placed(&self, sample: Sample) -> Result<Sample> {
+        if self.device.is_cpu() {
+            return Ok(sample);
+        }
+        sample.map(|tensor| Ok(tensor.to_device(&self.device)?))
+    }
+
+    /// Velocities at time `t` (0..=1000) of noisy latents `x` of `sample`, in the type of `x`, whatever the network computes
+    /// in. Without video in `x` the audio stream runs alone, and no picture is looked at.
     pub fn velocity(&self, sample: &Sample, x: &Latents, t: f64, dropped: Dropped) -> Result<Latents> {
         let condition = self.condition(sample, x.video.is_some(), dropped)?;
-        self.backbone.velocity(x, t, &condition)
+        let inner = |x: &Option<Tensor>| x.as_ref().map(|x| x.to_dtype(self.dtype)).transpose();
+        let own = Latents {
+            video: inner(&x.video)?,
+            audio: inner(&x.audio)?,
+        };
+        let out = self.backbone.velocity(&own, t, &condition)?;
+        let outer = |out: Option<Tensor>, x: &Option<Tensor>| match (out, x) {
+            (Some(out), Some(x)) => out.to_dtype(x.dtype()).map(Some),
+            (out, _) => Ok(out),
+        };
+        Ok(Latents {
+            video: outer(out.video, &x.video)?,
+            audio: outer(out.audio, &x.audio)?,
+        })
     }
 
     /// What the backbone is told of a sample; with history.
     pub fn condition(&self, sample: &Sample, pictures: bool, dropped: Dropped) -> Result<Condition> {
+        let sample = &sample.clone().map(|tensor| Ok(tensor.to_dtype(self.dtype)?))?;
         let seen = |it: &Option<Tensor>| match it {
             Some(it) if dropped.references => Ok(Some(it.zeros_like()?)),
             it => Ok::<_, crate::Error>(it.clone()),

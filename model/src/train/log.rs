@@ -22,6 +22,12 @@ pub struct Line {
     pub seconds: f64,
     /// When it was done, seconds since 1970.
     pub time: f64,
+    /// Operations it took, all ranks together, counted from the sizes of its samples; 0 in lines of earlier builds.
+    #[serde(default)]
+    pub flops: f64,
+    /// Operations a second, as a share of the recipe's `peak_tflops` for every rank; absent where the recipe has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_of_peak: Option<f64>,
 }
 
 /// The log of a run that is under way.
@@ -114,6 +120,14 @@ fn curves(line: &Line) -> Vec<(String, f64)> {
             report.ids.len() as f64 / line.seconds.max(1e-9),
         ),
     ];
+    if line.flops > 0.0 {
+        let rate = line.flops / line.seconds.max(1e-9);
+        all.push(("speed/tflops_per_second".to_owned(), rate / 1e12));
+    }
+    all.extend(
+        line.share_of_peak
+            .map(|share| ("speed/share_of_peak".to_owned(), share)),
+    );
     all.extend(report.video.map(|video| (format!("loss/{kind}/video"), video)));
     all.extend(report.lr.iter().map(|(keys, lr)| (format!("lr/{keys}"), *lr)));
     all

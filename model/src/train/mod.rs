@@ -10,14 +10,21 @@ mod draw;
 mod encoder;
 mod events;
 mod export;
+mod kernel;
 mod log;
+mod moments;
 mod narrow;
 mod objective;
 mod order;
+mod plan;
 mod recipe;
+#[cfg(test)]
+mod routes;
 mod run;
 mod samples;
+mod shard;
 mod state;
+mod state_file;
 mod sums;
 mod trainer;
 
@@ -31,14 +38,15 @@ pub use events::Events;
 pub use log::{LOG, Line, Log, read_log};
 pub use objective::{DropSettings, Loss, LossSettings, objective, sigma};
 pub use order::{Kind, Order};
+pub use plan::{Plan, Share};
 pub use recipe::{
-    BUILT_IN, Batch, Keep, Mode, OptimizerSettings, Recipe, ReferenceRule, SampleSettings, Take, WeightRule,
-    decays,
+    BUILT_IN, Batch, Keep, Mode, NumberForm, OptimizerSettings, Recipe, ReferenceRule, SampleSettings, Take,
+    WeightRule, decays,
 };
 pub use run::{Ended, Place};
 pub use samples::{Entry, InMemory, Sample, SampleSubject, SampleUtterance, Samples};
 pub use state::States;
-pub use trainer::{Share, StepReport, Trainer};
+pub use trainer::{StepReport, Trainer};
 
 use crate::{Result, weights::Trained};
 use candle_core::{Tensor, backprop::GradStore};

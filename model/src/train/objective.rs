@@ -99,7 +99,8 @@ pub fn objective(
 ) -> Result<Loss> {
     let level = sigma(draw, loss.shift);
     let noisy = |name: &str, latent: &Tensor| -> Result<(Tensor, Tensor)> {
-        let noise = draw.noise(name, latent.dims())?.to_dtype(latent.dtype())?;
+        let noise = draw.noise(name, latent.dims())?;
+        let noise = noise.to_dtype(latent.dtype())?.to_device(latent.device())?;
         Ok((noised(latent, &noise, level)?, noise))
     };
     let video = sample.video.as_ref().filter(|_| kind == Kind::Joint);

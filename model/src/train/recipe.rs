@@ -6,6 +6,7 @@ use super::{
     order::Kind,
 };
 use crate::{Error, Result};
+use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -148,6 +149,53 @@ impl Default for OptimizerSettings {
     }
 }
 
+/// What weights and activations are held as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NumberForm {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the range of 32. Masters of what is trained, moments, averages, sums of gradients and losses are f32.
+    Bf16,
+}
+
+impl NumberForm {
+    /// From its word. Fails on others than f32 and bf16.
+    pub fn parse(word: &str) -> Result<Self> {
+        match word {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            other => Err(Error::Config(format!(
+                "--dtype {other}: training has f32 and bf16"
+            ))),
+        }
+    }
+
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Bytes of a value.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+
+    pub(super) fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
 /// Which states stay on the disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -231,12 +279,18 @@ pub struct Recipe {
     /// The optimizer.
     #[serde(default)]
     pub optimizer: OptimizerSettings,
+    /// What weights and activations are held as.
+    #[serde(default)]
+    pub dtype: NumberForm,
     /// Whether blocks are computed again in the backward pass, to save memory.
     #[serde(default = "yes")]
     pub recompute: bool,
     /// Memory of a moving average of the weights; absent: none is kept.
     #[serde(default)]
     pub ema: Option<f64>,
+    /// Operations a second that the device can do at most, in 10^12: what the log's share of peak is of. Absent: no share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_tflops: Option<f64>,
     /// Which states stay.
     #[serde(default)]
     pub keep: Keep,
@@ -302,6 +356,7 @@ impl Recipe {
             ("loss.video", self.loss.video, 0.0..=1e3),
             ("loss.audio", self.loss.audio, 0.0..=1e3),
             ("ema", self.ema.unwrap_or(0.0), 0.0..=0.999_999),
+            ("peak_tflops", self.peak_tflops.unwrap_or(1.0), 1e-6..=1e6),
         ] {
             if !range.contains(&value) {
                 return refuse(format!(
@@ -356,6 +411,7 @@ impl Recipe {
             keep: Keep::default(),
             samples: SampleSettings::default(),
             recompute: true,
+            peak_tflops: None,
             ..self.clone()
         }
     }

@@ -60,8 +60,8 @@ impl Place<'_> {
         }
     }
 
-    /// Trains to the recipe's end, or until `on` says no; `on` is shown every step. Rank 0 writes the log and the states, one at
-    /// the end in any case. A loss that is no number ends it with [`Error::NotFinite`], after the state before it was written.
+    /// Trains to the recipe's end, or until `on` says no, on every rank at the same step; `on` is shown every step. Rank 0 writes
+    /// the log and the states, one at the end in any case, and every rank gives what it holds to them. A loss that is no number ends it with [`Error::NotFinite`], after the state before it was written.
     pub fn train(
         &self,
         trainer: &mut Trainer,
@@ -81,30 +81,36 @@ impl Place<'_> {
             let start = Instant::now();
             let report = match trainer.step(samples, ranks) {
                 Ok(report) => report,
-                Err(error @ Error::NotFinite { .. }) if first => {
-                    states.save(trainer, self.data, self.dress)?;
+                // every rank sees the same sums, so that all of them come here
+                Err(error @ Error::NotFinite { .. }) => {
+                    states.save_of(trainer, self.data, self.dress, ranks)?;
                     return Err(error);
                 }
                 Err(error) => return Err(error),
             };
+            let seconds = start.elapsed().as_secs_f64();
             let line = Line {
                 report,
-                seconds: start.elapsed().as_secs_f64(),
+                seconds,
+                flops: trainer.flops(),
+                share_of_peak: share_of_peak(trainer, seconds, ranks.world()),
                 time: SystemTime::now()
                     .duration_since(UNIX_EPOCH)
                     .map_or(0.0, |since| since.as_secs_f64()),
             };
             if let Some(log) = &mut log {
                 log.push(&line)?;
-                if trainer.next().is_multiple_of(trainer.recipe().keep.every) {
-                    on_disk = Some(states.save(trainer, self.data, self.dress)?);
-                }
             }
-            go_on = on(&line);
+            if trainer.next().is_multiple_of(trainer.recipe().keep.every) {
+                on_disk = Some(states.save_of(trainer, self.data, self.dress, ranks)?);
+            }
+            // ranks that stop at different steps would wait for each other
+            let yes = on(&line);
+            go_on = trainer.agreed(yes, ranks)?;
         }
         let (steps, mut state) = (trainer.next(), states.path(trainer.next()));
-        if first && on_disk.as_ref() != Some(&state) {
-            state = states.save(trainer, self.data, self.dress)?;
+        if on_disk.as_ref() != Some(&state) {
+            state = states.save_of(trainer, self.data, self.dress, ranks)?;
         }
         Ok(Ended {
             steps,
@@ -112,4 +118,10 @@ impl Place<'_> {
             state,
         })
     }
+}
+
+/// Operations a second as a share of what all ranks could do at most.
+fn share_of_peak(trainer: &Trainer, seconds: f64, ranks: usize) -> Option<f64> {
+    let peak = trainer.recipe().peak_tflops? * 1e12 * ranks as f64;
+    Some(trainer.flops() / seconds.max(1e-9) / peak)
 }

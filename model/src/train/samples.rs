@@ -114,6 +114,20 @@ impl Sample {
         Ok([frames, self.audio.dim(0)?, self.text.dim(0)?])
     }
 
+    /// The same with every tensor as `f` makes it.
+    pub fn map(mut self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        let subjects = self.subjects.iter_mut();
+        let parts = subjects.flat_map(|subject| [&mut subject.picture, &mut subject.voice]);
+        let said = self.utterances.iter_mut().map(|said| &mut said.phonemes);
+        for part in parts.chain(said).chain([&mut self.video]).flatten() {
+            *part = f(part)?;
+        }
+        for part in [&mut self.audio, &mut self.text, &mut self.empty] {
+            *part = f(part)?;
+        }
+        Ok(self)
+    }
+
     /// Every tensor with its name in the file.
     fn tensors(&self) -> Vec<(String, &Tensor)> {
         let mut all = vec![

@@ -2,13 +2,19 @@
 //! written beside and renamed, so one that can be seen is whole. Weights that stay are written once in a run: every later state
 //! shares that file with the one before it, and names it by its hash.
 
-use super::{recipe::Recipe, trainer::Trainer};
+use super::{
+    adamw::Part,
+    collective::{Collective, Solo},
+    recipe::Recipe,
+    state_file::{MOMENTS, Rows, write_weights},
+    sums::all,
+    trainer::Trainer,
+};
 use crate::{Error, Result, checkpoint::FileMark, weights::Held};
-use candle_core::{DType, Tensor};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -21,10 +27,13 @@ const CARD: &str = "state.json";
 const TRAINED: &str = "model.safetensors";
 /// Weights that stay.
 pub(super) const FROZEN: &str = "frozen.safetensors";
-/// Key of the optimizer's step counts in its file.
+/// Moments.
+const OPTIMIZER: &str = "optimizer.safetensors";
+/// Key of the optimizer's step counts in its file, in states of formats 1 and 2.
 const STEPS: &str = "steps";
-/// Layout of the states that are written. 1, which is read too, had all weights in one file.
-const FORMAT: u32 = 2;
+/// Layout of the states that are written. 1 and 2 are read, too: 1 had all weights in one file, and both had every moment as
+/// f32 and the step counts with them.
+const FORMAT: u32 = 3;
 
 /// The weights that stay, as a state refers to them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +58,9 @@ struct Card {
     /// The weights that stay; absent where all are trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     frozen: Option<Frozen>,
+    /// In how many steps each weight had a gradient; absent in formats 1 and 2.
+    #[serde(default)]
+    gradients: BTreeMap<String, i32>,
 }
 
 impl Card {
@@ -63,9 +75,9 @@ impl Card {
         };
         let format: serde_json::Value =
             serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        if !matches!(format["format"].as_u64(), Some(1 | 2)) {
+        if !matches!(format["format"].as_u64(), Some(1..=3)) {
             return Err(Error::Resume(format!(
-                "`{}` has layout {} of a state, this build reads 1 and {FORMAT}; go on with the build that wrote it",
+                "`{}` has layout {} of a state, this build reads 1 to {FORMAT}; go on with the build that wrote it",
                 path.display(),
                 format["format"]
             )));
@@ -98,7 +110,11 @@ impl States {
         for entry in fs::read_dir(folder).map_err(io(folder))? {
             let entry = entry.map_err(io(folder))?;
             if entry.file_name().to_string_lossy().starts_with(".writing") {
-                fs::remove_dir_all(entry.path()).map_err(io(&entry.path()))?;
+                match fs::remove_dir_all(entry.path()) {
+                    // another rank was faster
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    removed => removed.map_err(io(&entry.path()))?,
+                }
             }
         }
         Ok(Self {
@@ -128,21 +144,39 @@ impl States {
         self.folder.join(format!("step-{step:08}"))
     }
 
-    /// Writes the trainer's state, unless it is there; `dress` adds what a checkpoint needs beside the weights. Fails on a full
-    /// disk, and then leaves nothing of it; the states before stay.
+    /// Writes the state of a trainer that is alone, unless it is there; `dress` adds what a checkpoint needs beside the weights.
+    /// Fails on a full disk, and then leaves nothing of it; the states before stay.
     pub fn save(
         &self,
         trainer: &Trainer,
         data: &str,
         dress: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
+        self.save_of(trainer, data, dress, &Solo)
+    }
+
+    /// The same of the trainers of all ranks, all of which call it: rank 0 writes, the others give their slices. The files are
+    /// those of one rank, whatever their number.
+    pub fn save_of(
+        &self,
+        trainer: &Trainer,
+        data: &str,
+        dress: &dyn Fn(&Path) -> Result<()>,
+        ranks: &dyn Collective,
+    ) -> Result<PathBuf> {
         let target = self.path(trainer.step);
-        if target.is_dir() {
+        let first = ranks.rank() == 0;
+        let there = f64::from(u8::from(first && target.is_dir()));
+        if all(&[there], &trainer.device(), ranks)?[0] > 0.0 {
+            return Ok(target);
+        }
+        if !first {
+            give(trainer, None, ranks)?;
             return Ok(target);
         }
         let beside = self.folder.join(format!(".writing-{}", trainer.step));
-        let written = self.write(trainer, data, &beside).and_then(|()| dress(&beside));
-        let renamed = written.and_then(|()| {
+        let written = self.write(trainer, data, &beside, ranks);
+        let renamed = written.and_then(|()| dress(&beside)).and_then(|()| {
             sync(&beside)?;
             fs::rename(&beside, &target).map_err(io(&target))?;
             sync(&self.folder)
@@ -155,18 +189,20 @@ impl States {
         Ok(target)
     }
 
-    fn write(&self, trainer: &Trainer, data: &str, folder: &Path) -> Result<()> {
+    fn write(&self, trainer: &Trainer, data: &str, folder: &Path, ranks: &dyn Collective) -> Result<()> {
         let own = folder.join(OWN);
         fs::create_dir_all(&own).map_err(io(&own))?;
-        let trained = trainer.held.iter().filter(|held| held.tensor.is_variable());
-        write_weights(trained, &folder.join(TRAINED))?;
-        write_optimizer(trainer, &own)?;
+        give(trainer, Some(folder), ranks)?;
+        let steps = |(index, weight): (usize, &crate::weights::Trained)| {
+            (weight.name.clone(), trainer.optimizer.steps(index))
+        };
         let card = Card {
             format: FORMAT,
             step: trainer.step,
             recipe: trainer.recipe.fixed(),
             data: data.to_owned(),
-            frozen: self.frozen(trainer, &folder.join(FROZEN))?,
+            frozen: self.frozen(trainer, folder)?,
+            gradients: trainer.trained.iter().enumerate().map(steps).collect(),
         };
         let text = serde_json::to_string_pretty(&card).map_err(|error| Error::Resume(error.to_string()))?;
         let path = own.join(CARD);
@@ -175,9 +211,10 @@ impl States {
         sync(&own)
     }
 
-    /// Puts the weights that stay to `path`: the file of the newest state that holds the same ones, or a new one. `None` if
+    /// Puts the weights that stay into `folder`: the file of the newest state that holds the same ones, or a new one. `None` if
     /// there are none.
-    fn frozen(&self, trainer: &Trainer, path: &Path) -> Result<Option<Frozen>> {
+    fn frozen(&self, trainer: &Trainer, folder: &Path) -> Result<Option<Frozen>> {
+        let path = &folder.join(FROZEN);
         let Some(weights) = trainer.frozen()? else {
             return Ok(None);
         };
@@ -190,10 +227,8 @@ impl States {
                 return Ok(Some(known));
             }
         }
-        write_weights(
-            trainer.held.iter().filter(|held| !held.tensor.is_variable()),
-            path,
-        )?;
+        let stay = trainer.held.iter().filter(|held| !held.tensor.is_variable());
+        write_weights(stay, folder, "frozen")?;
         Ok(Some(Frozen {
             weights: weights.clone(),
             file: FileMark::of(path)?,
@@ -216,34 +251,19 @@ impl States {
     }
 }
 
+/// Writes what is trained and what the optimizer holds into a state's folder, or gives the other ranks' part of it.
+fn give(trainer: &Trainer, folder: Option<&Path>, ranks: &dyn Collective) -> Result<()> {
+    trainer.write_trained(folder, "model", ranks)?;
+    let own = folder.map(|folder| folder.join(OWN));
+    trainer.write_moments(own.as_deref(), ranks)?;
+    trainer.write_averages(own.as_deref(), ranks)
+}
+
 /// Flushes a folder, so that names in it last.
 fn sync(folder: &Path) -> Result<()> {
     fs::File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(io(folder))
-}
-
-/// Moments, their step counts, and averages where some are kept.
-fn write_optimizer(trainer: &Trainer, own: &Path) -> Result<()> {
-    let mut moments: Vec<(String, Vec<f32>)> = Vec::new();
-    let mut steps: Vec<(String, i32)> = Vec::new();
-    trainer.optimizer.moments(|name, first, second, count| {
-        moments.push((format!("{name}.m"), first.to_vec()));
-        moments.push((format!("{name}.v"), second.to_vec()));
-        steps.push((name.to_owned(), count));
-        Ok(())
-    })?;
-    let steps = serde_json::to_string(&steps).map_err(|error| Error::Resume(error.to_string()))?;
-    write_rows(&moments, Some((STEPS, steps)), &own.join("optimizer.safetensors"))?;
-    let rows: Vec<_> = trainer
-        .averages()
-        .into_iter()
-        .map(|(weight, row)| (weight.name.clone(), row.clone()))
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    write_rows(&rows, None, &own.join("ema.safetensors"))
 }
 
 /// BLAKE3 of names, shapes and values of weights, in their order.
@@ -270,84 +290,11 @@ fn flush(path: &Path) -> Result<()> {
         .map_err(io(path))
 }
 
-/// Weights in the checkpoint's own names and shapes.
-pub(super) fn write_weights<'a>(held: impl Iterator<Item = &'a Held>, path: &Path) -> Result<()> {
-    let stored: Vec<(&str, Tensor)> = held
-        .map(|held| {
-            Ok((
-                held.name.as_str(),
-                held.stored.save(&held.tensor, &held.shape)?.contiguous()?,
-            ))
-        })
-        .collect::<Result<_>>()?;
-    let views = stored.iter().map(|(name, tensor)| (*name, tensor));
-    safetensors::serialize_to_file(views, None, path).map_err(unwritten(path))?;
-    flush(path)
-}
-
-/// Rows of f32.
-fn write_rows(rows: &[(String, Vec<f32>)], note: Option<(&str, String)>, path: &Path) -> Result<()> {
-    let bytes: Vec<(&str, Vec<u8>)> = rows
-        .iter()
-        .map(|(name, row)| {
-            (
-                name.as_str(),
-                row.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            )
-        })
-        .collect();
-    let mut views = Vec::with_capacity(bytes.len());
-    for (name, bytes) in &bytes {
-        let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(unwritten(path))?;
-        views.push((*name, view));
-    }
-    let note = note.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
-    safetensors::serialize_to_file(views, note, path).map_err(unwritten(path))?;
-    flush(path)
-}
-
-fn unwritten(path: &Path) -> impl FnOnce(safetensors::SafeTensorError) -> Error + '_ {
-    move |error| match error {
-        safetensors::SafeTensorError::IoError(source) => Error::Io {
-            path: path.to_owned(),
-            source,
-        },
-        other => Error::Format {
-            path: path.to_owned(),
-            kind: "safetensors",
-            why: other.to_string(),
-        },
-    }
-}
-
-/// Rows of a file by name, and the note in it.
-struct Rows {
-    path: PathBuf,
-    bytes: Vec<u8>,
-    note: HashMap<String, String>,
-}
-
-impl Rows {
-    fn read(path: PathBuf) -> Result<Self> {
-        let bytes = fs::read(&path).map_err(io(&path))?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unwritten(&path))?;
-        let note = header.metadata().clone().unwrap_or_default();
-        Ok(Self { path, bytes, note })
-    }
-
-    fn row(&self, file: &SafeTensors<'_>, name: &str) -> Result<Vec<f32>> {
-        let lacks = |_| Error::Resume(format!("`{}` lacks `{name}`", self.path.display()));
-        let data = file.tensor(name).map_err(lacks)?;
-        let four = |four: &[u8]| f32::from_le_bytes([four[0], four[1], four[2], four[3]]);
-        Ok(data.data().chunks_exact(4).map(four).collect())
-    }
-}
-
 impl Trainer {
     /// Goes on from the state in `folder`. Fails when it was made with another recipe, other data or another network, and says
     /// which.
     pub fn resume(&mut self, folder: &Path, data: &str) -> Result<()> {
-        let (own, card) = (folder.join(OWN), Card::read(folder)?);
+        let card = Card::read(folder)?;
         if card.recipe != self.recipe.fixed() {
             return Err(Error::Resume(format!(
                 "`{}` was made by another recipe ({}); give the recipe it was begun with, or another --out. Only `exclude`, \
@@ -363,52 +310,66 @@ impl Trainer {
                 card.data
             )));
         }
-        if let Some(frozen) = &card.frozen
-            && self.frozen()?.as_ref() != Some(&frozen.weights)
-        {
-            return Err(Error::Resume(format!(
-                "`{}` was trained over other weights that stay; give the checkpoint it was begun from (--from), or another --out",
-                folder.display()
-            )));
-        }
-        let weights = Rows::read(folder.join(TRAINED))?;
-        let file = SafeTensors::deserialize(&weights.bytes).map_err(unwritten(&weights.path))?;
-        for held in self.held.iter().filter(|held| held.tensor.is_variable()) {
-            let row = weights.row(&file, &held.name)?;
-            if row.len() != held.tensor.elem_count() {
+        if let Some(frozen) = &card.frozen {
+            if self.frozen()?.as_ref() != Some(&frozen.weights) {
                 return Err(Error::Resume(format!(
-                    "`{}` has another size in `{}`",
-                    held.name,
-                    weights.path.display()
+                    "`{}` was trained over other weights that stay; give the checkpoint it was begun from (--from), or another --out",
+                    folder.display()
                 )));
             }
-            let tensor = Tensor::from_vec(row, held.shape.as_slice(), held.tensor.device())?;
-            set(held, &held.stored.load(&tensor)?)?;
+            // the states to come share this file, so its bytes are read once more (docs/train.md tells the cost)
+            if self.rank() == 0 {
+                frozen.file.check(&folder.join(FROZEN))?;
+            }
         }
-        let optimizer = Rows::read(own.join("optimizer.safetensors"))?;
-        let file = SafeTensors::deserialize(&optimizer.bytes).map_err(unwritten(&optimizer.path))?;
-        let steps: Vec<(String, i32)> =
-            serde_json::from_str(optimizer.note.get(STEPS).map_or("", String::as_str))
-                .map_err(|error| Error::Resume(format!("`{}`: {error}", optimizer.path.display())))?;
-        let steps: HashMap<String, i32> = steps.into_iter().collect();
-        self.optimizer.restore(|name| {
-            let row = |part: &str| optimizer.row(&file, &format!("{name}.{part}"));
-            Ok((row("m")?, row("v")?, steps.get(name).copied().unwrap_or(0)))
-        })?;
-        if self.recipe.ema.is_some() {
-            let averages = Rows::read(own.join("ema.safetensors"))?;
-            let file = SafeTensors::deserialize(&averages.bytes).map_err(unwritten(&averages.path))?;
-            self.restore_averages(|name| averages.row(&file, name))?;
-        }
+        self.restore(folder, &card)?;
         self.step = card.step;
+        Ok(())
+    }
+
+    /// Puts weights, moments and averages back, one tensor at a time; each rank keeps its slices.
+    fn restore(&mut self, folder: &Path, card: &Card) -> Result<()> {
+        let own = folder.join(OWN);
+        let weights = Rows::open(folder.join(TRAINED))?;
+        let moments = Rows::open(own.join(OPTIMIZER))?;
+        let steps = match card.format {
+            3.. => card.gradients.clone(),
+            _ => steps_of(&moments)?,
+        };
+        let averages = match self.recipe.ema {
+            Some(_) => Some(Rows::open(own.join("ema.safetensors"))?),
+            None => None,
+        };
+        for index in 0..self.trained.len() {
+            let (name, stored) = (self.trained[index].name.clone(), self.trained[index].stored);
+            let tensor = weights.get(&name)?;
+            if tensor.dims() != self.trained[index].shape {
+                return Err(Error::Resume(format!(
+                    "`{name}` has another size in {}",
+                    weights.label()
+                )));
+            }
+            let tensor = stored.load(&tensor.to_dtype(DType::F32)?)?;
+            self.optimizer.put(index, Part::Master, &tensor)?;
+            for (letter, part, scale) in MOMENTS {
+                let row = moments.moment(&format!("{name}.{letter}"), scale)?;
+                self.optimizer.put(index, part, &row)?;
+            }
+            self.optimizer
+                .put_steps(index, steps.get(&name).copied().unwrap_or(0));
+            if let Some(averages) = &averages {
+                self.optimizer.put(index, Part::Average, &averages.get(&name)?)?;
+            }
+        }
         Ok(())
     }
 }
 
-/// Overwrites a trained weight in place, so that the network sees it.
-fn set(held: &Held, value: &Tensor) -> Result<()> {
-    let var = candle_core::Var::from_tensor(&held.tensor)?;
-    Ok(var.set(&value.reshape(held.tensor.shape())?)?)
+/// Step counts as states of formats 1 and 2 have them.
+fn steps_of(moments: &Rows) -> Result<BTreeMap<String, i32>> {
+    let steps: Vec<(String, i32)> = serde_json::from_str(&moments.note(STEPS)?)
+        .map_err(|error| Error::Resume(format!("{}: {error}", moments.label())))?;
+    Ok(steps.into_iter().collect())
 }
 
 /// The first key in which two recipes differ.

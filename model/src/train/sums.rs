@@ -1,17 +1,17 @@
 //! What the samples of a step add up to, over all ranks.
 
-use super::{collective::Collective, objective::Loss};
+use super::{adamw::AdamW, collective::Collective, objective::Loss};
 use crate::{Result, weights::Trained};
 use candle_core::{DType, Device, Tensor, backprop::GradStore};
 
 /// Losses and gradients of a step.
 pub(super) struct Sums {
-    /// Of each trained weight; `None` took no part.
+    /// Of each trained weight, as f32 `[count]`, and once reduced of this rank's slice `[len]`; `None` took no part.
     pub(super) grads: Vec<Option<Tensor>>,
     /// Samples of this rank whose loss is no number.
     pub(super) bad: Vec<String>,
-    /// Total, video, videos, audio, samples, tokens.
-    counts: [f64; 6],
+    /// Total, video, videos, audio, samples, tokens, operations.
+    counts: [f64; 7],
 }
 
 impl Sums {
@@ -19,7 +19,7 @@ impl Sums {
         Self {
             grads: vec![None; weights],
             bad: Vec::new(),
-            counts: [0.0; 6],
+            counts: [0.0; 7],
         }
     }
 
@@ -30,19 +30,29 @@ impl Sums {
         loss: &Loss,
         trained: &[Trained],
         grads: &GradStore,
+        flops: u64,
     ) -> Result<()> {
         let total = f64::from(loss.total.to_scalar::<f32>()?);
         if !total.is_finite() {
             self.bad.push(id.to_owned());
         }
         let (video, videos) = loss.video.map_or((0.0, 0.0), |video| (video, 1.0));
-        let own = [total, video, videos, loss.audio, 1.0, loss.tokens as f64];
+        let own = [
+            total,
+            video,
+            videos,
+            loss.audio,
+            1.0,
+            loss.tokens as f64,
+            flops as f64,
+        ];
         self.counts.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
         for (sum, weight) in self.grads.iter_mut().zip(trained) {
             let Some(grad) = grads.get(&weight.var) else {
                 continue;
             };
-            let grad = grad.detach();
+            // in f32, whatever the network computes in: many small terms are added up
+            let grad = grad.detach().flatten_all()?.to_dtype(DType::F32)?;
             *sum = Some(match sum.take() {
                 Some(sum) => (sum + grad)?,
                 None => grad,
@@ -51,45 +61,45 @@ impl Sums {
         Ok(())
     }
 
-    /// Adds up over all ranks. A weight takes part if it does on any rank.
-    pub(super) fn reduce(&mut self, trained: &[Trained], ranks: &dyn Collective) -> Result<()> {
-        if ranks.world() == 1 {
+    /// Adds up over all ranks; of the gradients each keeps its slice. A weight takes part if it does on any rank.
+    pub(super) fn reduce(
+        &mut self,
+        trained: &[Trained],
+        optimizer: &AdamW,
+        ranks: &dyn Collective,
+    ) -> Result<()> {
+        let Some(first) = trained.first().filter(|_| ranks.world() > 1) else {
             return Ok(());
-        }
-        let counts = Tensor::new(&self.counts[..], &Device::Cpu)?;
-        let counts = all(&counts, ranks)?.to_vec1::<f64>()?;
-        self.counts
-            .iter_mut()
-            .zip(counts)
-            .for_each(|(sum, all)| *sum = all);
-        let part: Vec<f64> = self
-            .grads
-            .iter()
-            .map(|grad| f64::from(u8::from(grad.is_some())))
-            .collect();
-        let part = all(&Tensor::new(part, &Device::Cpu)?, ranks)?.to_vec1::<f64>()?;
-        for ((grad, weight), part) in self.grads.iter_mut().zip(trained).zip(part) {
-            if part == 0.0 {
+        };
+        let device = first.var.device();
+        let part = self.grads.iter().map(|grad| f64::from(u8::from(grad.is_some())));
+        let told: Vec<f64> = self.counts.iter().copied().chain(part).collect();
+        let told = all(&told, device, ranks)?;
+        let (counts, part) = told.split_at(self.counts.len());
+        self.counts.copy_from_slice(counts);
+        for (index, (grad, part)) in self.grads.iter_mut().zip(part).enumerate() {
+            let Some(shard) = optimizer.shard(index).filter(|_| *part > 0.0) else {
                 continue;
-            }
+            };
             let own = match grad.take() {
                 Some(grad) => grad,
-                None => Tensor::zeros(weight.var.shape(), DType::F32, &Device::Cpu)?,
+                None => Tensor::zeros(shard.count, DType::F32, device)?,
             };
-            *grad = Some(all(&own.flatten_all()?, ranks)?.reshape(weight.var.shape())?);
+            *grad = Some(shard.reduce(&own, ranks)?);
         }
         Ok(())
     }
 
-    /// Length of all gradients together, summed in f64.
-    pub(super) fn norm(&self) -> Result<f64> {
+    /// Length of all gradients together, over all ranks, summed in f64 on the CPU.
+    pub(super) fn norm(&self, ranks: &dyn Collective) -> Result<f64> {
         let mut total = 0.0;
-        for grad in self.grads.iter().flatten() {
-            let values = grad.flatten_all()?.to_vec1::<f32>()?;
-            total += values
-                .iter()
-                .map(|value| f64::from(*value) * f64::from(*value))
-                .sum::<f64>();
+        let mut device = Device::Cpu;
+        for grad in self.grads.iter().flatten().filter(|grad| grad.elem_count() > 0) {
+            device = grad.device().clone();
+            total += squares(grad)?;
+        }
+        if ranks.world() > 1 {
+            total = all(&[total], &device, ranks)?[0];
         }
         Ok(total.sqrt())
     }
@@ -109,11 +119,49 @@ impl Sums {
     pub(super) fn tokens(&self) -> u64 {
         self.counts[5] as u64
     }
+
+    /// Operations of the step, all ranks together.
+    pub(super) fn flops(&self) -> f64 {
+        self.counts[6]
+    }
 }
 
-/// The sum of a row of values over all ranks, filled up to whole slices on the way.
-fn all(values: &Tensor, ranks: &dyn Collective) -> Result<Tensor> {
-    let count = values.dims1()?;
-    let padded = values.pad_with_zeros(0, 0, count.next_multiple_of(ranks.world()) - count)?;
-    Ok(ranks.all_reduce(&padded)?.narrow(0, 0, count)?)
+/// The sum of squares of a gradient; a card adds up within itself, in f32.
+fn squares(grad: &Tensor) -> Result<f64> {
+    if !grad.device().is_cpu() {
+        return squares_in_ops(grad);
+    }
+    let values = grad.flatten_all()?.to_vec1::<f32>()?;
+    let square = |value: f32| f64::from(value) * f64::from(value);
+    Ok(values.into_iter().map(square).sum())
+}
+
+fn squares_in_ops(grad: &Tensor) -> Result<f64> {
+    Ok(f64::from(grad.sqr()?.sum_all()?.to_scalar::<f32>()?))
+}
+
+/// The sums of some values over all ranks, filled up to whole slices on the way.
+pub(super) fn all(values: &[f64], device: &Device, ranks: &dyn Collective) -> Result<Vec<f64>> {
+    if ranks.world() == 1 {
+        return Ok(values.to_vec());
+    }
+    let mut filled = values.to_vec();
+    filled.resize(values.len().next_multiple_of(ranks.world()), 0.0);
+    let filled = Tensor::from_vec(filled, values.len().next_multiple_of(ranks.world()), device)?;
+    let mut sums = ranks.all_reduce(&filled)?.to_vec1::<f64>()?;
+    sums.truncate(values.len());
+    Ok(sums)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_and_the_cpu_tell_the_same_length() {
+        let row = crate::weights::value_of("gradient", 1, 10_000, 0.3, 0.0);
+        let row = Tensor::from_vec(row, 10_000, &Device::Cpu).unwrap();
+        let (cpu, card) = (squares(&row).unwrap(), squares_in_ops(&row).unwrap());
+        assert!(cpu > 1.0 && (card / cpu - 1.0).abs() < 1e-5, "{cpu} {card}");
+    }
 }

@@ -1,22 +1,24 @@
 //! A run's state and its step, from samples to moved weights.
 
 use super::{
-    AdamW, AdamWSettings,
+    adamw::{AdamW, AdamWSettings, Route},
     collective::Collective,
+    cost,
     customizer::{Customizer, CustomizerConfig},
     draw::Draw,
     objective::{Loss, objective},
     order::{Kind, Order, members},
+    plan::{Share, base_of, before_backbone, shares, table_fits, weights_of},
     recipe::{Mode, Recipe, ReferenceRule, decays},
     samples::{Entry, Sample, Samples},
     state::digest,
-    sums::Sums,
+    sums::{Sums, all},
 };
 use crate::{
-    Error, Result,
-    weights::{Held, Lora, Source, Trained, Weights},
+    Error, Result, generate,
+    weights::{Held, Source, Trained},
 };
-use candle_core::{DType, Device};
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::{cell::OnceCell, collections::HashSet};
 
@@ -43,24 +45,10 @@ pub struct StepReport {
     pub ids: Vec<String>,
 }
 
-/// How many weights, by what becomes of them, under one line of the recipe's table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Share {
-    /// The line's patterns.
-    pub keys: String,
-    /// What becomes of them.
-    pub mode: Mode,
-    /// Values that are trained, low-rank additions included.
-    pub trained: usize,
-    /// Values that stay.
-    pub frozen: usize,
-}
-
 /// A weight that moves.
 struct Moved {
     rule: usize,
     decays: bool,
-    average: Option<Vec<f32>>,
 }
 
 /// Everything that a step changes, and what it needs.
@@ -69,59 +57,59 @@ pub struct Trainer {
     pub(super) model: Customizer,
     pub(super) held: Vec<Held>,
     pub(super) optimizer: AdamW,
-    trained: Vec<Trained>,
+    pub(super) trained: Vec<Trained>,
     moved: Vec<Moved>,
     order: Order,
     excluded: HashSet<String>,
     /// Hash of the weights that stay, computed when a state first asks for it.
     frozen: OnceCell<Option<String>>,
+    device: Device,
+    /// Rank and number of ranks.
+    ranks: (usize, usize),
+    /// Whether all that is trained lies before the backbone.
+    backbone_stays: bool,
+    /// Operations of the last step.
+    flops: f64,
     pub(super) step: u64,
 }
 
-/// The name of a weight without its low-rank part.
-fn base_of(name: &str) -> Option<String> {
-    let short = name
-        .strip_suffix(".lora_down.weight")
-        .or_else(|| name.strip_suffix(".lora_up.weight"))?;
-    Some(format!("{short}.weight"))
-}
-
-/// Weights of `source`, trained and adapted as the recipe's table says.
-fn weights_of(recipe: &Recipe, source: impl Source + 'static) -> Weights {
-    let (trains, adapts) = (recipe.clone(), recipe.clone());
-    let mode = |recipe: &Recipe, name: &str| recipe.rule_of(name).map(|rule| recipe.weights[rule].mode);
-    Weights::new(source, DType::F32, &Device::Cpu)
-        .train(move |name| match base_of(name) {
-            Some(base) => mode(&trains, &base) == Some(Mode::Lora),
-            None => mode(&trains, name) == Some(Mode::Train),
-        })
-        .adapt(move |name| {
-            let rule = &adapts.weights[adapts.rule_of(name)?];
-            let rank = rule.rank.filter(|_| rule.mode == Mode::Lora)?;
-            let scale = rule.alpha.unwrap_or(rank as f64) / rank as f64;
-            Some(Lora { rank, scale })
-        })
-}
-
 impl Trainer {
-    /// Builds the network from `source` and sees that the recipe and the data fit it: every key falls under a line of the table,
-    /// every line has keys, every kind of step has samples.
+    /// Builds the network on the processor. As [`Trainer::on`].
     pub fn new(
         recipe: Recipe,
         config: &CustomizerConfig,
         source: impl Source + 'static,
         samples: &dyn Samples,
     ) -> Result<Self> {
-        let weights = weights_of(&recipe, source);
+        Self::build(recipe, config, source, samples, (&Device::Cpu, None))
+    }
+
+    /// Builds the network from `source` and sees that the recipe and the data fit it: every key falls under a line of the table,
+    /// every line has keys, every kind of step has samples. The network lies at `place`; what it computes in is the recipe's
+    /// `dtype`. Fails where there is no such place.
+    pub fn on(
+        recipe: Recipe,
+        config: &CustomizerConfig,
+        source: impl Source + 'static,
+        samples: &dyn Samples,
+        place: &generate::Place,
+    ) -> Result<Self> {
+        Self::build(recipe, config, source, samples, (&place.device()?, None))
+    }
+
+    /// The same with a given way for the optimizer.
+    pub(super) fn build(
+        recipe: Recipe,
+        config: &CustomizerConfig,
+        source: impl Source + 'static,
+        samples: &dyn Samples,
+        (device, route): (&Device, Option<Route>),
+    ) -> Result<Self> {
+        let weights = weights_of(&recipe, source, device);
         let model = Customizer::new(config, &weights, recipe.recompute)?.anchored(recipe.anchored);
         weights.finish()?;
         let (held, trained) = (weights.held(), weights.trained());
-        table_fits(&recipe, &held)?;
-        if trained.is_empty() {
-            return Err(Error::Recipe(
-                "no weight of this network falls under a line that trains".to_owned(),
-            ));
-        }
+        table_fits(&recipe, held.iter().map(|held| held.name.as_str()))?;
         let order = order_of(&recipe, samples.entries())?;
         let settings = AdamWSettings {
             betas: (recipe.optimizer.betas[0], recipe.optimizer.betas[1]),
@@ -133,18 +121,53 @@ impl Trainer {
             .iter()
             .map(|weight| Moved::new(&recipe, weight))
             .collect::<Result<_>>()?;
+        let mut optimizer = match route {
+            Some(route) => AdamW::by(route, trained, settings)?,
+            None => AdamW::new(trained, settings)?,
+        };
+        if recipe.ema.is_some() {
+            optimizer.keep_averages()?;
+        }
+        let trained: Vec<Trained> = optimizer.trained().cloned().collect();
         Ok(Self {
             model,
             held,
-            optimizer: AdamW::new(trained.clone(), settings)?,
+            optimizer,
+            backbone_stays: trained.iter().all(|weight| before_backbone(&weight.name)),
             trained,
             moved,
             order,
             excluded: recipe.exclude.iter().cloned().collect(),
             recipe,
             frozen: OnceCell::new(),
+            device: device.clone(),
+            ranks: (0, 1),
+            flops: 0.0,
             step: 0,
         })
+    }
+
+    /// Keeps of moments, f32 masters and moving averages this rank's slice of every weight (ZeRO-1), and lets the rest go. The
+    /// first step does it too; a rank that calls it before it goes on from a state never holds all of them. Fails if it was
+    /// done for another number of ranks.
+    pub fn share(&mut self, ranks: &dyn Collective) -> Result<()> {
+        self.ranks = (ranks.rank(), ranks.world());
+        self.optimizer.share(self.ranks)
+    }
+
+    /// This rank.
+    pub(super) fn rank(&self) -> usize {
+        self.ranks.0
+    }
+
+    /// Where the network lies.
+    pub(super) fn device(&self) -> Device {
+        self.device.clone()
+    }
+
+    /// Operations of the last step, all ranks together, counted from the sizes of its samples; 0 before the first.
+    pub fn flops(&self) -> f64 {
+        self.flops
     }
 
     /// Hash of the weights that stay; `None` if all are trained.
@@ -167,9 +190,19 @@ impl Trainer {
         &self.recipe
     }
 
-    /// Bytes that the optimizer's moments take.
+    /// Bytes that the optimizer's moments take on this rank.
     pub fn moment_bytes(&self) -> usize {
         self.optimizer.bytes()
+    }
+
+    /// Bytes that the f32 masters of weights in bf16 take on this rank.
+    pub fn master_bytes(&self) -> usize {
+        self.optimizer.master_bytes()
+    }
+
+    /// Bytes that the moving averages take on this rank.
+    pub fn average_bytes(&self) -> usize {
+        self.optimizer.average_bytes()
     }
 
     /// The network.
@@ -179,27 +212,11 @@ impl Trainer {
 
     /// What is trained and what stays, a line each of the recipe's table.
     pub fn shares(&self) -> Vec<Share> {
-        let share = |(index, rule): (usize, &super::recipe::WeightRule)| {
-            let mut share = Share {
-                keys: rule.keys.join(", "),
-                mode: rule.mode,
-                trained: 0,
-                frozen: 0,
-            };
-            for held in &self.held {
-                let base = base_of(&held.name);
-                if self.recipe.rule_of(base.as_ref().unwrap_or(&held.name)) == Some(index) {
-                    let count = held.tensor.elem_count();
-                    *(if held.tensor.is_variable() {
-                        &mut share.trained
-                    } else {
-                        &mut share.frozen
-                    }) += count;
-                }
-            }
-            share
-        };
-        self.recipe.weights.iter().enumerate().map(share).collect()
+        let held = self.held.iter().map(|held| {
+            let stays = !held.tensor.is_variable();
+            (held.name.as_str(), held.tensor.elem_count(), stays)
+        });
+        shares(&self.recipe, held)
     }
 
     /// The samples of a step, by number and place, without those that the recipe excludes. Where none is left, those of the
@@ -223,6 +240,7 @@ impl Trainer {
     fn loss(&self, samples: &dyn Samples, (place, index): (u64, usize)) -> Result<(Sample, Loss)> {
         let sample = samples.load(index)?;
         self.model.check(&sample)?;
+        let sample = self.model.placed(sample)?;
         let draw = Draw::new(self.recipe.seed, self.step, place);
         let settings = (&self.recipe.loss, &self.recipe.dropout);
         let loss = objective(&self.model, &sample, self.order.kind(self.step), draw, settings)?;
@@ -243,23 +261,43 @@ impl Trainer {
     ///
     /// Fails with [`Error::NotFinite`] before anything has moved.
     pub fn step(&mut self, samples: &dyn Samples, ranks: &dyn Collective) -> Result<StepReport> {
+        self.share(ranks)?;
         let batch = self.batch(self.step, samples.entries())?;
         let mut sums = Sums::new(self.trained.len());
         for at in batch.iter().skip(ranks.rank()).step_by(ranks.world()) {
             let (sample, loss) = self.loss(samples, *at)?;
             let grads = loss.total.affine(1.0 / batch.len() as f64, 0.0)?.backward()?;
-            sums.add(&sample.id, &loss, &self.trained, &grads)?;
+            let flops = self.flops_of(&sample)?;
+            sums.add(&sample.id, &loss, &self.trained, &grads, flops)?;
         }
-        sums.reduce(&self.trained, ranks)?;
-        let norm = sums.norm()?;
+        sums.reduce(&self.trained, &self.optimizer, ranks)?;
+        let norm = sums.norm(ranks)?;
         let ids = batch
             .iter()
             .map(|(_, index)| samples.entries()[*index].id.clone());
         let report = self.report(&sums, norm, ids.collect());
         self.finite(&sums, &report)?;
-        self.apply(&sums, norm)?;
+        self.apply(&sums, norm, ranks)?;
+        self.flops = sums.flops();
         self.step += 1;
         Ok(report)
+    }
+
+    /// Operations of a sample of the coming step, forward and backward.
+    fn flops_of(&self, sample: &Sample) -> Result<u64> {
+        let joint = self.order.kind(self.step) == Kind::Joint;
+        cost::sample_flops(
+            self.model.config(),
+            (self.recipe.recompute, self.backbone_stays),
+            sample,
+            joint,
+        )
+    }
+
+    /// Whether every rank says yes.
+    pub(super) fn agreed(&self, yes: bool, ranks: &dyn Collective) -> Result<bool> {
+        let no = f64::from(u8::from(!yes));
+        Ok(all(&[no], &self.device, ranks)?[0] == 0.0)
     }
 
     fn report(&self, sums: &Sums, norm: f64, ids: Vec<String>) -> StepReport {
@@ -304,10 +342,10 @@ impl Trainer {
         Ok(())
     }
 
-    fn apply(&mut self, sums: &Sums, norm: f64) -> Result<()> {
+    fn apply(&mut self, sums: &Sums, norm: f64, ranks: &dyn Collective) -> Result<()> {
         let clip = self.recipe.optimizer.clip;
         let scale = if norm > clip { clip / norm } else { 1.0 };
-        for (index, moved) in self.moved.iter_mut().enumerate() {
+        for (index, moved) in self.moved.iter().enumerate() {
             if let Some(grad) = &sums.grads[index] {
                 let lr = self.recipe.weights[moved.rule].lr_at(self.step, self.recipe.steps);
                 let decay = if moved.decays {
@@ -316,37 +354,10 @@ impl Trainer {
                     0.0
                 };
                 self.optimizer.update(index, grad, scale, (lr, decay))?;
+                self.optimizer.publish(index, ranks)?;
             }
-            if let (Some(average), Some(memory)) = (&mut moved.average, self.recipe.ema) {
-                let now = self.trained[index].var.flatten_all()?.to_vec1::<f32>()?;
-                for (average, now) in average.iter_mut().zip(now) {
-                    *average += (1.0 - memory as f32) * (now - *average);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The moving averages, each with its weight; empty when none are kept.
-    pub(super) fn averages(&self) -> Vec<(&Trained, &Vec<f32>)> {
-        let pairs = self.trained.iter().zip(&self.moved);
-        pairs
-            .filter_map(|(weight, moved)| Some((weight, moved.average.as_ref()?)))
-            .collect()
-    }
-
-    /// Puts averages back; `find` gives those of a name.
-    pub(super) fn restore_averages(&mut self, mut find: impl FnMut(&str) -> Result<Vec<f32>>) -> Result<()> {
-        for (weight, moved) in self.trained.iter().zip(&mut self.moved) {
-            if let Some(average) = &mut moved.average {
-                let found = find(&weight.name)?;
-                if found.len() != average.len() {
-                    return Err(Error::Resume(format!(
-                        "the average of `{}` has another size",
-                        weight.name
-                    )));
-                }
-                *average = found;
+            if let Some(memory) = self.recipe.ema {
+                self.optimizer.follow(index, memory)?;
             }
         }
         Ok(())
@@ -359,38 +370,10 @@ impl Moved {
         let rule = recipe.rule_of(base.as_ref().unwrap_or(&weight.name));
         let rule =
             rule.ok_or_else(|| Error::Recipe(format!("no line of `weights` fits `{}`", weight.name)))?;
-        let average = recipe.ema.map(|_| weight.var.flatten_all()?.to_vec1::<f32>());
         Ok(Self {
             rule,
             decays: decays(&weight.name, &weight.shape),
-            average: average.transpose()?,
         })
-    }
-}
-
-/// Every key falls under a line, every line has a key.
-fn table_fits(recipe: &Recipe, held: &[Held]) -> Result<()> {
-    let mut used = vec![false; recipe.weights.len()];
-    for held in held {
-        let base = base_of(&held.name);
-        match recipe.rule_of(base.as_ref().unwrap_or(&held.name)) {
-            Some(rule) => used[rule] = true,
-            None => {
-                return Err(Error::Recipe(format!(
-                    "no line of `weights` fits `{}`",
-                    held.name
-                )));
-            }
-        }
-    }
-    match used.iter().position(|used| !used) {
-        Some(rule) => {
-            let keys = recipe.weights[rule].keys.join(", ");
-            Err(Error::Recipe(format!(
-                "weights `{keys}`: no key of this network falls under this line"
-            )))
-        }
-        None => Ok(()),
     }
 }
 

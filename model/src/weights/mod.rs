@@ -79,6 +79,8 @@ pub struct Trained {
     pub shape: Vec<usize>,
     /// How the two differ.
     pub stored: Stored,
+    /// What the variable holds, as f32 on the CPU, where the variable holds it in half precision.
+    pub wide: Option<Tensor>,
 }
 
 /// A weight as the network holds it, trained or frozen: what a checkpoint is written from.
@@ -207,10 +209,11 @@ impl Weights {
     /// The tensor `name` with the checkpoint's `shape`, brought into the form `stored`.
     pub fn stored(&self, name: &str, shape: &[usize], stored: Stored) -> Result<Param> {
         let full = format!("{}{name}", self.prefix);
-        let Some(tensor) = self.fetch(&full, shape)? else {
+        let Some(found) = self.fetch(&full, shape)? else {
             return self.placeholder(&stored.shape(shape));
         };
-        let tensor = stored.load(&tensor)?;
+        let dtype = self.dtype();
+        let tensor = stored.load(&found.to_dtype(dtype)?)?;
         let mut ledger = self.ledger.borrow_mut();
         let held = |tensor: &Tensor| Held {
             name: full.clone(),
@@ -223,6 +226,13 @@ impl Weights {
             return Ok(Param::new(tensor));
         }
         let var = Var::from_tensor(&tensor)?;
+        let wide = match dtype {
+            DType::BF16 | DType::F16 => {
+                let wide = stored.load(&found.to_dtype(DType::F32)?)?;
+                Some(wide.to_device(&Device::Cpu)?)
+            }
+            _ => None,
+        };
         ledger.held.push(held(var.as_tensor()));
         let param = Param::new(var.as_tensor().clone());
         let shape = shape.to_vec();
@@ -231,6 +241,7 @@ impl Weights {
             var,
             shape,
             stored,
+            wide,
         });
         Ok(param)
     }
@@ -245,7 +256,8 @@ impl Weights {
     ) -> Result<Param> {
         let mut tensors = Vec::with_capacity(parts.len());
         for (name, shape) in parts {
-            tensors.extend(self.fetch(&format!("{}{name}", self.prefix), shape)?);
+            let found = self.fetch(&format!("{}{name}", self.prefix), shape)?;
+            tensors.extend(found.map(|found| found.to_dtype(self.dtype())).transpose()?);
         }
         if tensors.len() < parts.len() {
             return self.placeholder(shape);
@@ -261,6 +273,11 @@ impl Weights {
     /// The device that tensors are loaded to.
     pub fn device(&self) -> Device {
         self.ledger.borrow().device.clone()
+    }
+
+    /// The type that tensors are held in.
+    pub fn dtype(&self) -> DType {
+        self.ledger.borrow().dtype
     }
 
     /// Every name asked for so far, in order, with the checkpoint's shape.
@@ -300,12 +317,13 @@ impl Weights {
         }
     }
 
+    /// The tensor `full` in its own type.
     fn fetch(&self, full: &str, shape: &[usize]) -> Result<Option<Tensor>> {
         let mut ledger = self.ledger.borrow_mut();
         ledger.asked.push((full.to_owned(), shape.to_vec()));
         let device = ledger.device.clone();
         match ledger.source.load(full, shape, &device)? {
-            Found::Tensor(tensor) if tensor.dims() == shape => Ok(Some(tensor.to_dtype(ledger.dtype)?)),
+            Found::Tensor(tensor) if tensor.dims() == shape => Ok(Some(tensor)),
             Found::Tensor(tensor) => {
                 let found = tensor.dims().to_vec();
                 ledger.wrong.push(WrongShape::new(full, shape, &found));

@@ -12,7 +12,8 @@ use crate::{
 use anyhow::Context;
 use omni_model::{
     checkpoint::{Checkpoint, Config},
-    train::{self, Base, Ended, Line, Place, Recipe, Solo, Trainer},
+    generate,
+    train::{self, Base, CustomizerConfig, Ended, Line, NumberForm, Place, Plan, Recipe, Solo, Trainer},
 };
 use omni_pipeline::{Cancel, nearest};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,24 @@ struct RunFile {
     recipe: Recipe,
     from: PathBuf,
     data: Vec<PathBuf>,
+    #[serde(default = "processor")]
+    device: String,
+}
+
+fn processor() -> String {
+    "cpu".to_owned()
+}
+
+/// A run of which no weight has been loaded.
+struct Found {
+    recipe: Recipe,
+    data: Dataset,
+    config: Config,
+    sizes: CustomizerConfig,
+    source: Base,
+    from: PathBuf,
+    plan: Plan,
+    place: generate::Place,
 }
 
 /// A run, opened.
@@ -75,12 +94,13 @@ fn start(args: &TrainArgs) -> anyhow::Result<Code> {
         .as_deref()
         .ok_or_else(|| usage("no folder for the run: give --out RUN"))?;
     let wanted = wanted(args, out)?;
-    let opened = open(&wanted)?;
-    plan::tell(&opened, &wanted.recipe)?;
-    plan::fits(&opened, args)?;
+    let found = find(&wanted)?;
+    plan::tell(&found)?;
+    plan::fits(&found, args, 1)?;
     if args.dry_run {
         return Ok(Code::Done);
     }
+    let opened = found.open()?;
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
         output::note(
             "a small network trains several times faster on a CPU with CANDLE_NUM_THREADS=1 in the environment",
@@ -123,6 +143,10 @@ fn wanted(args: &TrainArgs, out: &Path) -> anyhow::Result<RunFile> {
         (None, Some(known)) => known.recipe.clone(),
         (None, None) => return Err(of_run("recipe: give --recipe stage1 or a file")),
     };
+    let device = args
+        .device
+        .clone()
+        .or_else(|| known.as_ref().map(|known| known.device.clone()));
     let from = args
         .from
         .clone()
@@ -140,6 +164,15 @@ fn wanted(args: &TrainArgs, out: &Path) -> anyhow::Result<RunFile> {
             .map_err(|_| missing(format!("{} does not exist", path.display())))
     };
     let mut recipe = recipe;
+    if let Some(word) = &args.dtype {
+        recipe.dtype = NumberForm::parse(word)?;
+    }
+    if let Some(peak) = args.peak_tflops {
+        if !(peak > 0.0 && peak.is_finite()) {
+            return Err(usage(format!("--peak-tflops {peak}: it lies above 0")));
+        }
+        recipe.peak_tflops = Some(peak);
+    }
     if recipe.samples.every > 0 {
         // a run that goes on in another folder has to find them
         recipe.samples.cases = absolute(&recipe.samples.cases)?;
@@ -149,6 +182,7 @@ fn wanted(args: &TrainArgs, out: &Path) -> anyhow::Result<RunFile> {
         recipe,
         from: absolute(&from.ok_or_else(|| of_run("checkpoint to begin from: give --from DIR"))?)?,
         data: data.iter().map(absolute).collect::<anyhow::Result<_>>()?,
+        device: device.unwrap_or_else(processor),
     })
 }
 
@@ -214,17 +248,40 @@ fn overridden(text: &str, set: &[String]) -> anyhow::Result<String> {
 }
 
 fn open(wanted: &RunFile) -> anyhow::Result<Opened> {
+    find(wanted)?.open()
+}
+
+/// Checks everything that can be checked before a weight is loaded.
+fn find(wanted: &RunFile) -> anyhow::Result<Found> {
+    let recipe = wanted.recipe.clone();
+    let place = generate::Place::parse(&wanted.device, Some(recipe.dtype.name()))?;
     let checkpoint =
         Checkpoint::open(&wanted.from).with_context(|| format!("checkpoint {}", wanted.from.display()))?;
     let data = Dataset::open(&wanted.data, &train::encoder_identity(&checkpoint)?)?;
-    let (sizes, config, source) = Base::open(&checkpoint, wanted.recipe.seed)?;
-    let trainer = Trainer::new(wanted.recipe.clone(), &sizes, source, &data)?;
-    Ok(Opened {
-        trainer,
+    let (sizes, config, source) = Base::open(&checkpoint, recipe.seed)?;
+    Ok(Found {
+        plan: Plan::new(&recipe, &sizes)?,
+        recipe,
         data,
         config,
+        sizes,
+        source,
         from: wanted.from.clone(),
+        place,
     })
+}
+
+impl Found {
+    /// Loads the weights.
+    fn open(self) -> anyhow::Result<Opened> {
+        let trainer = Trainer::on(self.recipe, &self.sizes, self.source, &self.data, &self.place)?;
+        Ok(Opened {
+            trainer,
+            data: self.data,
+            config: self.config,
+            from: self.from,
+        })
+    }
 }
 
 /// Trains to the end or to Ctrl-C; stops at the steps after which clips are made, and makes them.
@@ -235,12 +292,17 @@ fn work(opened: Opened, out: &Path) -> anyhow::Result<Ended> {
         if let Some(step) = place.resume(trainer)? {
             output::note(&format!("going on after step {step}"));
             if due(step) {
-                samples::make(out, trainer, place)?;
+                samples::make(out, trainer, place, &Solo)?;
             }
         }
         let cancel = Cancel::default();
         signals::on_interrupt(&cancel);
         let mut saying = Saying::new(trainer);
+        if trainer.recipe().peak_tflops.is_none() {
+            output::note(
+                "the log holds no share of peak: what the device can do is not known (--peak-tflops, or the recipe's `peak_tflops`)",
+            );
+        }
         loop {
             let mut on = |line: &Line| {
                 saying.step(line);
@@ -248,7 +310,7 @@ fn work(opened: Opened, out: &Path) -> anyhow::Result<Ended> {
             };
             let ended = place.train(trainer, data, &Solo, &mut on)?;
             if due(ended.steps) && !cancel.is_cancelled() && saying.any {
-                samples::make(out, trainer, place)?;
+                samples::make(out, trainer, place, &Solo)?;
             }
             if ended.whole || cancel.is_cancelled() {
                 return Ok(ended);
@@ -295,9 +357,13 @@ fn progress(line: &Line, total: u64, left: f64) -> String {
         .video
         .map(|video| format!("video {video:.4}, "))
         .unwrap_or_default();
+    let share = line
+        .share_of_peak
+        .map(|share| format!(" ({:.1} % of peak)", 100.0 * share))
+        .unwrap_or_default();
     let lr: Vec<String> = report.lr.iter().map(|(_, lr)| format!("{lr:.1e}")).collect();
     format!(
-        "step {}/{total} {}: loss {:.4} ({video}audio {:.4}), gradients {:.3}, lr {}, {:.0} tokens/s, {} left",
+        "step {}/{total} {}: loss {:.4} ({video}audio {:.4}), gradients {:.3}, lr {}, {:.0} tokens/s{share}, {} left",
         report.step + 1,
         report.kind.name(),
         report.loss,

@@ -1,17 +1,24 @@
 //! What a run is going to train, what that takes, and whether it fits.
 
-use super::Opened;
+use super::Found;
 use crate::{cli::TrainArgs, commands::sample::memory::free, exit::missing, output, table};
-use omni_model::train::{Kind, Mode, Recipe, Share, cost};
+use omni_model::train::{Kind, Mode, Share, cost};
 
-fn size(opened: &Opened) -> cost::Size {
-    let (video, audio) = opened.data.largest();
+/// Ranks whose share of the memory is told.
+const RANKS: [usize; 4] = [1, 2, 4, 8];
+
+fn size(found: &Found) -> cost::Size {
+    let (video, audio) = found.data.largest();
     cost::Size { video, audio }
 }
 
+fn memory(found: &Found) -> cost::Memory {
+    cost::memory(&found.sizes, &found.recipe, &found.plan.shares, size(found))
+}
+
 /// Prints what is trained, what it takes, and how long.
-pub(super) fn tell(opened: &Opened, recipe: &Recipe) -> anyhow::Result<()> {
-    let (shares, sizes) = (opened.trainer.shares(), opened.trainer.model().config());
+pub(super) fn tell(found: &Found) -> anyhow::Result<()> {
+    let (shares, sizes, recipe) = (&found.plan.shares, &found.sizes, &found.recipe);
     let word = |share: &Share| match share.mode {
         Mode::Train => "trained",
         Mode::Lora => "low-rank additions",
@@ -32,20 +39,7 @@ pub(super) fn tell(opened: &Opened, recipe: &Recipe) -> anyhow::Result<()> {
         &["weights", "are", "values trained", "values that stay"],
         &rows,
     ))?;
-    let memory = cost::memory(sizes, recipe, &shares, size(opened));
-    let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
-    let rows: Vec<Vec<String>> = [
-        ("weights", memory.weights),
-        ("gradients", memory.gradients),
-        ("moments", memory.moments),
-        ("averages", memory.averages),
-        ("activations (an estimate)", memory.activations),
-        ("all", memory.total()),
-    ]
-    .into_iter()
-    .map(|(what, bytes)| vec![what.to_owned(), mib(bytes)])
-    .collect();
-    output::line(&format!("\n{}", table::layout(&["memory", "MiB"], &rows)))?;
+    tell_memory(found)?;
     let frozen = shares
         .iter()
         .all(|share| share.trained == 0 || share.keys.contains("ocf") || share.keys.contains("mtp_ca"));
@@ -54,7 +48,7 @@ pub(super) fn tell(opened: &Opened, recipe: &Recipe) -> anyhow::Result<()> {
         let share = recipe.pattern.iter().filter(|other| **other == kind).count() as f64
             / recipe.pattern.len() as f64;
         if share > 0.0 {
-            let flops = cost::step_flops(sizes, recipe, kind, size(opened), frozen) as f64;
+            let flops = cost::step_flops(sizes, recipe, kind, size(found), frozen) as f64;
             all += share * flops * recipe.steps as f64;
             output::line(&format!(
                 "\na {} step of {} samples: {:.3} TFLOP at most",
@@ -74,23 +68,64 @@ pub(super) fn tell(opened: &Opened, recipe: &Recipe) -> anyhow::Result<()> {
     ))
 }
 
-/// Refuses a run that will not fit, with the settings that would.
-pub(super) fn fits(opened: &Opened, args: &TrainArgs) -> anyhow::Result<()> {
-    let limit = match args.memory {
-        Some(gib) => (gib * f64::from(1 << 30)) as u64,
-        None => match free() {
-            Some(bytes) => bytes,
-            None => return Ok(()),
-        },
+/// A kind of memory.
+type Of = fn(&cost::Memory) -> u64;
+
+/// Memory by what it holds, of a rank of several.
+fn tell_memory(found: &Found) -> anyhow::Result<()> {
+    let memory = memory(found);
+    let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+    let kinds: [(&str, Of); 7] = [
+        ("weights", |memory| memory.weights),
+        ("f32 masters", |memory| memory.masters),
+        ("gradients", |memory| memory.gradients),
+        ("moments", |memory| memory.moments),
+        ("averages", |memory| memory.averages),
+        ("activations (an estimate)", |memory| memory.activations),
+        ("all", cost::Memory::total),
+    ];
+    let row = |(what, of): (&str, Of)| {
+        let each = RANKS.map(|world| mib(of(&memory.of_rank(world))));
+        [what.to_owned()].into_iter().chain(each).collect()
     };
-    let (shares, sizes) = (opened.trainer.shares(), opened.trainer.model().config());
-    let recipe = opened.trainer.recipe();
-    let needed = cost::memory(sizes, recipe, &shares, size(opened)).total();
+    let rows: Vec<Vec<String>> = kinds.into_iter().map(row).collect();
+    let head = ["memory in MiB", "one rank", "each of 2", "each of 4", "each of 8"];
+    output::line(&format!(
+        "\n{}\nweights and activations as {} on {}",
+        table::layout(&head, &rows),
+        found.recipe.dtype.name(),
+        found.place.device
+    ))
+}
+
+/// What may be used: what was said, or what is free where the network will lie.
+fn limit(found: &Found, args: &TrainArgs) -> Option<u64> {
+    match args.memory {
+        Some(gib) => Some((gib * f64::from(1 << 30)) as u64),
+        None if found.place.is_cpu() => free(),
+        None => found.place.free_memory(),
+    }
+}
+
+/// Refuses a run of `ranks` that will not fit where one of them lies, with the settings that would; nothing has been loaded by
+/// then.
+pub(super) fn fits(found: &Found, args: &TrainArgs, ranks: usize) -> anyhow::Result<()> {
+    let Some(limit) = limit(found, args) else {
+        output::note("what memory is free is not known here: whether this run fits is not checked");
+        return Ok(());
+    };
+    let needed = memory(found).of_rank(ranks).total();
     if needed <= limit {
         return Ok(());
     }
     let gib = |bytes: u64| format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30));
-    let remedies = cost::remedies(sizes, recipe, &shares, size(opened), limit);
+    let remedies = cost::remedies(
+        &found.sizes,
+        &found.recipe,
+        &found.plan.shares,
+        size(found),
+        limit,
+    );
     let would: Vec<String> = remedies
         .iter()
         .map(|(what, bytes)| format!("{what} ({})", gib(*bytes)))

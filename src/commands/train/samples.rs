@@ -3,7 +3,7 @@
 
 use crate::{exit::missing, output};
 use anyhow::{Context, anyhow};
-use omni_model::train::{Events, Place, Trainer};
+use omni_model::train::{Collective, Events, Place, Trainer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -28,14 +28,19 @@ struct Scores {
 }
 
 /// Makes the clips that are due after the trainer's last step into `RUN/samples/step-N`, with the moving averages where some are
-/// kept; those that are there stay. Training is not stopped by what fails here: it is said.
-pub fn make(run: &Path, trainer: &Trainer, place: &Place<'_>) -> anyhow::Result<()> {
+/// kept; those that are there stay. Training is not stopped by what fails here: it is said. Every rank calls it and gives its
+/// slices of the weights; rank 0 does the rest.
+pub fn make(run: &Path, trainer: &Trainer, place: &Place<'_>, ranks: &dyn Collective) -> anyhow::Result<()> {
     let name = format!("step-{:08}", trainer.next());
     let folder = run.join("samples").join(&name);
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let checkpoint = run.join("samples").join(format!(".{name}.checkpoint"));
+    let averages = trainer.recipe().ema.is_some();
+    if ranks.rank() > 0 {
+        return Ok(trainer.export_of(&checkpoint, averages, place.dress, ranks)?);
+    }
     forget(&checkpoint)?; // of a process that was killed
-    trainer.export(&checkpoint, trainer.recipe().ema.is_some(), place.dress)?;
+    trainer.export_of(&checkpoint, averages, place.dress, ranks)?;
     let made = clips(trainer, &checkpoint, &folder, &name);
     forget(&checkpoint)?;
     let scored = made.and_then(|()| score(run, trainer, &folder, &name));
