@@ -1,7 +1,7 @@
 //! A run from its first step, or from its last state, to its end.
 
 use super::{
-    collective::Collective,
+    collective::{Collective, agreed},
     log::{Line, Log},
     samples::Samples,
     state::States,
@@ -60,7 +60,7 @@ impl Place<'_> {
         }
     }
 
-    /// Trains to the recipe's end, or until `on` says no; `on` is shown every step. Rank 0 writes the log and the states, one at
+    /// Trains to the recipe's end, or until `on` says no on any rank; `on` is shown every step. Rank 0 writes the log and the states, one at
     /// the end in any case. A loss that is no number ends it with [`Error::NotFinite`], after the state before it was written.
     pub fn train(
         &self,
@@ -70,7 +70,12 @@ impl Place<'_> {
         on: &mut dyn FnMut(&Line) -> bool,
     ) -> Result<Ended> {
         let first = ranks.rank() == 0;
-        let states = self.states()?;
+        // the others write nothing, and must not take what rank 0 writes for what a killed process left
+        let states = if first {
+            self.states()?
+        } else {
+            States::beside(&self.folder.join("checkpoints"))
+        };
         let mut log = first
             .then(|| Log::open(self.folder, trainer.next()))
             .transpose()?;
@@ -100,7 +105,7 @@ impl Place<'_> {
                     on_disk = Some(states.save(trainer, self.data, self.dress)?);
                 }
             }
-            go_on = on(&line);
+            go_on = agreed(ranks, on(&line))?;
         }
         let (steps, mut state) = (trainer.next(), states.path(trainer.next()));
         if first && on_disk.as_ref() != Some(&state) {

@@ -1,6 +1,7 @@
 //! `omni train`: runs a training recipe, goes on with it, replays a step, exports a state.
 
 mod plan;
+mod ranks;
 mod samples;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 use anyhow::Context;
 use omni_model::{
     checkpoint::{Checkpoint, Config},
-    train::{self, Base, Ended, Line, Place, Recipe, Solo, Trainer},
+    train::{self, Base, Collective, Ended, Line, Place, Recipe, Solo, Trainer},
 };
 use omni_pipeline::{Cancel, nearest};
 use serde::{Deserialize, Serialize};
@@ -74,10 +75,26 @@ fn start(args: &TrainArgs) -> anyhow::Result<Code> {
         .out
         .as_deref()
         .ok_or_else(|| usage("no folder for the run: give --out RUN"))?;
-    let wanted = wanted(args, out)?;
-    let opened = open(&wanted)?;
-    plan::tell(&opened, &wanted.recipe)?;
+    ranks::each(|launch| {
+        let wanted = wanted(args, out)?;
+        match launch {
+            Some(launch) if args.dry_run && launch.rank > 0 => Ok(Code::Done),
+            Some(launch) if !args.dry_run => {
+                ranks::together(launch, &wanted, out, |ranks| begin(args, &wanted, out, ranks))
+            }
+            _ => begin(args, &wanted, out, &Solo),
+        }
+    })
+}
+
+/// Begins or goes on with what is wanted, as one of `ranks`; rank 0 speaks and writes.
+fn begin(args: &TrainArgs, wanted: &RunFile, out: &Path, ranks: &dyn Collective) -> anyhow::Result<Code> {
+    let opened = open(wanted)?;
     plan::fits(&opened, args)?;
+    if ranks.rank() > 0 {
+        return Ok(code(&work(opened, out, ranks)?));
+    }
+    plan::tell(&opened, &wanted.recipe)?;
     if args.dry_run {
         return Ok(Code::Done);
     }
@@ -87,20 +104,24 @@ fn start(args: &TrainArgs) -> anyhow::Result<Code> {
         );
     }
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let text = serde_json::to_string_pretty(&wanted)?;
+    let text = serde_json::to_string_pretty(wanted)?;
     omni_manifests::write_file(&out.join(RUN), text.as_bytes())?;
-    let ended = work(opened, out)?;
+    let ended = work(opened, out, ranks)?;
     output::line(&format!(
         "{} steps done; the state lies in {} (a checkpoint like any other), curves in {}",
         ended.steps,
         ended.state.display(),
         out.display()
     ))?;
-    Ok(if ended.whole {
+    Ok(code(&ended))
+}
+
+fn code(ended: &Ended) -> Code {
+    if ended.whole {
         Code::Done
     } else {
         Code::Interrupted
-    })
+    }
 }
 
 /// What is to be trained: from the flags, or with --resume from the run itself where a flag is not given.
@@ -228,11 +249,12 @@ fn open(wanted: &RunFile) -> anyhow::Result<Opened> {
 }
 
 /// Trains to the end or to Ctrl-C; stops at the steps after which clips are made, and makes them.
-fn work(opened: Opened, out: &Path) -> anyhow::Result<Ended> {
+fn work(opened: Opened, out: &Path, ranks: &dyn Collective) -> anyhow::Result<Ended> {
     opened.within(out, |trainer, data, place| {
+        let first = ranks.rank() == 0;
         let settings = trainer.recipe().samples.clone();
         let due = |steps: u64| settings.every > 0 && steps > 0 && steps.is_multiple_of(settings.every);
-        if let Some(step) = place.resume(trainer)? {
+        if let Some(step) = ranks::resume(trainer, place, ranks)?.filter(|_| first) {
             output::note(&format!("going on after step {step}"));
             if due(step) {
                 samples::make(out, trainer, place)?;
@@ -243,14 +265,15 @@ fn work(opened: Opened, out: &Path) -> anyhow::Result<Ended> {
         let mut saying = Saying::new(trainer);
         loop {
             let mut on = |line: &Line| {
-                saying.step(line);
+                saying.step(line, first);
                 !cancel.is_cancelled() && !due(line.report.step + 1)
             };
-            let ended = place.train(trainer, data, &Solo, &mut on)?;
-            if due(ended.steps) && !cancel.is_cancelled() && saying.any {
+            let ended = place.train(trainer, data, ranks, &mut on)?;
+            let stops = !train::agreed(ranks, !cancel.is_cancelled())?;
+            if first && due(ended.steps) && !stops && saying.any {
                 samples::make(out, trainer, place)?;
             }
-            if ended.whole || cancel.is_cancelled() {
+            if ended.whole || stops {
                 return Ok(ended);
             }
         }
@@ -278,9 +301,12 @@ impl Saying {
         }
     }
 
-    fn step(&mut self, line: &Line) {
+    fn step(&mut self, line: &Line, speaks: bool) {
         self.any = true;
         let done = line.report.step + 1;
+        if !speaks {
+            return;
+        }
         if done == self.total || self.said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
             let each = self.begun.elapsed().as_secs_f64() / (done - self.first) as f64;
             output::note(&progress(line, self.total, each * (self.total - done) as f64));
