@@ -90,11 +90,12 @@ fn start(args: &TrainArgs) -> anyhow::Result<Code> {
 /// Begins or goes on with what is wanted, as one of `ranks`; rank 0 speaks and writes.
 fn begin(args: &TrainArgs, wanted: &RunFile, out: &Path, ranks: &dyn Collective) -> anyhow::Result<Code> {
     let opened = open(wanted)?;
-    plan::fits(&opened, args)?;
     if ranks.rank() > 0 {
+        plan::fits(&opened, args)?;
         return Ok(code(&work(opened, out, ranks)?));
     }
     plan::tell(&opened, &wanted.recipe)?;
+    plan::fits(&opened, args)?;
     if args.dry_run {
         return Ok(Code::Done);
     }
@@ -238,7 +239,9 @@ fn open(wanted: &RunFile) -> anyhow::Result<Opened> {
     let checkpoint =
         Checkpoint::open(&wanted.from).with_context(|| format!("checkpoint {}", wanted.from.display()))?;
     let data = Dataset::open(&wanted.data, &train::encoder_identity(&checkpoint)?)?;
-    let (sizes, config, source) = Base::open(&checkpoint, wanted.recipe.seed)?;
+    let (sizes, mut config, source) = Base::open(&checkpoint, wanted.recipe.seed)?;
+    // what is sampled from its states places references as it did
+    config.anchored = wanted.recipe.anchored;
     let trainer = Trainer::new(wanted.recipe.clone(), &sizes, source, &data)?;
     Ok(Opened {
         trainer,

@@ -12,6 +12,9 @@ pub(super) const LARGEST: u64 = 1 << 36;
 /// Longest frame of somebody who has not said yet who it is.
 pub(super) const LARGEST_GREETING: u64 = 1 << 16;
 
+/// Room is made for so many bytes at a time, whatever length a frame claims.
+const STEP: usize = 64 << 20;
+
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -61,7 +64,7 @@ fn damaged(why: impl Into<String>) -> io::Error {
 }
 
 /// Reads a frame of at most `most` bytes. Fails with [`io::ErrorKind::InvalidData`] on what is none; whatever length it claims,
-/// only what comes is held.
+/// room is made only for what comes.
 pub(super) fn read(from: &mut impl Read, most: u64) -> io::Result<(Kind, Vec<u8>)> {
     let mut head = [0; HEAD];
     from.read_exact(&mut head)?;
@@ -77,10 +80,13 @@ pub(super) fn read(from: &mut impl Read, most: u64) -> io::Result<(Kind, Vec<u8>
             "a frame of {length} bytes; at most {most} may come"
         )));
     }
-    let mut bytes = Vec::with_capacity(length.min(1 << 20) as usize);
-    from.by_ref().take(length).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 != length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < length {
+        let (start, left) = (bytes.len(), length - bytes.len() as u64);
+        let step = usize::try_from(left).map_or(STEP, |left| left.min(STEP));
+        bytes.reserve_exact(step);
+        bytes.resize(start + step, 0);
+        from.read_exact(&mut bytes[start..])?;
     }
     if head[16..] != checksum(kind as u8, &bytes) {
         return Err(damaged(

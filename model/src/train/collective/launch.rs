@@ -123,7 +123,9 @@ fn torchrun(variables: &Variables<'_>, rank: usize, world: usize) -> Result<Opti
     let port = match port.checked_add(u16::from(held)) {
         Some(port) => port,
         None => {
-            return wrong("torchrun holds MASTER_PORT 65535, and there is no port after it; give a lower one");
+            return wrong(
+                "torchrun holds MASTER_PORT 65535, and there is no port after it; give a lower one",
+            );
         }
     };
     Ok(Some(Launch {
