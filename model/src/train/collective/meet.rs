@@ -317,7 +317,14 @@ impl Host<'_> {
     ) -> Result<Vec<Option<(TcpStream, SocketAddr)>>> {
         let own = Hello::new(self.launch, self.meeting, 0);
         let mut come: Vec<Option<(TcpStream, SocketAddr)>> = (0..self.launch.world).map(|_| None).collect();
-        while come.iter().flatten().count() + 1 < self.launch.world {
+        loop {
+            // one that went while it waited may come again
+            for guest in &mut come {
+                *guest = guest.take().filter(|(stream, _)| !closed(stream));
+            }
+            if come.iter().flatten().count() + 1 == self.launch.world {
+                return Ok(come);
+            }
             let next = door
                 .next(deadline)
                 .map_err(|error| stops(self.launch, error.to_string()))?;

@@ -273,7 +273,11 @@ impl Processes {
     fn lost(&self, from: usize) -> Error {
         match self.gone() {
             Some((rank, why)) => self.stops(format!("rank {rank} {why}")),
-            None => self.stops(format!("rank {from} has ended")),
+            None => {
+                // so that whoever hears of this rank's end hears of that one's
+                self.inbox.gone(from, "has ended".to_owned());
+                self.stops(format!("rank {from} has ended"))
+            }
         }
     }
 

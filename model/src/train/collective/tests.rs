@@ -337,15 +337,15 @@ fn ranks_that_do_not_fit_together_do_not_begin() {
 fn a_second_rank_of_a_number_is_refused_and_one_that_went_may_come_again() {
     let port = port();
     std::thread::scope(|scope| {
-        let meet = move |rank| Processes::meet(&launch(rank, 3, port), &meeting("a", "b"), &PATIENCE);
+        let meet = move |rank| Processes::meet(&launch(rank, 4, port), &meeting("a", "b"), &PATIENCE);
         let first = scope.spawn(move || meet(1));
         let host = scope.spawn(move || meet(0));
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_secs(2));
         let twice = meet(1).err().unwrap().to_string();
         assert!(twice.contains("rank 1 is there already"), "{twice}");
         // one that says hello and goes
         let hello = format!(
-            "{{\"protocol\":1,\"version\":\"{}\",\"run\":\"a\",\"settings\":\"b\",\"rank\":2,\"world\":3,\"port\":9}}",
+            "{{\"protocol\":1,\"version\":\"{}\",\"run\":\"a\",\"settings\":\"b\",\"rank\":2,\"world\":4,\"port\":9}}",
             env!("CARGO_PKG_VERSION")
         );
         for _ in 0..2 {
@@ -353,7 +353,14 @@ fn a_second_rank_of_a_number_is_refused_and_one_that_went_may_come_again() {
             frame::write(&mut gone, Kind::Greeting, hello.as_bytes()).unwrap();
             drop(gone);
         }
+        let third = scope.spawn(move || meet(3));
+        std::thread::sleep(Duration::from_millis(200));
         let last = meet(2);
-        assert!(last.is_ok() && first.join().unwrap().is_ok() && host.join().unwrap().is_ok());
+        assert!(
+            last.is_ok()
+                && third.join().unwrap().is_ok()
+                && first.join().unwrap().is_ok()
+                && host.join().unwrap().is_ok()
+        );
     });
 }
