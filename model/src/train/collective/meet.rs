@@ -372,7 +372,6 @@ impl Host<'_> {
                 }
             }
         }
-        Ok(come)
     }
 }
 
