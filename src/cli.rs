@@ -178,6 +178,10 @@ pub struct VerifyArgs {
     /// What the model's networks run on: cpu, or cuda:0 in a build with the feature `cuda`.
     #[arg(long, default_value = "cpu")]
     pub device: String,
+    /// What the backbone, OCF and MTP-CA run in: f32 unless given, bf16 or f16. What the reference states no bound for in it is
+    /// listed as such.
+    #[arg(long)]
+    pub dtype: Option<String>,
     /// Print the whole report as JSON: {checks: [{file, quantity, error, tolerance, verdict, note}], unread: [...]}.
     #[arg(long)]
     pub json: bool,

@@ -76,7 +76,9 @@ impl Code {
         use omni_model::Error;
         use std::io::ErrorKind;
         Some(match error.downcast_ref::<Error>()? {
-            Error::Config(_) | Error::Input(_) | Error::Recipe(_) | Error::Resume(_) => Self::Usage,
+            Error::Config(_) | Error::Input(_) | Error::Recipe(_) | Error::Resume(_) | Error::Ranks(_) => {
+                Self::Usage
+            }
             Error::Device(_) => Self::Missing,
             Error::Stopped => Self::Interrupted,
             Error::Io { source, .. } => match source.kind() {

@@ -28,6 +28,7 @@ mod layers;
 mod made;
 mod model;
 mod pending;
+mod ranks;
 mod real_clips;
 mod report;
 mod review;

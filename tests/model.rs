@@ -49,7 +49,7 @@ fn the_examples_of_the_help_run() {
         told["dtypes"].as_object().unwrap().keys().collect::<Vec<_>>(),
         ["bf16"]
     );
-    for command in ["init", "inspect", "convert"] {
+    for command in ["init", "inspect", "convert", "assemble"] {
         assert!(
             ok(&scratch, &["model", command, "--help"]).contains("Example:"),
             "{command}"
@@ -131,4 +131,269 @@ fn pytorchs_files_are_converted_and_one_with_code_in_it_is_refused() {
         "nothing of it was run",
     );
     assert!(!scratch.join("z").exists());
+}
+
+/// Tensors of a safetensors file under other names, and some more, as another file.
+fn renamed(from: &std::path::Path, to: &std::path::Path, name: impl Fn(&str) -> String, more: &[&str]) {
+    let bytes = fs::read(from).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let mut data = bytes[8 + length..].to_vec();
+    let mut written = serde_json::Map::new();
+    for (key, value) in header {
+        let key = if key == "__metadata__" { key } else { name(&key) };
+        written.insert(key, value);
+    }
+    for key in more {
+        let at = data.len();
+        data.extend([0; 8]);
+        written.insert(
+            (*key).to_owned(),
+            serde_json::json!({ "dtype": "F32", "shape": [2], "data_offsets": [at, at + 8] }),
+        );
+    }
+    let header = serde_json::to_vec(&written).unwrap();
+    let mut all = (header.len() as u64).to_le_bytes().to_vec();
+    all.extend(header);
+    all.extend(data);
+    fs::write(to, all).unwrap();
+}
+
+/// A tiny checkpoint's files as they would be published, and the words to put them together.
+fn published(scratch: &Scratch) -> Vec<&'static str> {
+    ok(
+        scratch,
+        &[
+            "model", "init", "--preset", "tiny", "--seed", "7", "--out", "tiny",
+        ],
+    );
+    renamed(
+        &scratch.join("tiny/speech/model.safetensors"),
+        &scratch.join("f5.safetensors"),
+        |name| format!("ema_model.transformer.text_embed.{name}"),
+        &["ema_model.transformer.norm_out.linear.bias"],
+    );
+    vec![
+        "model",
+        "assemble",
+        "--preset",
+        "tiny",
+        "--backbone",
+        "tiny/model.safetensors",
+        "--text-encoder",
+        "tiny/text/model.safetensors",
+        "--tokenizer",
+        "tiny/text/tokenizer.json",
+        "--phonemes",
+        "f5.safetensors",
+        "--vocabulary",
+        "tiny/speech/vocab.txt",
+        "--out",
+    ]
+}
+
+#[test]
+fn files_become_a_checkpoint_that_samples_what_the_first_one_does() {
+    use std::os::unix::fs::MetadataExt;
+    let scratch = Scratch::new();
+    let words = published(&scratch);
+    let told = ok(&scratch, &[&words[..], &["mine"]].concat());
+    for word in [
+        "backbone",
+        "chetwinlow1/Ovi",
+        "Apache-2.0",
+        "CC-BY-NC-4.0",
+        "linked",
+        "taken out",
+    ] {
+        assert!(told.contains(word), "`{word}` is not in: {told}");
+    }
+    let node = |path: &str| fs::metadata(scratch.join(path)).unwrap().ino();
+    assert_eq!(node("mine/model.safetensors"), node("tiny/model.safetensors"));
+    let config = fs::read_to_string(scratch.join("mine/config.toml")).unwrap();
+    let sources: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(scratch.join("mine/sources.json")).unwrap()).unwrap();
+    let hash = blake3::hash(&fs::read(scratch.join("mine/model.safetensors")).unwrap())
+        .to_hex()
+        .to_string();
+    assert!(
+        config.contains(&hash) && sources[0]["blake3"] == hash.as_str(),
+        "{config}"
+    );
+    assert_eq!(sources.as_array().unwrap().len(), 5);
+    // copies are other files
+    ok(&scratch, &[&words[..], &["copied", "--by", "copy"]].concat());
+    assert_ne!(node("copied/model.safetensors"), node("tiny/model.safetensors"));
+    // what was pulled is found by its place
+    for (from, to) in [
+        (
+            "tiny/model.safetensors",
+            "pulled/ovi-720x720_5s/model.safetensors",
+        ),
+        (
+            "tiny/text/model.safetensors",
+            "pulled/umt5_xxl/models_t5_umt5-xxl-enc-bf16.pth",
+        ),
+        ("tiny/text/tokenizer.json", "pulled/umt5_xxl/tokenizer.json"),
+        ("f5.safetensors", "pulled/f5tts_v1/model_1250000.safetensors"),
+        ("tiny/speech/vocab.txt", "pulled/f5tts_v1/vocab.txt"),
+    ] {
+        fs::create_dir_all(scratch.join(to).parent().unwrap()).unwrap();
+        fs::copy(scratch.join(from), scratch.join(to)).unwrap();
+    }
+    ok(
+        &scratch,
+        &[
+            "model",
+            "assemble",
+            "--preset",
+            "tiny",
+            "--pulled",
+            "pulled",
+            "--out",
+            "from-pulled",
+        ],
+    );
+    // the same weights sample the same
+    let frames = |checkpoint: &str| {
+        let out = format!("{checkpoint}-clips");
+        ok(
+            &scratch,
+            &[
+                "sample",
+                "--checkpoint",
+                checkpoint,
+                "--prompt",
+                "A man <sub1> says, <S>hello<E>",
+                "--out",
+                &out,
+                "--seconds",
+                "0.2",
+                "--steps",
+                "2",
+                "--frames",
+                "--method",
+                "m",
+            ],
+        );
+        let mut all = Vec::new();
+        let mut folders = vec![scratch.join(&out)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path
+                    .extension()
+                    .is_some_and(|ending| ending == "png" || ending == "wav")
+                {
+                    let name = path.strip_prefix(scratch.join(&out)).unwrap().to_owned();
+                    all.push((name, fs::read(&path).unwrap()));
+                }
+            }
+        }
+        all.sort();
+        assert!(all.len() > 2, "{all:?}");
+        all
+    };
+    let first = frames("tiny");
+    assert!(first == frames("mine") && first == frames("from-pulled"));
+}
+
+#[test]
+fn files_that_do_not_belong_together_leave_nothing() {
+    let scratch = Scratch::new();
+    let words = published(&scratch);
+    let with = |old: &str, new: &str| -> Vec<String> {
+        let put = |word: &&str| {
+            if *word == old {
+                new.to_owned()
+            } else {
+                (*word).to_owned()
+            }
+        };
+        let mut all: Vec<String> = words.iter().map(put).collect();
+        all.push("mine".to_owned());
+        all
+    };
+    let refused = |args: &[String], number: i32, word: &str| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        fails(&scratch, &args, number, word);
+        assert!(!scratch.join("mine").exists());
+    };
+    // one renamed tensor: both names are told
+    renamed(
+        &scratch.join("tiny/model.safetensors"),
+        &scratch.join("odd.safetensors"),
+        |name| {
+            name.replace(
+                "video_model.patch_embedding.weight",
+                "video_model.patch_embeding.weight",
+            )
+        },
+        &[],
+    );
+    refused(
+        &with("tiny/model.safetensors", "odd.safetensors"),
+        1,
+        "`video_model.patch_embedding.weight` (the file has `video_model.patch_embeding.weight`)",
+    );
+    refused(
+        &with("tiny/text/model.safetensors", "f5.safetensors"),
+        1,
+        "--text-encoder",
+    );
+    refused(&with("f5.safetensors", "tiny/model.safetensors"), 1, "--phonemes");
+    refused(&with("tiny/text/tokenizer.json", "gone.json"), 3, "gone.json");
+    scratch.write("short.txt", " \na\nb\n");
+    refused(
+        &with("tiny/speech/vocab.txt", "short.txt"),
+        2,
+        "3 tokens, and the phoneme encoder has",
+    );
+    refused(
+        &with("tiny", "720p"),
+        2,
+        "--video-vae (Wan2.2_VAE.pth of `omni models pull wan22_vae`)",
+    );
+    let mut more = with("", "");
+    more.extend(["--vocoder".to_owned(), "f5.safetensors".to_owned()]);
+    refused(&more, 2, "stand-in codec");
+    // a checkpoint of another size
+    refused(&with("tiny", "small"), 1, "does not fit the network");
+    fs::create_dir(scratch.join("there")).unwrap();
+    let all = [&words[..], &["there"]].concat();
+    fails(&scratch, &all, 2, "there");
+    let left = fs::read_dir(scratch.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    assert!(
+        left.into_iter()
+            .all(|name| !name.to_string_lossy().contains("unfinished"))
+    );
+}
+
+#[test]
+fn sources_and_licences_are_those_of_the_registry() {
+    use omni_model::checkpoint::Role;
+    let text =
+        fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("perception/models.toml"));
+    let registry: toml::Table = toml::from_str(&text.unwrap()).unwrap();
+    let networks = registry["network"].as_array().unwrap();
+    for role in Role::ALL {
+        let known = role.published();
+        let entry = networks
+            .iter()
+            .find(|entry| entry["id"].as_str() == Some(known.id))
+            .unwrap();
+        assert_eq!(entry["source"]["repository"].as_str(), Some(known.repository));
+        assert_eq!(entry["licence"]["weights"].as_str(), Some(known.licence));
+        let files = entry["files"].as_array().unwrap();
+        assert!(
+            files.iter().any(|file| file["name"].as_str() == Some(known.file)),
+            "{}",
+            known.file
+        );
+    }
 }

@@ -2,7 +2,7 @@
 #![cfg(all(feature = "model", feature = "ffmpeg"))]
 
 use crate::{
-    common::{Scratch, code, stderr, stdout},
+    common::{self, Scratch, code, stderr, stdout},
     train::{RECIPE, done, encode, refused, train},
     train_corpus::curated,
 };
@@ -127,4 +127,68 @@ fn a_state_of_a_run_that_trains_a_part_is_a_checkpoint_that_shares_the_rest() {
         "{}",
         stderr(&output)
     );
+}
+
+/// The row of docs/experiments.md without SA-MRoPE: what was trained with references apart from the words is sampled so.
+#[test]
+fn a_checkpoint_trained_without_anchors_is_sampled_without_them() {
+    let Some(scratch) = curated() else { return };
+    done(&encode(&scratch, "chosen", "latents", &[]));
+    scratch.write("recipe.toml", RECIPE);
+    done(&train(&scratch, "apart", &["--set", "anchored=false"]));
+    done(&train(&scratch, "plain", &[]));
+    let config = |folder: &str| fs::read_to_string(scratch.join(folder).join("config.toml")).unwrap();
+    let state = "apart/checkpoints/step-00000006";
+    assert!(config(state).contains("anchored = false"));
+    assert!(!config("plain/checkpoints/step-00000006").contains("anchored"));
+    done(&scratch.omni(&["train", "export", "apart", "--out", "model"]));
+    assert!(config("model").contains("anchored = false"));
+    // the same weights with the references at the words
+    done(&scratch.omni(&["train", "export", "apart", "--out", "at-words"]));
+    let other = config("at-words").replace("anchored = false\n", "");
+    scratch.write("at-words/config.toml", &other);
+    assert!(common::ffmpeg(&[
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=size=64x64",
+        "-frames:v",
+        "1",
+        scratch.join("face.png").to_str().unwrap(),
+    ]));
+    let latents = |checkpoint: &str| {
+        let out = format!("{}-clips", checkpoint.replace('/', "-"));
+        let prompt = "A tall man <sub1> sits and says, <S>Good morning<E>";
+        done(&scratch.omni(&[
+            "sample",
+            "--checkpoint",
+            checkpoint,
+            "--prompt",
+            prompt,
+            "--face",
+            "face.png",
+            "--voice",
+            "media/c.wav",
+            "--seconds",
+            "0.5",
+            "--steps",
+            "1",
+            "--method",
+            "m",
+            "--out",
+            &out,
+        ]));
+        let all = fs::read_dir(scratch.join(&out))
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let found = all.filter(|path| path.extension().is_some_and(|ending| ending == "safetensors"));
+        found.map(|path| fs::read(path).unwrap()).collect::<Vec<_>>()
+    };
+    let apart = latents("model");
+    assert_eq!(apart.len(), 1);
+    assert!(
+        apart == latents(state),
+        "an export samples something else than its state"
+    );
+    assert!(apart != latents("at-words"), "`anchored` changes nothing");
 }

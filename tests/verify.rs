@@ -182,3 +182,76 @@ fn a_missing_runtime_fails_by_name_where_a_graph_lies() {
         stdout(&output)
     );
 }
+
+/// bf16 and f16 are computed, not f32 under another name; what has a bound holds it, and what has none is said to have none.
+#[test]
+#[cfg(feature = "model")]
+fn the_backbone_is_held_to_the_bounds_of_bf16_and_the_rest_is_said_to_have_none() {
+    let scratch = Scratch::new();
+    let folder = fixtures("model/tests/fixtures/golden");
+    let run = |dtype: &str| {
+        let output = scratch.omni(&["verify", folder.to_str().unwrap(), "--dtype", dtype, "--json"]);
+        assert_eq!(
+            code(&output),
+            0,
+            "{dtype}: {}{}",
+            stdout(&output),
+            stderr(&output)
+        );
+        report(&output)["checks"].as_array().unwrap().clone()
+    };
+    let (half, small) = (run("bf16"), run("f16"));
+    let is = |check: &Value, verdict: &str| check["verdict"] == verdict;
+    let mut held = 0;
+    for check in half
+        .iter()
+        .filter(|check| check["file"] == "fused.safetensors" && is(check, "pass"))
+    {
+        let (error, bound) = (
+            check["error"].as_f64().unwrap(),
+            check["tolerance"].as_f64().unwrap(),
+        );
+        assert!(error > 5e-4 && error <= bound && bound == 3e-2, "{check}");
+        held += 1;
+    }
+    assert!(held >= 8, "{held} of {half:?}");
+    for checks in [&half, &small] {
+        assert!(checks.iter().all(|check| !is(check, "fail")), "{checks:?}");
+        let without = |file: &str| {
+            checks
+                .iter()
+                .filter(|check| check["file"] == file && is(check, "no_bound"))
+                .count()
+        };
+        for file in [
+            "video_only",
+            "audio_only",
+            "ocf_mtp_ca",
+            "wan22_vae",
+            "umt5_ovi",
+            "train_step_tiny",
+        ] {
+            assert!(without(&format!("{file}.safetensors")) > 0, "{file}: {checks:?}");
+        }
+        let kept = checks
+            .iter()
+            .find(|check| check["file"] == "schedulers.safetensors")
+            .unwrap();
+        assert!(is(kept, "pass"), "{kept}");
+    }
+    assert!(
+        !small
+            .iter()
+            .any(|check| check["file"] == "fused.safetensors" && is(check, "pass"))
+    );
+    let told = scratch.omni(&["verify", folder.to_str().unwrap(), "--dtype", "bf16"]);
+    assert!(
+        stderr(&told).contains("without a bound in this precision"),
+        "{}",
+        stderr(&told)
+    );
+    assert!(stdout(&told).contains("no bound for bf16"), "{}", stdout(&told));
+    let wrong = scratch.omni(&["verify", folder.to_str().unwrap(), "--dtype", "fp8"]);
+    assert_eq!(code(&wrong), 2);
+    assert!(stderr(&wrong).contains("there are f32, bf16, f16"));
+}

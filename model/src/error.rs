@@ -61,6 +61,9 @@ pub enum Error {
         /// The samples it came from.
         ids: Vec<String>,
     },
+    /// Ranks that do not find each other or do not fit together.
+    #[error("ranks: {0}")]
+    Ranks(String),
     /// Another rank of a run ended or does not answer.
     #[error("rank {rank} stops: {why}; start the run again with --resume")]
     Rank {

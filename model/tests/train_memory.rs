@@ -1,5 +1,5 @@
 //! What a training step's forward and backward pass ask for at most, above weights and inputs: blocks that are computed again
-//! keep their inputs and nothing else. Alone in its process: it counts what the whole process allocates.
+//! keep their inputs and nothing else; and what a sum over ranks asks for. Alone in its process: it counts what the whole process allocates.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -15,9 +15,16 @@ use omni_model::{
         Ocf, OcfConfig, OcfInput,
         sa_mrope::{Prompt, Settings},
     },
+    train::{Collective, Launch, Meeting, Patience, Processes},
     weights::{Formula, Weights, value_of},
 };
-use std::sync::atomic::Ordering::Relaxed;
+use std::{
+    net::TcpListener,
+    sync::{
+        Barrier, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 const TOKENS: usize = 512;
 const LAYERS: usize = 8;
@@ -60,8 +67,68 @@ fn step(recompute: bool) -> (f64, f64) {
     (most, mib(weights.trained().iter().map(of).sum()))
 }
 
+/// One measures at a time: the count is the process's.
+static ALONE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn a_sum_over_ranks_takes_a_few_times_its_bytes_on_each() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    const WORLD: usize = 4;
+    const VALUES: usize = 1 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let (together, measured) = (Barrier::new(WORLD), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for rank in 0..WORLD {
+            let (together, measured) = (&together, &measured);
+            scope.spawn(move || {
+                let launch = Launch {
+                    rank,
+                    world: WORLD,
+                    local: rank,
+                    address: "127.0.0.1".to_owned(),
+                    port,
+                    token: String::new(),
+                };
+                let meeting = Meeting {
+                    run: "a".to_owned(),
+                    settings: "b".to_owned(),
+                };
+                let ranks = Processes::meet(&launch, &meeting, &Patience::default()).unwrap();
+                let own = Tensor::ones(VALUES, DType::F32, &Device::Cpu).unwrap();
+                let own = ranks.all_reduce(&own).unwrap(); // buffers of lines are there
+                for sum in [true, false] {
+                    together.wait();
+                    if rank == 0 {
+                        MOST.store(NOW.load(Relaxed), Relaxed);
+                        measured.store(NOW.load(Relaxed), Relaxed);
+                    }
+                    together.wait();
+                    let got = match sum {
+                        true => ranks.reduce_scatter(&own).unwrap(),
+                        false => ranks.all_reduce(&own).unwrap(),
+                    };
+                    together.wait();
+                    drop(got);
+                    if rank == 0 {
+                        let grown = MOST.load(Relaxed).saturating_sub(measured.load(Relaxed));
+                        let each = grown as f64 / WORLD as f64 / (4 * VALUES) as f64;
+                        println!("a sum's slice ({sum}) or whole: {each:.2} times the bytes of the values, on each of {WORLD}");
+                        let most = if sum { 1.8 } else { 3.0 };
+                        assert!(each < most, "{each}");
+                    }
+                    together.wait();
+                }
+                ranks.finish();
+            });
+        }
+    });
+}
+
 #[test]
 fn a_recomputed_stack_keeps_the_inputs_of_its_blocks_and_one_block_under_way() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let ((plain, gradients), (recomputed, same)) = (step(false), step(true));
     assert_eq!(gradients, same);
     println!(

@@ -27,6 +27,67 @@ Exit codes: 0 written, 1 the source is damaged or the folder cannot be written, 
 already, 3 the source is not there."
     )]
     Convert(ModelConvertArgs),
+    /// Put a checkpoint together from files that were pulled or downloaded.
+    #[command(
+        after_help = "Example:\n  omni model assemble --preset tiny --backbone tiny/model.safetensors \\\n    \
+--text-encoder tiny/text/model.safetensors --tokenizer tiny/text/tokenizer.json \\\n    \
+--phonemes f5.safetensors --vocabulary tiny/speech/vocab.txt --out mine\n\n\
+Every file is held against the names and shapes of its network before anything is written. What is not given is looked\n\
+for in --pulled, as `omni models pull` lays it out. Licence and source of each are told and kept in OUT/sources.json.\n\
+Exit codes: 0 made, 1 a file is damaged or of another network, or the folder cannot be written, 2 a file is missing or does\n\
+not belong to the preset, or the folder is there already, 3 a file is not where it was said to be."
+    )]
+    Assemble(Box<ModelAssembleArgs>),
+}
+
+/// How files come into a checkpoint's folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlacingName {
+    /// As a second name of the same file: no room, on the same disk alone.
+    Link,
+    /// As a copy.
+    Copy,
+}
+
+/// `omni model assemble`.
+#[derive(Debug, Args)]
+pub struct ModelAssembleArgs {
+    /// How large its networks are.
+    #[arg(long)]
+    pub preset: PresetName,
+    /// Ovi's fusion network, safetensors; with OCF and MTP-CA where they were trained.
+    #[arg(long)]
+    pub backbone: Option<PathBuf>,
+    /// UMT5's encoder in Wan's names, .pth or safetensors.
+    #[arg(long)]
+    pub text_encoder: Option<PathBuf>,
+    /// Its tokenizer.json.
+    #[arg(long)]
+    pub tokenizer: Option<PathBuf>,
+    /// A checkpoint of F5-TTS, of which the text embedding is taken.
+    #[arg(long)]
+    pub phonemes: Option<PathBuf>,
+    /// Its vocab.txt.
+    #[arg(long)]
+    pub vocabulary: Option<PathBuf>,
+    /// Wan2.2's VAE, .pth or safetensors; with 720p.
+    #[arg(long)]
+    pub video_vae: Option<PathBuf>,
+    /// MMAudio's VAE at 16 kHz, .pth or safetensors; with 720p.
+    #[arg(long)]
+    pub audio_vae: Option<PathBuf>,
+    /// BigVGAN's generator, .pt or safetensors; with 720p.
+    #[arg(long)]
+    pub vocoder: Option<PathBuf>,
+    /// Where files that are not given are looked for, in a folder for each network: `models` in omni's store.
+    #[arg(long, value_name = "DIR")]
+    pub pulled: Option<PathBuf>,
+    /// How files come into the folder.
+    #[arg(long, default_value = "link")]
+    pub by: PlacingName,
+    /// The checkpoint's folder; must not be there.
+    #[arg(long)]
+    pub out: PathBuf,
 }
 
 /// How large a checkpoint is.

@@ -1,14 +1,20 @@
 //! `omni model`: make, look into and convert checkpoints.
 
 use crate::{
-    cli::{DtypeName, ModelCommand, ModelConvertArgs, ModelInitArgs, ModelInspectArgs, PresetName},
+    cli::{
+        DtypeName, ModelAssembleArgs, ModelCommand, ModelConvertArgs, ModelInitArgs, ModelInspectArgs,
+        PlacingName, PresetName,
+    },
     exit::{Code, usage},
     output, table,
 };
 use omni_model::{
-    checkpoint::{Config, Inspection, KnownNetwork, Preset, convert, init, inspect},
+    checkpoint::{
+        Assembly, Config, Inspection, KnownNetwork, Placing, Preset, Role, assemble, convert, init, inspect,
+    },
     generate::Precision,
 };
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Runs the command.
 pub fn run(command: &ModelCommand) -> anyhow::Result<Code> {
@@ -16,6 +22,7 @@ pub fn run(command: &ModelCommand) -> anyhow::Result<Code> {
         ModelCommand::Init(args) => begin(args),
         ModelCommand::Inspect(args) => look(args),
         ModelCommand::Convert(args) => rewrite(args),
+        ModelCommand::Assemble(args) => put_together(args),
     }
 }
 
@@ -27,12 +34,16 @@ pub(super) fn precision(name: DtypeName) -> Precision {
     }
 }
 
-fn begin(args: &ModelInitArgs) -> anyhow::Result<Code> {
-    let preset = match args.preset {
+fn preset(name: PresetName) -> Preset {
+    match name {
         PresetName::Tiny => Preset::Tiny,
         PresetName::Small => Preset::Small,
         PresetName::P720 => Preset::P720,
-    };
+    }
+}
+
+fn begin(args: &ModelInitArgs) -> anyhow::Result<Code> {
+    let preset = preset(args.preset);
     let stored = match (args.dtype, preset) {
         (Some(name), _) => precision(name),
         (None, Preset::P720) => Precision::Bf16,
@@ -131,4 +142,70 @@ fn rewrite(args: &ModelConvertArgs) -> anyhow::Result<Code> {
         args.out.display()
     ))?;
     Ok(Code::Done)
+}
+
+fn put_together(args: &ModelAssembleArgs) -> anyhow::Result<Code> {
+    let preset = preset(args.preset);
+    let assembly = Assembly {
+        preset,
+        files: files(args, preset),
+        placing: match args.by {
+            PlacingName::Link => Placing::Link,
+            PlacingName::Copy => Placing::Copy,
+        },
+    };
+    let placed = assemble(&assembly, &args.out)?;
+    let rows: Vec<Vec<String>> = placed
+        .iter()
+        .map(|file| {
+            vec![
+                file.role.to_owned(),
+                file.file.clone(),
+                file.how.to_owned(),
+                file.mark.bytes.to_string(),
+                file.mark.blake3[..12].to_owned(),
+                file.published_in.to_owned(),
+                file.licence.to_owned(),
+            ]
+        })
+        .collect();
+    output::line(&table::layout(
+        &[
+            "what",
+            "file",
+            "how",
+            "bytes",
+            "BLAKE3",
+            "published in",
+            "licence there",
+        ],
+        &rows,
+    ))?;
+    output::note(&format!(
+        "{} is a checkpoint for `omni sample`, `omni encode` and `omni train`. Source and licence are those of the published files; \
+         that yours are those, their names and shapes cannot tell",
+        args.out.display()
+    ));
+    Ok(Code::Done)
+}
+
+/// The file of each role: the one given, or what was pulled.
+fn files(args: &ModelAssembleArgs, preset: Preset) -> BTreeMap<Role, PathBuf> {
+    let given = |role: Role| match role {
+        Role::Backbone => &args.backbone,
+        Role::TextEncoder => &args.text_encoder,
+        Role::Tokenizer => &args.tokenizer,
+        Role::Phonemes => &args.phonemes,
+        Role::Vocabulary => &args.vocabulary,
+        Role::VideoVae => &args.video_vae,
+        Role::AudioVae => &args.audio_vae,
+        Role::Vocoder => &args.vocoder,
+    };
+    let pulled = |role: Role| {
+        let folder = args.pulled.as_ref().filter(|_| role.belongs(preset))?;
+        let known = role.published();
+        Some(folder.join(known.id).join(known.file)).filter(|path| path.is_file())
+    };
+    let found = |role: Role| Some((role, given(role).clone().or_else(|| pulled(role))?));
+    Role::ALL.into_iter().filter_map(found).collect()
 }

@@ -15,6 +15,7 @@ enum Verdict {
     Pass,
     Fail,
     NeedsWeights,
+    NoBound,
 }
 
 /// One quantity of one file.
@@ -23,7 +24,7 @@ struct Checked {
     file: String,
     quantity: String,
     error: Option<f64>,
-    tolerance: f64,
+    tolerance: Option<f64>,
     verdict: Verdict,
     note: Option<String>,
 }
@@ -59,16 +60,21 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<Code> {
     }
     // told before the other networks run for minutes
     #[cfg(feature = "model")]
-    omni_model::generate::Place::parse(&args.device, None)?;
+    let place =
+        omni_model::generate::Place::parse(&args.device, Some(args.dtype.as_deref().unwrap_or("f32")))?;
     let mut report = measured(&args.dir)?;
     // A key table is known by the folder it lies in, also where that is the one we stand in.
     #[cfg(feature = "model")]
-    add_networks(&mut report, &args.dir.canonicalize()?, &args.device)?;
+    add_networks(&mut report, &args.dir.canonicalize()?, &place)?;
     #[cfg(not(feature = "model"))]
-    if args.device != "cpu" {
+    if args.device != "cpu" || args.dtype.is_some() {
         return Err(missing(format!(
-            "--device {}: this `omni` was built without `model`, whose networks alone run there",
-            args.device
+            "--device {}{}: this `omni` was built without `model`, whose networks alone that is for",
+            args.device,
+            args.dtype
+                .as_ref()
+                .map(|dtype| format!(" --dtype {dtype}"))
+                .unwrap_or_default()
         )));
     }
     if args.json {
@@ -95,7 +101,7 @@ fn measured(dir: &Path) -> anyhow::Result<Report> {
         file: check.file,
         quantity: check.quantity,
         error: check.error,
-        tolerance: check.tolerance,
+        tolerance: Some(check.tolerance),
         verdict: match check.verdict {
             bench::Verdict::Pass => Verdict::Pass,
             bench::Verdict::Fail => Verdict::Fail,
@@ -131,14 +137,14 @@ fn measured(dir: &Path) -> anyhow::Result<Report> {
 
 /// Files that hold the numbers of the model's networks, of which the bench knows nothing.
 #[cfg(feature = "model")]
-fn add_networks(report: &mut Report, dir: &Path, device: &str) -> anyhow::Result<()> {
+fn add_networks(report: &mut Report, dir: &Path, place: &omni_model::generate::Place) -> anyhow::Result<()> {
     use omni_model::verify as networks;
     let (known, unread): (Vec<String>, Vec<String>) = std::mem::take(&mut report.unread)
         .into_iter()
         .partition(|name| networks::knows(&dir.join(name)));
     report.unread = unread;
     for name in known {
-        for check in networks::verify_file_on(&dir.join(&name), device)? {
+        for check in networks::verify_file_on(&dir.join(&name), place)? {
             match network(&name, &check) {
                 Some(row) => report.checks.push(row),
                 None => report.unread.push(format!("{name}: {}", check.what)),
@@ -157,6 +163,7 @@ fn network(file: &str, check: &omni_model::verify::Check) -> Option<Checked> {
     let (error, tolerance, note) = match &check.outcome {
         Outcome::Unknown => return None,
         Outcome::Broken(why) => (None, 0.0, Some(why.clone())),
+        Outcome::Unbounded { error, why } => (*error, f64::NAN, Some(why.clone())),
         Outcome::Compared {
             error,
             bound,
@@ -170,11 +177,11 @@ fn network(file: &str, check: &omni_model::verify::Check) -> Option<Checked> {
         file: file.to_owned(),
         quantity: check.what.clone(),
         error,
-        tolerance,
-        verdict: if check.passed() {
-            Verdict::Pass
-        } else {
-            Verdict::Fail
+        tolerance: Some(tolerance).filter(|bound| !bound.is_nan()),
+        verdict: match &check.outcome {
+            Outcome::Unbounded { .. } => Verdict::NoBound,
+            _ if check.passed() => Verdict::Pass,
+            _ => Verdict::Fail,
         },
         note,
     })
@@ -205,6 +212,12 @@ fn show(report: &Report) -> anyhow::Result<()> {
     if waiting > 0 {
         words.push_str(&format!(", {waiting} not compared for lack of published weights"));
     }
+    let unbounded = report.count(Verdict::NoBound);
+    if unbounded > 0 {
+        words.push_str(&format!(
+            ", {unbounded} without a bound in this precision (neither passed nor failed)"
+        ));
+    }
     if passed + failed == 0 {
         words.push_str("; nothing was checked");
     }
@@ -224,12 +237,13 @@ fn row(check: &Checked) -> Vec<String> {
         Verdict::Pass => "pass",
         Verdict::Fail => "FAIL",
         Verdict::NeedsWeights => "needs weights",
+        Verdict::NoBound => "no bound",
     };
     vec![
         check.file.clone(),
         check.quantity.clone(),
         check.error.map_or_else(String::new, number),
-        number(check.tolerance),
+        check.tolerance.map_or_else(String::new, number),
         verdict.to_owned(),
         check.note.clone().unwrap_or_default(),
     ]

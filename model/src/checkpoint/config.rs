@@ -182,6 +182,9 @@ pub struct Config {
     pub seed: Option<u64>,
     /// Audio-caption syntax.
     pub audio_caption: AudioCaption,
+    /// References lie where the prompt describes whom they show; false if it was trained without that.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub anchored: bool,
     /// Both streams.
     pub backbone: FusionConfig,
     /// Omni-Context Fusion; absent in a plain Ovi checkpoint.
@@ -200,6 +203,15 @@ pub struct Config {
     /// Marks of files, by their path in the folder.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, FileMark>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// A stream of another width, its text rows with it.
@@ -247,6 +259,7 @@ impl Config {
             codec: CodecKind::Linear,
             seed: Some(seed),
             audio_caption: AudioCaption::Audcap,
+            anchored: true,
             backbone: FusionConfig::tiny(),
             ocf: Some(OcfConfig::tiny()),
             mtp_ca: Some(MtpCaConfig::tiny()),
@@ -377,6 +390,16 @@ mod tests {
             let config = Config::preset(preset, 7).unwrap();
             let back: Config = toml::from_str(&config.to_toml().unwrap()).unwrap();
             assert_eq!(back, config);
+            // a file that does not say so is anchored, as all were before the key
+            let text = config.to_toml().unwrap();
+            assert!(!text.contains("anchored"));
+            let apart = Config {
+                anchored: false,
+                ..config
+            };
+            let text = apart.to_toml().unwrap();
+            assert!(text.contains("anchored = false"));
+            assert_eq!(toml::from_str::<Config>(&text).unwrap(), apart);
         }
         let count = |preset| super::super::parameters(&Config::preset(preset, 0).unwrap()).unwrap();
         assert!(count(Preset::Tiny) < 2_000_000);

@@ -1,10 +1,12 @@
 //! A checkpoint: a folder with `config.toml`, the backbone's weights, and below it the text encoder (`text/`) and the
 //! phoneme encoder (`speech/`).
 
+mod assemble;
 mod config;
 mod init;
 mod inspect;
 
+pub use assemble::{Assembly, Placed, Placing, Published, Role, assemble};
 pub use config::{AudioCaption, Config, FileMark, Origin, Preset, Sampling};
 pub use init::{init, seal, seal_but};
 pub use inspect::{Inspection, KnownNetwork, convert, inspect};
@@ -42,6 +44,8 @@ pub struct Network {
     pub ocf: Option<Ocf>,
     /// Masked TTS-to-prompt cross-attention, if the checkpoint has it.
     pub mtp_ca: Option<MtpCa>,
+    /// References lie where the prompt describes whom they show.
+    pub anchored: bool,
 }
 
 /// The phoneme encoder and its vocabulary.
@@ -171,6 +175,7 @@ impl Network {
             fusion: FusionModel::new(&config.backbone, weights)?,
             ocf: ocf.transpose()?,
             mtp_ca: mtp_ca.transpose()?,
+            anchored: config.anchored,
         })
     }
 }

@@ -233,9 +233,16 @@ pub(super) fn enrich(
         .collect::<candle_core::Result<Vec<_>>>()?;
     let sizes = text.phonemes.iter().map(|rows| rows.dim(0));
     let sizes = sizes.collect::<candle_core::Result<Vec<_>>>()?;
-    let prompt = text
+    let mut prompt = text
         .placed
         .prompt(text.positive.tokens.len(), &grids, &lengths, &sizes);
+    if !network.anchored {
+        // as training did: `Customizer::anchored`
+        prompt
+            .subjects
+            .iter_mut()
+            .for_each(|subject| subject.descriptor = None);
+    }
     let points = prompt.points(&sa_mrope::Settings::default())?;
     let joined = |parts: Vec<&Tensor>| -> Result<Option<Tensor>> {
         if parts.is_empty() {

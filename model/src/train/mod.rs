@@ -30,7 +30,9 @@ mod trainer;
 
 pub use adamw::{AdamW, AdamWSettings, MomentForm};
 pub use base::{Base, dress};
-pub use collective::{Collective, Solo, Threads};
+#[cfg(feature = "nccl")]
+pub use collective::Nccl;
+pub use collective::{Collective, Launch, Meeting, Patience, Processes, Solo, Threads, agreed, alike};
 pub use customizer::{Customizer, CustomizerConfig, Dropped};
 pub use draw::Draw;
 pub use encoder::{Encoder, Material, MaterialSubject, Pictures, encoder_identity};

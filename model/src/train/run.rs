@@ -1,7 +1,7 @@
 //! A run from its first step, or from its last state, to its end.
 
 use super::{
-    collective::Collective,
+    collective::{Collective, agreed},
     log::{Line, Log},
     samples::Samples,
     state::States,
@@ -70,7 +70,12 @@ impl Place<'_> {
         on: &mut dyn FnMut(&Line) -> bool,
     ) -> Result<Ended> {
         let first = ranks.rank() == 0;
-        let states = self.states()?;
+        // the others write nothing, and must not take what rank 0 writes for what a killed process left
+        let states = if first {
+            self.states()?
+        } else {
+            States::beside(&self.folder.join("checkpoints"))
+        };
         let mut log = first
             .then(|| Log::open(self.folder, trainer.next()))
             .transpose()?;
@@ -105,8 +110,7 @@ impl Place<'_> {
                 on_disk = Some(states.save_of(trainer, self.data, self.dress, ranks)?);
             }
             // ranks that stop at different steps would wait for each other
-            let yes = on(&line);
-            go_on = trainer.agreed(yes, ranks)?;
+            go_on = agreed(ranks, on(&line))?;
         }
         let (steps, mut state) = (trainer.next(), states.path(trainer.next()));
         if on_disk.as_ref() != Some(&state) {

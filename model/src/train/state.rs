@@ -122,6 +122,13 @@ impl States {
         })
     }
 
+    /// The folder as it is, for a rank that only reads: what another writes at this moment is left alone.
+    pub(super) fn beside(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+
     /// Steps done and folder of every state, rising.
     pub fn list(&self) -> Result<Vec<(u64, PathBuf)>> {
         let mut all = Vec::new();

@@ -12,7 +12,7 @@ use super::{
     recipe::{Mode, Recipe, ReferenceRule, decays},
     samples::{Entry, Sample, Samples},
     state::digest,
-    sums::{Sums, all},
+    sums::Sums,
 };
 use crate::{
     Error, Result, generate,
@@ -292,12 +292,6 @@ impl Trainer {
             sample,
             joint,
         )
-    }
-
-    /// Whether every rank says yes.
-    pub(super) fn agreed(&self, yes: bool, ranks: &dyn Collective) -> Result<bool> {
-        let no = f64::from(u8::from(!yes));
-        Ok(all(&[no], &self.device, ranks)?[0] == 0.0)
     }
 
     fn report(&self, sums: &Sums, norm: f64, ids: Vec<String>) -> StepReport {

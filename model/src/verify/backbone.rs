@@ -277,7 +277,7 @@ pub(super) fn fused(golden: &mut Golden) -> Result<()> {
     pair(golden, "A", &v, &a, NETWORK)?;
     // the reference's own bf16 path: f32 must be as near to it as bf16 allows
     pair(golden, "A_bf16", &v, &a, HALF)?;
-    if golden.has("A_bf16.out.video") {
+    if golden.exact() && golden.has("A_bf16.out.video") {
         in_half(golden, video, audio)?;
     }
     let (v, a) = model.forward(&first_frame_clean(video.clone())?, audio, 0)?;
@@ -294,15 +294,25 @@ pub(super) fn fused(golden: &mut Golden) -> Result<()> {
         golden.stored("D_batch.audio_seq_len")?;
         for (sample, (video, audio)) in inputs.iter().enumerate() {
             let (v, a) = model.forward(video, audio, 0)?;
-            golden.relative(&format!("D_batch.out.video{sample}"), &v, NETWORK)?;
-            golden.relative(&format!("D_batch.out.audio{sample}"), &a, NETWORK)?;
+            golden.relative_in(&format!("D_batch.out.video{sample}"), &v, NETWORK, Some(HALF))?;
+            golden.relative_in(&format!("D_batch.out.audio{sample}"), &a, NETWORK, Some(HALF))?;
         }
     }
     if golden.has("E_audio_only.out.audio") {
-        golden.relative("E_audio_only.out.audio", &model.audio.forward(audio)?, NETWORK)?;
+        golden.relative_in(
+            "E_audio_only.out.audio",
+            &model.audio.forward(audio)?,
+            NETWORK,
+            Some(HALF),
+        )?;
     }
     if golden.has("F_video_only.out.video") {
-        golden.relative("F_video_only.out.video", &model.video.forward(video)?, NETWORK)?;
+        golden.relative_in(
+            "F_video_only.out.video",
+            &model.video.forward(video)?,
+            NETWORK,
+            Some(HALF),
+        )?;
     }
     Ok(())
 }
@@ -320,7 +330,7 @@ fn in_half(golden: &mut Golden, video: &StreamInput, audio: &StreamInput) -> Res
     };
     let (v, a) = model.forward(&half(video)?, &half(audio)?, 0)?;
     for (stream, ours) in [("video", v), ("audio", a)] {
-        let stored = golden.tensor(&format!("A_bf16.out.{stream}"))?;
+        let stored = golden.wide(&format!("A_bf16.out.{stream}"))?;
         golden.compare(
             &format!("A_bf16.out.{stream}, ours in bf16"),
             &ours,
@@ -336,7 +346,7 @@ fn pair(golden: &mut Golden, case: &str, video: &Tensor, audio: &Tensor, bound: 
     for (stream, ours) in [("video", video), ("audio", audio)] {
         let name = format!("{case}.out.{stream}");
         if golden.has(&name) {
-            golden.relative(&name, ours, bound)?;
+            golden.relative_in(&name, ours, bound, Some(HALF))?;
         }
     }
     Ok(())
@@ -351,7 +361,7 @@ pub(super) fn fused_mid(golden: &mut Golden) -> Result<()> {
     let seed: u64 = golden.entry("seed")?;
     let model = FusionModel::new(
         &config,
-        &Weights::new(Formula { seed }, DType::F32, &golden.device()),
+        &Weights::new(Formula { seed }, golden.dtype(), &golden.device()),
     )?;
     for name in golden.names("check.first64.") {
         let key = name["check.first64.".len()..].to_owned();
@@ -372,6 +382,7 @@ pub(super) fn fused_mid(golden: &mut Golden) -> Result<()> {
     let text = value_of("bench.ctx", seed, MID_TEXT_ROWS * width, scale, 0.0);
     let text = Tensor::from_vec(text, (MID_TEXT_ROWS, width), &golden.device())?;
     golden.absolute_tensor("in.context_first_row", &text.narrow(0, 0, 1)?, 0.0)?;
+    let text = text.to_dtype(golden.dtype())?;
     let video = StreamInput::new(golden.tensor("in.video")?, text.clone(), t);
     let audio = StreamInput::new(golden.tensor("in.audio")?, text, t);
     let (v, a) = model.forward(&video, &audio, 0)?;
@@ -427,6 +438,10 @@ pub(super) fn fused_refs(golden: &mut Golden) -> Result<()> {
 fn reference_positions(golden: &mut Golden, layout: &RefLayout) -> Result<()> {
     let scaling = layout.audio_scaling.unwrap_or_default();
     golden.absolute("rope.audio.offset_base", &[layout.audio_step], 0.0)?;
+    if !golden.exact() {
+        golden.pass_over("rope.");
+        return Ok(());
+    }
     let x = golden.tensor("rope.audio.x")?.squeeze(0)?; // (tokens, heads, size)
     let positions = golden.values("rope.audio.positions")?;
     let rope = audio_rope(&positions, scaling, x.dim(2)?, &golden.device())?;

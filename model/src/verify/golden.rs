@@ -3,6 +3,7 @@
 use super::{Check, Measure, Outcome};
 use crate::{
     Error, Result,
+    generate::Precision,
     weights::{Loaded, Weights},
 };
 use candle_core::{DType, Device, Tensor};
@@ -25,6 +26,7 @@ pub(super) struct Stored {
 pub(super) struct Golden {
     path: PathBuf,
     device: Device,
+    precision: Precision,
     config: Value,
     tensors: BTreeMap<String, Stored>,
     seen: RefCell<BTreeSet<String>>,
@@ -32,8 +34,8 @@ pub(super) struct Golden {
 }
 
 impl Golden {
-    /// Reads a file whole; its tensors will lie on `device`. Fails if it is damaged or its configuration is not JSON.
-    pub(super) fn open(path: &Path, device: &Device) -> Result<Self> {
+    /// Reads a file whole; its tensors will lie on `device`, those that networks take in `precision`. Fails if it is damaged or its configuration is not JSON.
+    pub(super) fn open(path: &Path, device: &Device, precision: Precision) -> Result<Self> {
         let format = |why: String| Error::Format {
             path: path.to_owned(),
             kind: "stored numbers",
@@ -62,6 +64,7 @@ impl Golden {
         Ok(Self {
             path: path.to_owned(),
             device: device.clone(),
+            precision,
             config: config.map_err(|error| format(format_args!("configuration: {error}").to_string()))?,
             tensors,
             seen: RefCell::default(),
@@ -93,7 +96,7 @@ impl Golden {
             .find(|word| word.ends_with(".safetensors"));
         match name {
             Some(name) if !name.contains(['/', '\\']) => {
-                Golden::open(&self.path.with_file_name(name), &self.device)
+                Golden::open(&self.path.with_file_name(name), &self.device, self.precision)
             }
             _ => Err(Error::Config(format!("`weights`: `{text}` names no file"))),
         }
@@ -122,8 +125,23 @@ impl Golden {
         self.tensors.get(name).ok_or_else(absent)
     }
 
-    /// A tensor as f32.
+    /// A tensor as a network takes it.
     pub(super) fn tensor(&self, name: &str) -> Result<Tensor> {
+        Ok(self.wide(name)?.to_dtype(self.precision.dtype())?)
+    }
+
+    /// Whether networks run in f32.
+    pub(super) fn exact(&self) -> bool {
+        self.precision == Precision::F32
+    }
+
+    /// What networks run in.
+    pub(super) fn dtype(&self) -> DType {
+        self.precision.dtype()
+    }
+
+    /// A tensor as f32.
+    pub(super) fn wide(&self, name: &str) -> Result<Tensor> {
         let stored = self.stored(name)?;
         let wide = Tensor::from_slice(&stored.values, stored.shape.as_slice(), &self.device)?;
         Ok(wide.to_dtype(DType::F32)?)
@@ -132,6 +150,15 @@ impl Golden {
     /// The values of a tensor.
     pub(super) fn values(&self, name: &str) -> Result<Vec<f64>> {
         Ok(self.stored(name)?.values.clone())
+    }
+
+    /// Says of the tensors under `prefix` that they are not looked at in this precision.
+    pub(super) fn pass_over(&mut self, prefix: &str) {
+        for name in self.names(prefix) {
+            self.seen.borrow_mut().insert(name);
+        }
+        let why = format!("turned in f32 alone: no bound for {}", self.precision.name());
+        self.record(&format!("{prefix}*"), Outcome::Unbounded { error: None, why });
     }
 
     /// A tensor of one value.
@@ -151,23 +178,49 @@ impl Golden {
 
     /// The tensors under `prefix`, without it, as weights.
     pub(super) fn weights(&self, prefix: &str) -> Result<Weights> {
-        self.weights_as(prefix, DType::F32)
+        self.weights_as(prefix, self.dtype())
     }
 
     /// The same in another dtype.
     pub(super) fn weights_as(&self, prefix: &str, dtype: DType) -> Result<Weights> {
         let mut tensors = HashMap::new();
         for name in self.names(prefix) {
-            tensors.insert(name[prefix.len()..].to_owned(), self.tensor(&name)?);
+            tensors.insert(name[prefix.len()..].to_owned(), self.wide(&name)?);
         }
         let label = format!("`{}`", self.path.display());
         Ok(Weights::new(Loaded::new(label, tensors), dtype, &self.device))
     }
 
-    /// Compares with the stored tensor `name`: ||ours - stored|| / ||stored||.
+    /// Compares with the stored tensor `name`: ||ours - stored|| / ||stored||. The bound is that of f32; in another precision
+    /// the difference is told, and nothing said of it.
     pub(super) fn relative(&mut self, name: &str, ours: &Tensor, bound: f64) -> Result<()> {
+        self.relative_in(name, ours, bound, None)
+    }
+
+    /// The same where there is a bound for bf16, too.
+    pub(super) fn relative_in(
+        &mut self,
+        name: &str,
+        ours: &Tensor,
+        bound: f64,
+        half: Option<f64>,
+    ) -> Result<()> {
         let error = self.distance(name, ours)?;
-        self.push(name, error, bound, Measure::Relative);
+        let bound = match self.precision {
+            Precision::F32 => Some(bound),
+            Precision::Bf16 => half,
+            Precision::F16 => None,
+        };
+        match bound {
+            Some(bound) => self.push(name, error, bound, Measure::Relative),
+            None => self.record(
+                name,
+                Outcome::Unbounded {
+                    error: Some(error),
+                    why: format!("no bound for {}", self.precision.name()),
+                },
+            ),
+        }
         Ok(())
     }
 

@@ -10,7 +10,10 @@ pub mod tables;
 mod text;
 mod training;
 
-use crate::{Error, Result, generate::Place};
+use crate::{
+    Error, Result,
+    generate::{Place, Precision},
+};
 use candle_core::Device;
 use golden::Golden;
 use std::path::{Path, PathBuf};
@@ -35,6 +38,13 @@ pub enum Outcome {
         bound: f64,
         /// In which sense.
         measure: Measure,
+    },
+    /// Measured, or not even that, in a precision for which the reference states no bound: it neither holds nor fails.
+    Unbounded {
+        /// How far off, relative; `None` if it was not computed in that precision.
+        error: Option<f64>,
+        /// Why nothing is said of it.
+        why: String,
     },
     /// Nothing here knows what it is.
     Unknown,
@@ -67,37 +77,52 @@ impl Check {
 
 type Run = fn(&mut Golden) -> Result<()>;
 
+/// What `--dtype` is to a kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Types {
+    /// The backbone and its modules: they run in it.
+    Taken,
+    /// No network: the same in every precision.
+    Same,
+    /// A network, or a loop, that is f32 in `omni sample` and `omni train`, whatever the backbone is.
+    Wide,
+}
+
+use Types::{Same, Taken, Wide};
+
 /// File name without extension -> what checks it. The longest name that a file's name begins with counts.
-const KINDS: &[(&str, Run)] = &[
-    ("rope", backbone::rope),
-    ("time_embedding", backbone::time_embedding),
-    ("wan_block", backbone::wan_block),
-    ("video_only", backbone::video_only),
-    ("audio_only", backbone::audio_only),
-    ("fused", backbone::fused),
-    ("fused_mid_outputs", backbone::fused_mid),
-    ("fused_refs", backbone::fused_refs),
-    ("ocf_mtp_ca", context::ocf_mtp_ca),
-    ("schedulers", solvers::schedules),
-    ("sampler_tiny", solvers::sampler),
-    ("train_step_tiny", training::train_step),
-    ("f5_text", text::f5_text),
-    ("umt5_ovi", text::umt5_wan),
-    ("umt5_hf", text::umt5_hf),
-    ("wan22_vae", codecs::wan22_vae),
-    ("mmaudio_vae", codecs::mmaudio_vae),
-    ("mel_16k", codecs::mel_16k),
-    ("bigvgan", codecs::bigvgan),
+const KINDS: &[(&str, Run, Types)] = &[
+    ("rope", backbone::rope, Same),
+    ("time_embedding", backbone::time_embedding, Wide),
+    ("wan_block", backbone::wan_block, Taken),
+    ("video_only", backbone::video_only, Taken),
+    ("audio_only", backbone::audio_only, Taken),
+    ("fused", backbone::fused, Taken),
+    ("fused_mid_outputs", backbone::fused_mid, Taken),
+    ("fused_refs", backbone::fused_refs, Taken),
+    ("ocf_mtp_ca", context::ocf_mtp_ca, Taken),
+    ("schedulers", solvers::schedules, Same),
+    ("sampler_tiny", solvers::sampler, Wide),
+    ("train_step_tiny", training::train_step, Wide),
+    ("f5_text", text::f5_text, Wide),
+    ("umt5_ovi", text::umt5_wan, Wide),
+    ("umt5_hf", text::umt5_hf, Wide),
+    ("wan22_vae", codecs::wan22_vae, Wide),
+    ("mmaudio_vae", codecs::mmaudio_vae, Wide),
+    ("mel_16k", codecs::mel_16k, Wide),
+    ("bigvgan", codecs::bigvgan, Wide),
 ];
 
 /// What checks a file of this name.
-fn kind(stem: &str) -> Option<Run> {
+fn kind(stem: &str) -> Option<(Run, Types)> {
     let fits = |name: &str| {
         stem.strip_prefix(name)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
     };
-    let known = KINDS.iter().filter(|(name, _)| fits(name));
-    known.max_by_key(|(name, _)| name.len()).map(|(_, run)| *run)
+    let known = KINDS.iter().filter(|(name, ..)| fits(name));
+    known
+        .max_by_key(|(name, ..)| name.len())
+        .map(|(_, run, types)| (*run, *types))
 }
 
 /// Whether something here can check a file, told by its place and name.
@@ -142,18 +167,19 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Checks one file on the processor.
+/// Checks one file on the processor, in f32.
 pub fn verify_file(path: &Path) -> Vec<Check> {
-    checked(path, &Device::Cpu)
+    checked(path, &Device::Cpu, Precision::F32)
 }
 
-/// Checks one file with tensors and networks on a device: `cpu`, `cuda:0`... What has no network in it (schedules, tables of
-/// names) is the same everywhere. Fails where this build or this machine has no such device.
-pub fn verify_file_on(path: &Path, device: &str) -> Result<Vec<Check>> {
-    Ok(checked(path, &Place::parse(device, None)?.device()?))
+/// Checks one file with tensors and networks at a place: the backbone, OCF and MTP-CA in its precision. What has no network in it
+/// (schedules, tables of names) is the same everywhere; what is f32 whatever the backbone is, and what has no bound in that
+/// precision, is [`Outcome::Unbounded`]. Fails where this build or this machine has no such device.
+pub fn verify_file_on(path: &Path, place: &Place) -> Result<Vec<Check>> {
+    Ok(checked(path, &place.device()?, place.precision))
 }
 
-fn checked(path: &Path, device: &Device) -> Vec<Check> {
+fn checked(path: &Path, device: &Device, precision: Precision) -> Vec<Check> {
     if tables::knows(path) {
         return tables::check(path);
     }
@@ -166,10 +192,18 @@ fn checked(path: &Path, device: &Device) -> Vec<Check> {
             outcome,
         }]
     };
-    let Some(run) = kind(&name(path.file_stem())) else {
+    let Some((run, types)) = kind(&name(path.file_stem())) else {
         return single("file", Outcome::Unknown);
     };
-    let mut golden = match Golden::open(path, device) {
+    let precision = match types {
+        Taken => precision,
+        Wide if precision != Precision::F32 => {
+            let why = format!("f32 whatever the backbone is: no bound for {}", precision.name());
+            return single("file", Outcome::Unbounded { error: None, why });
+        }
+        Same | Wide => Precision::F32,
+    };
+    let mut golden = match Golden::open(path, device, precision) {
         Ok(golden) => golden,
         Err(error) => return single("file", Outcome::Broken(error.to_string())),
     };

@@ -1,6 +1,7 @@
 //! `omni train`: runs a training recipe, goes on with it, replays a step, exports a state.
 
 mod plan;
+mod ranks;
 mod samples;
 
 use crate::{
@@ -13,7 +14,9 @@ use anyhow::Context;
 use omni_model::{
     checkpoint::{Checkpoint, Config},
     generate,
-    train::{self, Base, CustomizerConfig, Ended, Line, NumberForm, Place, Plan, Recipe, Solo, Trainer},
+    train::{
+        self, Base, Collective, CustomizerConfig, Ended, Line, NumberForm, Place, Plan, Recipe, Solo, Trainer,
+    },
 };
 use omni_pipeline::{Cancel, nearest};
 use serde::{Deserialize, Serialize};
@@ -93,10 +96,33 @@ fn start(args: &TrainArgs) -> anyhow::Result<Code> {
         .out
         .as_deref()
         .ok_or_else(|| usage("no folder for the run: give --out RUN"))?;
-    let wanted = wanted(args, out)?;
-    let found = find(&wanted)?;
+    ranks::each(|launch| {
+        let wanted = wanted(args, out)?;
+        let world = launch.map_or(1, |launch| launch.world);
+        match launch {
+            Some(launch) if args.dry_run && launch.rank > 0 => Ok(Code::Done),
+            Some(launch) if !args.dry_run => ranks::together(launch, &wanted, out, |ranks, own| {
+                begin(args, own, out, (ranks, world))
+            }),
+            _ => begin(args, &wanted, out, (&Solo, world)),
+        }
+    })
+}
+
+/// Begins or goes on with what is wanted, as one of `world` ranks; rank 0 speaks and writes.
+fn begin(
+    args: &TrainArgs,
+    wanted: &RunFile,
+    out: &Path,
+    (ranks, world): (&dyn Collective, usize),
+) -> anyhow::Result<Code> {
+    let found = find(wanted)?;
+    if ranks.rank() > 0 {
+        plan::fits(&found, args, world)?;
+        return Ok(code(&work(found.open()?, out, ranks)?));
+    }
     plan::tell(&found)?;
-    plan::fits(&found, args, 1)?;
+    plan::fits(&found, args, world)?;
     if args.dry_run {
         return Ok(Code::Done);
     }
@@ -107,20 +133,24 @@ fn start(args: &TrainArgs) -> anyhow::Result<Code> {
         );
     }
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let text = serde_json::to_string_pretty(&wanted)?;
+    let text = serde_json::to_string_pretty(wanted)?;
     omni_manifests::write_file(&out.join(RUN), text.as_bytes())?;
-    let ended = work(opened, out)?;
+    let ended = work(opened, out, ranks)?;
     output::line(&format!(
         "{} steps done; the state lies in {} (a checkpoint like any other), curves in {}",
         ended.steps,
         ended.state.display(),
         out.display()
     ))?;
-    Ok(if ended.whole {
+    Ok(code(&ended))
+}
+
+fn code(ended: &Ended) -> Code {
+    if ended.whole {
         Code::Done
     } else {
         Code::Interrupted
-    })
+    }
 }
 
 /// What is to be trained: from the flags, or with --resume from the run itself where a flag is not given.
@@ -258,7 +288,9 @@ fn find(wanted: &RunFile) -> anyhow::Result<Found> {
     let checkpoint =
         Checkpoint::open(&wanted.from).with_context(|| format!("checkpoint {}", wanted.from.display()))?;
     let data = Dataset::open(&wanted.data, &train::encoder_identity(&checkpoint)?)?;
-    let (sizes, config, source) = Base::open(&checkpoint, recipe.seed)?;
+    let (sizes, mut config, source) = Base::open(&checkpoint, recipe.seed)?;
+    // what is sampled from its states places references as it did
+    config.anchored = recipe.anchored;
     Ok(Found {
         plan: Plan::new(&recipe, &sizes)?,
         recipe,
@@ -285,34 +317,39 @@ impl Found {
 }
 
 /// Trains to the end or to Ctrl-C; stops at the steps after which clips are made, and makes them.
-fn work(opened: Opened, out: &Path) -> anyhow::Result<Ended> {
+fn work(opened: Opened, out: &Path, ranks: &dyn Collective) -> anyhow::Result<Ended> {
     opened.within(out, |trainer, data, place| {
+        let first = ranks.rank() == 0;
         let settings = trainer.recipe().samples.clone();
         let due = |steps: u64| settings.every > 0 && steps > 0 && steps.is_multiple_of(settings.every);
-        if let Some(step) = place.resume(trainer)? {
-            output::note(&format!("going on after step {step}"));
+        trainer.share(ranks)?;
+        if let Some(step) = ranks::resume(trainer, place, ranks)? {
+            if first {
+                output::note(&format!("going on after step {step}"));
+            }
             if due(step) {
-                samples::make(out, trainer, place, &Solo)?;
+                samples::make(out, trainer, place, ranks)?;
             }
         }
         let cancel = Cancel::default();
         signals::on_interrupt(&cancel);
         let mut saying = Saying::new(trainer);
-        if trainer.recipe().peak_tflops.is_none() {
+        if first && trainer.recipe().peak_tflops.is_none() {
             output::note(
                 "the log holds no share of peak: what the device can do is not known (--peak-tflops, or the recipe's `peak_tflops`)",
             );
         }
         loop {
             let mut on = |line: &Line| {
-                saying.step(line);
+                saying.step(line, first);
                 !cancel.is_cancelled() && !due(line.report.step + 1)
             };
-            let ended = place.train(trainer, data, &Solo, &mut on)?;
-            if due(ended.steps) && !cancel.is_cancelled() && saying.any {
-                samples::make(out, trainer, place, &Solo)?;
+            let ended = place.train(trainer, data, ranks, &mut on)?;
+            let stops = !train::agreed(ranks, !cancel.is_cancelled())?;
+            if due(ended.steps) && !stops && saying.any {
+                samples::make(out, trainer, place, ranks)?;
             }
-            if ended.whole || cancel.is_cancelled() {
+            if ended.whole || stops {
                 return Ok(ended);
             }
         }
@@ -340,9 +377,12 @@ impl Saying {
         }
     }
 
-    fn step(&mut self, line: &Line) {
+    fn step(&mut self, line: &Line, speaks: bool) {
         self.any = true;
         let done = line.report.step + 1;
+        if !speaks {
+            return;
+        }
         if done == self.total || self.said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
             let each = self.begun.elapsed().as_secs_f64() / (done - self.first) as f64;
             output::note(&progress(line, self.total, each * (self.total - done) as f64));

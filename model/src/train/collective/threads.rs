@@ -1,61 +1,12 @@
-//! What ranks of a run say to each other. The trainer is written against the trait; one process has nobody to talk to, and
-//! threads of one process show on the CPU that any number of ranks trains the same.
+//! Ranks that are threads of one process, for the CPU and for tests.
 
+use super::{Collective, slice_of};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-
-/// Ranks that work on one step together. Every rank makes the same calls in the same order.
-pub trait Collective: Send + Sync {
-    /// This rank, from 0.
-    fn rank(&self) -> usize;
-
-    /// How many ranks there are.
-    fn world(&self) -> usize;
-
-    /// The sum over all ranks of `bucket` `[n]`, and of that this rank's slice `[n / world]`. Fails unless n is a multiple of
-    /// the number of ranks, and when a rank is gone.
-    fn reduce_scatter(&self, bucket: &Tensor) -> Result<Tensor>;
-
-    /// The slices of all ranks, in their order. Fails when a rank is gone.
-    fn all_gather(&self, slice: &Tensor) -> Result<Tensor>;
-
-    /// The tensor of rank `from`. Fails when a rank is gone.
-    fn broadcast(&self, tensor: &Tensor, from: usize) -> Result<Tensor>;
-
-    /// The sum over all ranks. As [`Collective::reduce_scatter`].
-    fn all_reduce(&self, tensor: &Tensor) -> Result<Tensor> {
-        self.all_gather(&self.reduce_scatter(tensor)?)
-    }
-}
-
-/// One process alone.
-pub struct Solo;
-
-impl Collective for Solo {
-    fn rank(&self) -> usize {
-        0
-    }
-
-    fn world(&self) -> usize {
-        1
-    }
-
-    fn reduce_scatter(&self, bucket: &Tensor) -> Result<Tensor> {
-        Ok(bucket.clone())
-    }
-
-    fn all_gather(&self, slice: &Tensor) -> Result<Tensor> {
-        Ok(slice.clone())
-    }
-
-    fn broadcast(&self, tensor: &Tensor, _: usize) -> Result<Tensor> {
-        Ok(tensor.clone())
-    }
-}
 
 /// Where threads meet.
 struct Room {
@@ -189,14 +140,7 @@ impl Collective for Threads {
     }
 
     fn reduce_scatter(&self, bucket: &Tensor) -> Result<Tensor> {
-        let count = bucket.dims1()?;
-        if !count.is_multiple_of(self.world) {
-            return Err(Error::Input(format!(
-                "{count} values are no whole slices of {} ranks",
-                self.world
-            )));
-        }
-        let size = count / self.world;
+        let size = slice_of(bucket, self.world)?;
         let mut sum: Option<Tensor> = None;
         for part in self.exchange(bucket)? {
             let part = part.narrow(0, self.rank * size, size)?;

@@ -1,0 +1,521 @@
+//! How the processes of a run find each other: all go to rank 0 and say who they are; when the last has come, rank 0 tells each
+//! where the others listen, and every two of them connect. Whoever comes and is none of the run is sent away, and nothing of what
+//! it says is used.
+
+use super::{
+    Launch,
+    frame::{self, Kind, LARGEST_GREETING},
+};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, channel},
+    },
+    time::{Duration, Instant},
+};
+
+/// Version of what is said.
+const PROTOCOL: u32 = 1;
+/// Who connects has this long to say who it is.
+const GREET: Duration = Duration::from_secs(10);
+/// Rank 0 stays this long to tell the others why it does not begin.
+const LINGER: Duration = Duration::from_secs(2);
+/// So many may be saying it at once.
+const GREETING_AT_ONCE: usize = 64;
+/// Between two looks at a door or two tries to connect.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// How long a rank waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the others to come.
+    pub meet: Duration,
+    /// For any sign of life of one that came, before it counts as gone.
+    pub silence: Duration,
+}
+
+impl Default for Patience {
+    /// Five minutes to come, half a minute of silence.
+    fn default() -> Self {
+        Self {
+            meet: Duration::from_secs(300),
+            silence: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What the ranks of a run have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meeting {
+    /// Name of the run: who has another is a stranger, even at the same port.
+    pub run: String,
+    /// Hash of its settings: ranks of a run with different ones do not begin.
+    pub settings: String,
+}
+
+/// What a rank says to rank 0.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Hello {
+    protocol: u32,
+    version: String,
+    run: String,
+    settings: String,
+    rank: usize,
+    world: usize,
+    /// Where it listens for the others.
+    port: u16,
+}
+
+/// What rank 0 answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Answer {
+    /// All are there: the name of this meeting, and where each rank listens.
+    Begin { session: u64, doors: Vec<SocketAddr> },
+    /// And why.
+    Refused(String),
+}
+
+/// What a rank says to another that is not rank 0.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Peer {
+    session: u64,
+    rank: usize,
+}
+
+impl Hello {
+    fn new(launch: &Launch, meeting: &Meeting, port: u16) -> Self {
+        Self {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run: meeting.run.clone(),
+            settings: meeting.settings.clone(),
+            rank: launch.rank,
+            world: launch.world,
+            port,
+        }
+    }
+
+    /// What is wrong with another's; whether it is one of this run all the same.
+    fn judge(&self, other: &Self) -> std::result::Result<(), (bool, String)> {
+        let who = format!("rank {}", other.rank);
+        if other.protocol != self.protocol || other.run != self.run {
+            return Err((
+                false,
+                format!(
+                    "{who} is of another run than the one that meets here (`{}`)",
+                    self.run
+                ),
+            ));
+        }
+        let why = if other.version != self.version {
+            format!("{who} is omni {}, rank 0 is omni {}", other.version, self.version)
+        } else if other.world != self.world {
+            format!("{who} counts {} ranks, rank 0 counts {}", other.world, self.world)
+        } else if other.settings != self.settings {
+            format!(
+                "{who} was given another recipe, checkpoint or data than rank 0; give all the same command"
+            )
+        } else if other.rank == 0 || other.rank >= self.world {
+            format!(
+                "{who} came, and the ranks that may come are 1 to {}",
+                self.world - 1
+            )
+        } else {
+            return Ok(());
+        };
+        Err((true, why))
+    }
+}
+
+fn say(stream: &mut TcpStream, what: &impl Serialize) -> io::Result<()> {
+    frame::write(stream, Kind::Greeting, &serde_json::to_vec(what)?)
+}
+
+fn hear<T: DeserializeOwned>(stream: &mut TcpStream) -> io::Result<T> {
+    match frame::read(stream, LARGEST_GREETING)? {
+        (Kind::Greeting, bytes) => Ok(serde_json::from_slice(&bytes)?),
+        (kind, _) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{kind:?} instead of a greeting"),
+        )),
+    }
+}
+
+/// Whether the other side has closed.
+fn closed(stream: &TcpStream) -> bool {
+    let looked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+    let open = matches!(&looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        || matches!(looked, Ok(1..));
+    let _ = stream.set_nonblocking(false);
+    !open
+}
+
+/// Takes in whoever comes, and hears what each has to say beside the others.
+struct Door<T> {
+    listener: TcpListener,
+    heard: Receiver<(TcpStream, T)>,
+    tell: std::sync::mpsc::Sender<(TcpStream, T)>,
+    greeting: Arc<AtomicUsize>,
+}
+
+impl<T: DeserializeOwned + Send + 'static> Door<T> {
+    fn new(listener: TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let (tell, heard) = channel();
+        Ok(Self {
+            listener,
+            heard,
+            tell,
+            greeting: Arc::default(),
+        })
+    }
+
+    /// The next one that said something that can be understood; `None` at the deadline.
+    fn next(&self, deadline: Instant) -> io::Result<Option<(TcpStream, T)>> {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.greet(stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // one that went before it was let in
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => return Err(error),
+            }
+            if let Ok(next) = self.heard.recv_timeout(PAUSE) {
+                return Ok(Some(next));
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn greet(&self, mut stream: TcpStream) {
+        if self.greeting.fetch_add(1, Ordering::SeqCst) >= GREETING_AT_ONCE {
+            self.greeting.fetch_sub(1, Ordering::SeqCst);
+            return; // a rank tries again
+        }
+        let (tell, greeting) = (self.tell.clone(), self.greeting.clone());
+        std::thread::spawn(move || {
+            let ready = stream
+                .set_nonblocking(false)
+                .and_then(|()| stream.set_read_timeout(Some(GREET)));
+            // what a stranger says is not worth a word: it is sent away, and the run goes on waiting
+            if let Ok(said) = ready.and_then(|()| hear(&mut stream)) {
+                let _ = tell.send((stream, said)); // nobody waits any more
+            }
+            greeting.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+}
+
+/// Connections to the other ranks, by rank; `None` in one's own place.
+pub(super) fn meet(
+    launch: &Launch,
+    meeting: &Meeting,
+    patience: &Patience,
+) -> Result<Vec<Option<TcpStream>>> {
+    let connections = match launch.rank {
+        0 => Host { launch, meeting }.gather(patience)?,
+        _ => Guest { launch, meeting }.join(patience)?,
+    };
+    for stream in connections.iter().flatten() {
+        let ready = stream
+            .set_nodelay(true)
+            .and_then(|()| stream.set_read_timeout(Some(patience.silence)))
+            .and_then(|()| stream.set_write_timeout(Some(patience.silence)));
+        ready.map_err(|error| stops(launch, error.to_string()))?;
+    }
+    Ok(connections)
+}
+
+fn stops(launch: &Launch, why: impl Into<String>) -> Error {
+    Error::Rank {
+        rank: launch.rank,
+        why: why.into(),
+    }
+}
+
+/// Ranks in words.
+fn named(ranks: impl Iterator<Item = usize>) -> String {
+    let all: Vec<String> = ranks.map(|rank| rank.to_string()).collect();
+    format!("rank{} {}", if all.len() == 1 { "" } else { "s" }, all.join(", "))
+}
+
+/// Whether `address` is this machine's own by its writing.
+fn loopback(address: &str) -> bool {
+    address == "localhost"
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// The address to listen at where rank 0 is met: nobody else's machine needs to reach a loopback address.
+fn door_at(launch: &Launch) -> IpAddr {
+    let found = (launch.address.as_str(), launch.port).to_socket_addrs().ok();
+    let first = found.and_then(|mut found| found.next()).map(|found| found.ip());
+    match first {
+        Some(address) if loopback(&launch.address) => address,
+        Some(IpAddr::V6(_)) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+        _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    }
+}
+
+/// Rank 0.
+struct Host<'a> {
+    launch: &'a Launch,
+    meeting: &'a Meeting,
+}
+
+impl Host<'_> {
+    fn gather(&self, patience: &Patience) -> Result<Vec<Option<TcpStream>>> {
+        let (at, port) = (door_at(self.launch), self.launch.port);
+        let listener = TcpListener::bind((at, port)).map_err(|error| {
+            Error::Ranks(format!(
+                "rank 0 cannot listen at {at} port {port}: {error}; another run may be meeting there: give another MASTER_PORT"
+            ))
+        })?;
+        let door = Door::<Hello>::new(listener).map_err(|error| stops(self.launch, error.to_string()))?;
+        let mut come = self.wait(&door, Instant::now() + patience.meet, patience)?;
+        let session = RandomState::new().build_hasher().finish();
+        let mut doors = vec![SocketAddr::new(at, port); self.launch.world];
+        for (rank, guest) in come.iter().enumerate() {
+            if let Some((_, door)) = guest {
+                doors[rank] = *door;
+            }
+        }
+        for (rank, guest) in come.iter_mut().enumerate() {
+            let Some((stream, _)) = guest else { continue };
+            let answer = Answer::Begin {
+                session,
+                doors: doors.clone(),
+            };
+            say(stream, &answer)
+                .map_err(|error| stops(self.launch, format!("rank {rank} has ended ({error})")))?;
+        }
+        Ok(come
+            .into_iter()
+            .map(|guest| guest.map(|(stream, _)| stream))
+            .collect())
+    }
+
+    /// Waits until all have come.
+    fn wait(
+        &self,
+        door: &Door<Hello>,
+        deadline: Instant,
+        patience: &Patience,
+    ) -> Result<Vec<Option<(TcpStream, SocketAddr)>>> {
+        let own = Hello::new(self.launch, self.meeting, 0);
+        let mut come: Vec<Option<(TcpStream, SocketAddr)>> = (0..self.launch.world).map(|_| None).collect();
+        loop {
+            // one that went while it waited may come again
+            for guest in &mut come {
+                *guest = guest.take().filter(|(stream, _)| !closed(stream));
+            }
+            if come.iter().flatten().count() + 1 == self.launch.world {
+                return Ok(come);
+            }
+            let next = door
+                .next(deadline)
+                .map_err(|error| stops(self.launch, error.to_string()))?;
+            let Some((mut stream, hello)) = next else {
+                let missing = (1..self.launch.world).filter(|rank| come[*rank].is_none());
+                let why = format!(
+                    "{} of {} did not come to {} port {} within {} s; every rank has to be started (by torchrun, srun, or each with \
+                     its own RANK)",
+                    named(missing),
+                    self.launch.world,
+                    self.launch.address,
+                    self.launch.port,
+                    patience.meet.as_secs_f64()
+                );
+                refuse_all(come, &why);
+                return Err(stops(self.launch, why));
+            };
+            let again = come.get(hello.rank).and_then(Option::as_ref);
+            let again = again.is_some_and(|(stream, _)| !closed(stream));
+            let judged = own.judge(&hello);
+            match judged {
+                Ok(()) if again => {
+                    let _ = say(
+                        &mut stream,
+                        &Answer::Refused(format!("rank {} is there already", hello.rank)),
+                    );
+                }
+                Ok(()) => {
+                    let from = stream
+                        .peer_addr()
+                        .map_err(|error| stops(self.launch, error.to_string()))?;
+                    come[hello.rank] = Some((stream, SocketAddr::new(from.ip(), hello.port)));
+                }
+                Err((ours, why)) => {
+                    let _ = say(&mut stream, &Answer::Refused(why.clone())); // it may be gone again
+                    if ours {
+                        refuse_all(come, &why);
+                        // those that are just being started need not wait for their patience to end
+                        let until = Instant::now() + LINGER.min(patience.meet);
+                        while let Ok(Some((mut stream, _))) = door.next(until) {
+                            let _ = say(&mut stream, &Answer::Refused(why.clone()));
+                        }
+                        return Err(Error::Ranks(why));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sends everybody home.
+fn refuse_all(come: Vec<Option<(TcpStream, SocketAddr)>>, why: &str) {
+    for (mut stream, _) in come.into_iter().flatten() {
+        let _ = say(&mut stream, &Answer::Refused(why.to_owned())); // those that are gone know it
+    }
+}
+
+/// Any other rank.
+struct Guest<'a> {
+    launch: &'a Launch,
+    meeting: &'a Meeting,
+}
+
+impl Guest<'_> {
+    fn join(&self, patience: &Patience) -> Result<Vec<Option<TcpStream>>> {
+        let io = |error: io::Error| stops(self.launch, error.to_string());
+        let at = match door_at(self.launch) {
+            at if at.is_loopback() => at,
+            at if at.is_ipv6() => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+            _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        let listener = TcpListener::bind((at, 0)).map_err(io)?;
+        let port = listener.local_addr().map_err(io)?.port();
+        let (host, session, doors) = self.greet(port, patience)?;
+        let host_at = host.peer_addr().map_err(io)?.ip();
+        let mut connections: Vec<Option<TcpStream>> = (0..self.launch.world).map(|_| None).collect();
+        connections[0] = Some(host);
+        let deadline = Instant::now() + patience.silence.min(patience.meet);
+        for rank in 1..self.launch.rank {
+            // on rank 0's own machine; for whoever is not on it, that is where rank 0 is
+            let mut door = *doors
+                .get(rank)
+                .ok_or_else(|| stops(self.launch, "rank 0 named too few ranks"))?;
+            if door.ip().is_loopback() {
+                door.set_ip(host_at);
+            }
+            connections[rank] = Some(self.knock(rank, door, session, deadline)?);
+        }
+        self.let_in(listener, session, &mut connections, deadline)?;
+        Ok(connections)
+    }
+
+    /// Goes to rank 0 and waits there until all have come.
+    fn greet(&self, port: u16, patience: &Patience) -> Result<(TcpStream, u64, Vec<SocketAddr>)> {
+        let deadline = Instant::now() + patience.meet;
+        let mut last = String::new();
+        while Instant::now() < deadline {
+            match self.ask(port, deadline) {
+                Ok((stream, Answer::Begin { session, doors })) => return Ok((stream, session, doors)),
+                Ok((_, Answer::Refused(why))) => {
+                    return Err(Error::Ranks(format!(
+                        "rank 0 does not begin with this one: {why}"
+                    )));
+                }
+                Err(error) => last = error.to_string(),
+            }
+            std::thread::sleep(PAUSE * 4);
+        }
+        Err(stops(
+            self.launch,
+            format!(
+                "rank 0 was not met at {} port {} within {} s ({last}); is it started, and does MASTER_ADDR name its machine?",
+                self.launch.address,
+                self.launch.port,
+                patience.meet.as_secs_f64()
+            ),
+        ))
+    }
+
+    fn ask(&self, port: u16, deadline: Instant) -> io::Result<(TcpStream, Answer)> {
+        let addresses = (self.launch.address.as_str(), self.launch.port).to_socket_addrs()?;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses {
+            let mut stream = match TcpStream::connect_timeout(&address, Duration::from_secs(5)) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    last = error;
+                    continue;
+                }
+            };
+            say(&mut stream, &Hello::new(self.launch, self.meeting, port))?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            stream.set_read_timeout(Some(left.max(PAUSE)))?;
+            let answer = hear(&mut stream)?;
+            return Ok((stream, answer));
+        }
+        Err(last)
+    }
+
+    /// Connects to a rank before this one.
+    fn knock(&self, rank: usize, door: SocketAddr, session: u64, deadline: Instant) -> Result<TcpStream> {
+        let left = deadline.saturating_duration_since(Instant::now()).max(PAUSE);
+        let connected = TcpStream::connect_timeout(&door, left).and_then(|mut stream| {
+            let own = Peer {
+                session,
+                rank: self.launch.rank,
+            };
+            say(&mut stream, &own)?;
+            stream.set_read_timeout(Some(left))?;
+            let back: Peer = hear(&mut stream)?;
+            if back.session == session && back.rank == rank {
+                Ok(stream)
+            } else {
+                Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "somebody else listens there",
+                ))
+            }
+        });
+        connected.map_err(|error| stops(self.launch, format!("rank {rank} was not met at {door}: {error}")))
+    }
+
+    /// Lets in the ranks after this one.
+    fn let_in(
+        &self,
+        listener: TcpListener,
+        session: u64,
+        connections: &mut [Option<TcpStream>],
+        deadline: Instant,
+    ) -> Result<()> {
+        let io = |error: io::Error| stops(self.launch, error.to_string());
+        let door = Door::<Peer>::new(listener).map_err(io)?;
+        let after = self.launch.rank + 1..self.launch.world;
+        while after.clone().any(|rank| connections[rank].is_none()) {
+            let Some((mut stream, peer)) = door.next(deadline).map_err(io)? else {
+                let missing = named(after.filter(|rank| connections[*rank].is_none()));
+                return Err(stops(
+                    self.launch,
+                    format!("{missing} did not connect to this one"),
+                ));
+            };
+            if peer.session != session || !after.contains(&peer.rank) || connections[peer.rank].is_some() {
+                continue; // of another run
+            }
+            let own = Peer {
+                session,
+                rank: self.launch.rank,
+            };
+            say(&mut stream, &own).map_err(io)?;
+            connections[peer.rank] = Some(stream);
+        }
+        Ok(())
+    }
+}

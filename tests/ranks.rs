@@ -1,0 +1,248 @@
+//! `omni train` as several processes: the same losses as one, and what happens when one of them ends.
+#![cfg(all(feature = "model", feature = "ffmpeg"))]
+
+use crate::{
+    common::{Scratch, code, stderr, stdout},
+    train::{RECIPE, done, encode, refused},
+    train_corpus::curated,
+};
+use serde_json::Value;
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A port that was free a moment ago.
+fn port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Clips, latents, a checkpoint and a recipe of 20 steps of four samples.
+fn ready() -> Option<Scratch> {
+    let scratch = curated()?;
+    done(&encode(&scratch, "chosen", "latents", &[]));
+    let recipe = RECIPE
+        .replace("steps = 6", "steps = 20")
+        .replace("joint = 2\nspeech = 2", "joint = 4\nspeech = 4");
+    scratch.write("recipe.toml", &recipe);
+    Some(scratch)
+}
+
+fn command(scratch: &Scratch, out: &str, rank: usize, world: usize, port: u16, more: &[&str]) -> Command {
+    let args = [
+        "train",
+        "--recipe",
+        "recipe.toml",
+        "--data",
+        "latents",
+        "--from",
+        "base",
+        "--out",
+        out,
+    ];
+    let mut command = scratch.command(&[&args[..], more].concat());
+    command
+        .env("CANDLE_NUM_THREADS", "1")
+        .env("RANK", rank.to_string())
+        .env("WORLD_SIZE", world.to_string())
+        .env("LOCAL_RANK", rank.to_string())
+        .env("MASTER_ADDR", "127.0.0.1")
+        .env("MASTER_PORT", port.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn begun(scratch: &Scratch, out: &str, world: usize, more: &[&str]) -> Vec<Child> {
+    let port = port();
+    (0..world)
+        .map(|rank| command(scratch, out, rank, world, port, more).spawn().unwrap())
+        .collect()
+}
+
+fn ended(children: Vec<Child>) -> Vec<Output> {
+    children
+        .into_iter()
+        .map(|child| child.wait_with_output().unwrap())
+        .collect()
+}
+
+/// The losses of a run's log, and the kind and samples of each step.
+fn log(run: &Path) -> Vec<(f64, Value)> {
+    let text = std::fs::read_to_string(run.join("log.jsonl")).unwrap_or_default();
+    text.lines()
+        .map(|line| {
+            let report = serde_json::from_str::<Value>(line).unwrap()["report"].clone();
+            (report["loss"].as_f64().unwrap(), report["ids"].clone())
+        })
+        .collect()
+}
+
+/// Steps in a log that may be under the pen.
+fn steps(run: &Path) -> usize {
+    std::fs::read_to_string(run.join("log.jsonl")).map_or(0, |text| text.matches('\n').count())
+}
+
+fn close(run: &[(f64, Value)], alone: &[(f64, Value)]) {
+    assert_eq!(run.len(), alone.len());
+    for (step, ((loss, ids), (wanted, same))) in run.iter().zip(alone).enumerate() {
+        assert_eq!(ids, same, "step {step}");
+        assert!(
+            (loss - wanted).abs() <= 1e-5 * wanted.abs(),
+            "step {step}: {loss} and {wanted}"
+        );
+    }
+}
+
+#[test]
+fn one_two_and_four_processes_have_the_same_losses() {
+    let Some(scratch) = ready() else { return };
+    // the variables of a single rank ask for nothing
+    let one = ended(begun(&scratch, "one", 1, &[]));
+    done(&one[0]);
+    let alone = log(&scratch.join("one"));
+    assert_eq!(alone.len(), 20);
+    assert!(alone[19].0 < alone[0].0, "it learned nothing: {alone:?}");
+    for world in [2, 4] {
+        let name = format!("of-{world}");
+        for (rank, output) in ended(begun(&scratch, &name, world, &[])).iter().enumerate() {
+            done(output);
+            let (out, said) = (stdout(output), stderr(output));
+            assert_eq!(rank == 0, out.contains("20 steps done"), "{out}");
+            assert_eq!(rank == 0, said.contains("step 20/20"), "{said}");
+            assert!(
+                rank == 0 || (out.is_empty() && said.is_empty()),
+                "rank {rank} spoke: {out}{said}"
+            );
+        }
+        close(&log(&scratch.join(&name)), &alone);
+        let states: Vec<_> = std::fs::read_dir(scratch.join(&name).join("checkpoints"))
+            .unwrap()
+            .collect();
+        assert_eq!(states.len(), 2, "{states:?}");
+    }
+    // a run of several goes on as one, and the other way round, from its states
+    done(&scratch.omni(&["train", "--out", "of-4", "--resume"]));
+}
+
+#[test]
+fn a_killed_rank_stops_the_others_by_name_and_the_run_goes_on_to_the_same_losses() {
+    let Some(scratch) = ready() else { return };
+    for output in ended(begun(&scratch, "whole", 3, &[])) {
+        done(&output);
+    }
+    let whole = log(&scratch.join("whole"));
+    for (victim, after) in [(1, 4), (0, 9), (2, 13)] {
+        let more: &[&str] = if after == 4 { &[] } else { &["--resume"] };
+        let mut children = begun(&scratch, "killed", 3, more);
+        while steps(&scratch.join("killed")) <= after {
+            assert!(
+                children[victim].try_wait().unwrap().is_none(),
+                "it ended by itself"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        children[victim].kill().unwrap();
+        let killed = Instant::now();
+        let outputs = ended(children);
+        assert!(
+            killed.elapsed() < Duration::from_secs(60),
+            "{:?}",
+            killed.elapsed()
+        );
+        for (rank, output) in outputs.iter().enumerate().filter(|(rank, _)| *rank != victim) {
+            let stops = format!("rank {rank} stops: rank {victim} has ended");
+            refused(output, 1, &[&format!("rank {rank} of 3"), &stops, "--resume"]);
+        }
+    }
+    for output in ended(begun(&scratch, "killed", 3, &["--resume"])) {
+        done(&output);
+    }
+    assert!(
+        log(&scratch.join("killed")) == whole,
+        "other losses than those of an unbroken run"
+    );
+}
+
+#[test]
+fn ranks_that_cannot_begin_say_why() {
+    let Some(scratch) = ready() else { return };
+    // variables that are half set, before anything is opened
+    let mut half = scratch.command(&["train", "--recipe", "recipe.toml", "--out", "run"]);
+    let half = half.env("RANK", "1").env_remove("WORLD_SIZE").output().unwrap();
+    refused(&half, 2, &["RANK is 1", "WORLD_SIZE is not set"]);
+    // one with another recipe
+    let port = port();
+    let children = vec![
+        command(&scratch, "run", 0, 2, port, &[]).spawn().unwrap(),
+        command(&scratch, "run", 1, 2, port, &["--set", "seed=6"])
+            .spawn()
+            .unwrap(),
+    ];
+    for output in ended(children) {
+        refused(
+            &output,
+            2,
+            &["rank 1 was given another recipe, checkpoint or data than rank 0"],
+        );
+    }
+    // one whose data cannot be read stops the other with its reason
+    let gone = scratch.join("gone");
+    std::fs::create_dir(&gone).unwrap();
+    let children = vec![
+        command(&scratch, "run", 0, 2, port, &[]).spawn().unwrap(),
+        command(&scratch, "run", 1, 2, port, &["--memory", "0.001"])
+            .spawn()
+            .unwrap(),
+    ];
+    let outputs = ended(children);
+    assert_ne!(code(&outputs[1]), 0);
+    refused(&outputs[1], code(&outputs[1]), &["rank 1 of 2"]);
+    refused(&outputs[0], 1, &["rank 0 stops: rank 1 failed: "]);
+    assert!(!scratch.join("run/checkpoints").exists() || log(&scratch.join("run")).is_empty());
+    // only rank 0 tells a plan
+    let told = |rank| {
+        command(&scratch, "run", rank, 2, port, &["--dry-run"])
+            .output()
+            .unwrap()
+    };
+    assert!(stdout(&told(0)).contains("moments"));
+    done(&told(1));
+    assert!(stdout(&told(1)).is_empty());
+}
+
+/// Half a minute of silence, which is what is waited for.
+#[test]
+fn a_stopped_rank_stops_the_others_within_a_minute() {
+    if std::env::var_os("OMNI_SOAK").is_none() {
+        return println!("skipped: half a minute of silence; OMNI_SOAK=1 waits for it");
+    }
+    let Some(scratch) = ready() else { return };
+    let mut children = begun(&scratch, "run", 3, &["--set", "steps=100000"]);
+    while steps(&scratch.join("run")) < 3 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let signal = |name: &str, child: &Child| {
+        let sent = Command::new("kill")
+            .args([name, &child.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+    };
+    signal("-STOP", &children[1]);
+    let stopped = Instant::now();
+    let sleeper = children.remove(1);
+    let outputs = ended(children);
+    assert!(
+        stopped.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        stopped.elapsed()
+    );
+    for output in outputs {
+        refused(&output, 1, &["rank 1 gave no sign of life for 30 s"]);
+    }
+    signal("-CONT", &sleeper);
+    refused(&ended(vec![sleeper])[0], 1, &["rank 1 stops: rank"]);
+}
