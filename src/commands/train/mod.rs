@@ -100,7 +100,9 @@ fn start(args: &TrainArgs) -> anyhow::Result<Code> {
     if args.dry_run {
         return Ok(Code::Done);
     }
-    let opened = found.open()?;
+    let lighter = plan::lighter(&found);
+    let full = |error| plan::full(error, &lighter);
+    let opened = found.open().map_err(full)?;
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
         output::note(
             "a small network trains several times faster on a CPU with CANDLE_NUM_THREADS=1 in the environment",
@@ -109,7 +111,7 @@ fn start(args: &TrainArgs) -> anyhow::Result<Code> {
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     let text = serde_json::to_string_pretty(&wanted)?;
     omni_manifests::write_file(&out.join(RUN), text.as_bytes())?;
-    let ended = work(opened, out)?;
+    let ended = work(opened, out).map_err(full)?;
     output::line(&format!(
         "{} steps done; the state lies in {} (a checkpoint like any other), curves in {}",
         ended.steps,
