@@ -117,16 +117,19 @@ fn begin(
     (ranks, world): (&dyn Collective, usize),
 ) -> anyhow::Result<Code> {
     let found = find(wanted)?;
+    let lighter = plan::lighter(&found);
+    let full = |error| plan::full(error, &lighter);
     if ranks.rank() > 0 {
         plan::fits(&found, args, world)?;
-        return Ok(code(&work(found.open()?, out, ranks)?));
+        let ended = found.open().and_then(|opened| work(opened, out, ranks));
+        return Ok(code(&ended.map_err(full)?));
     }
     plan::tell(&found)?;
     plan::fits(&found, args, world)?;
     if args.dry_run {
         return Ok(Code::Done);
     }
-    let opened = found.open()?;
+    let opened = found.open().map_err(full)?;
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
         output::note(
             "a small network trains several times faster on a CPU with CANDLE_NUM_THREADS=1 in the environment",
@@ -135,7 +138,7 @@ fn begin(
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     let text = serde_json::to_string_pretty(wanted)?;
     omni_manifests::write_file(&out.join(RUN), text.as_bytes())?;
-    let ended = work(opened, out, ranks)?;
+    let ended = work(opened, out, ranks).map_err(full)?;
     output::line(&format!(
         "{} steps done; the state lies in {} (a checkpoint like any other), curves in {}",
         ended.steps,

@@ -118,18 +118,7 @@ pub(super) fn fits(found: &Found, args: &TrainArgs, ranks: usize) -> anyhow::Res
     if needed <= limit {
         return Ok(());
     }
-    let gib = |bytes: u64| format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30));
-    let remedies = cost::remedies(
-        &found.sizes,
-        &found.recipe,
-        &found.plan.shares,
-        size(found),
-        limit,
-    );
-    let would: Vec<String> = remedies
-        .iter()
-        .map(|(what, bytes)| format!("{what} ({})", gib(*bytes)))
-        .collect();
+    let would = remedies(found, limit);
     Err(missing(format!(
         "this run takes about {}, and there are {}; {}",
         gib(needed),
@@ -137,7 +126,74 @@ pub(super) fn fits(found: &Found, args: &TrainArgs, ranks: usize) -> anyhow::Res
         if would.is_empty() {
             "no setting of the recipe would make it fit: encode smaller clips".to_owned()
         } else {
-            format!("it would fit with {}", would.join(", or with "))
+            format!("it would fit with {would}")
         }
     )))
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30))
+}
+
+/// Settings that take no more than `limit` bytes, each with what it takes.
+fn remedies(found: &Found, limit: u64) -> String {
+    let all = cost::remedies(
+        &found.sizes,
+        &found.recipe,
+        &found.plan.shares,
+        size(found),
+        limit,
+    );
+    let told: Vec<String> = all
+        .iter()
+        .map(|(what, bytes)| format!("{what} ({})", gib(*bytes)))
+        .collect();
+    told.join(", or with ")
+}
+
+/// Settings that take less than the run's own.
+pub(super) fn lighter(found: &Found) -> String {
+    remedies(found, memory(found).total().saturating_sub(1))
+}
+
+/// Says what would take less where a card had no memory left, which it tells as an error of an operation; the prediction is an
+/// estimate, and others may use the card.
+pub(super) fn full(error: anyhow::Error, lighter: &str) -> anyhow::Error {
+    let said = format!("{error:#}");
+    let small = said.to_lowercase();
+    if !["out of memory", "out_of_memory"]
+        .iter()
+        .any(|words| small.contains(words))
+    {
+        return error;
+    }
+    let less = match lighter.is_empty() {
+        true => "smaller clips".to_owned(),
+        false => lighter.to_owned(),
+    };
+    missing(format!(
+        "{}: the states written so far are whole; it takes less with {less}",
+        said.lines().next().unwrap_or_default()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Code;
+
+    #[test]
+    fn a_card_without_memory_left_is_told_what_takes_less() {
+        let of = |text: &str| full(anyhow::anyhow!(text.to_owned()), "dtype = \"bf16\" (1.00 GiB)");
+        let error = of("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")\n  at frame");
+        assert_eq!(Code::of(&error), Code::Missing);
+        let said = error.to_string();
+        assert!(
+            said.contains("CUDA_ERROR_OUT_OF_MEMORY") && said.contains("less with dtype"),
+            "{said}"
+        );
+        assert!(!said.contains("frame"), "{said}");
+        let other = of("sample `a`: its latents cannot be read");
+        assert!(other.to_string().starts_with("sample `a`") && Code::of(&other) == Code::Failed);
+    }
 }
