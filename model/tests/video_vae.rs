@@ -52,8 +52,10 @@ fn later_frames_change_nothing_before_them() {
     );
     assert!(same(&long.narrow(1, 0, 3).unwrap(), &short));
     let (whole, begun) = (decode(&vae, &long, &scale), decode(&vae, &short, &scale));
+    // the same convolutions over the same chunks: the same bits
     for (a, b) in whole.iter().zip(&begun) {
-        assert!(same(a, b));
+        let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(values(a), values(b));
     }
 }
 

@@ -3,8 +3,8 @@
 
     codecs_torch.py FOLDER RUNS
 
-FOLDER holds config.json and tensors.safetensors (weights and `input`); output.bin (f32) is written there. Prints JSON: the version of torch
-and the processor seconds of each run, one thread. Plain torch operations, as eager code has them.
+FOLDER holds config.json and tensors.safetensors (weights and `input`); output.bin (f32) is written there, and output64.bin, which was computed
+in f64. Prints JSON: the version of torch and the processor seconds of each run, one thread. Plain torch operations, as eager code has them.
 """
 import json
 import os
@@ -190,7 +190,14 @@ def main():
         told = json.load(file)
     weights = tensors(os.path.join(folder, "tensors.safetensors"))
     given = weights.pop("input")
-    network = {"vocoder": Vocoder, "vae": Decoder}[told["kind"]](told["config"], weights)
+    kind = {"vocoder": Vocoder, "vae": Decoder}[told["kind"]]
+    exact = os.path.join(folder, "output64.bin")
+    if not os.path.exists(exact):
+        with torch.inference_mode():
+            wide = kind(told["config"], {name: weight.double() for name, weight in weights.items()})
+            wide(given.double()).contiguous().numpy().astype("<f4").tofile(exact)
+            del wide
+    network = kind(told["config"], weights)
     with torch.inference_mode():
         out = network(given)
         seconds = []

@@ -44,14 +44,6 @@ impl Linear {
         }
     }
 
-    /// The same with a bias.
-    pub(super) fn with_bias(self, bias: Param) -> Self {
-        Self {
-            bias: Some(bias),
-            ..self
-        }
-    }
-
     /// A convolution of `taps` along the rows, for inputs from [`ops::unfold`].
     pub fn taps(weights: &Weights, input: usize, output: usize, taps: usize, bias: bool) -> Result<Self> {
         let shape = [output, input, taps];

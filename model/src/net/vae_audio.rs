@@ -3,10 +3,9 @@
 //! The checkpoint holds raw weights; they are brought to unit length per output once, when loaded. Inside, time comes first:
 //! `[frames, channels]`.
 
-use super::layers::Linear;
 use crate::{
     Error, Result,
-    ops::{self, Activation, unfold},
+    ops::{self, Activation, ConvKernel, ConvShape},
     param::Param,
     weights::Weights,
 };
@@ -90,8 +89,7 @@ pub fn unit_weight(raw: &Tensor) -> candle_core::Result<Tensor> {
 }
 
 struct Conv {
-    layer: Linear,
-    taps: usize,
+    kernel: ConvKernel,
 }
 
 impl Conv {
@@ -110,21 +108,25 @@ impl Conv {
         let raw = [output, input, taps];
         let mut parts: Vec<(&str, &[usize])> = vec![(&name, &raw)];
         parts.extend(gain.map(|gain| (gain, &[][..])));
-        let weight = weights.derive(&parts, &[taps * input, output], |parts| {
+        let shape = ConvShape::rows(input, output, taps);
+        let weight = weights.derive(&parts, &shape.held(), |parts| {
             let mut weight = unit_weight(&parts[0])?;
             if let Some(gain) = parts.get(1) {
                 weight = weight.broadcast_mul(&(gain + 1.0)?)?;
             }
-            crate::weights::Stored::Taps.load(&weight)
+            shape.hold_rows(&weight)
         })?;
         Ok(Self {
-            layer: Linear::from_param(weight),
-            taps,
+            kernel: ConvKernel {
+                shape,
+                weight,
+                bias: None,
+            },
         })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.layer.forward(&unfold(x, self.taps, 1)?)
+        Ok(ops::conv_rows(x, &self.kernel, 1, false, None)?)
     }
 }
 

@@ -3,9 +3,9 @@
 use super::layers::Linear;
 use crate::{
     Error, Result,
-    ops::{self, SNAKE_TAPS, unfold},
+    ops::{self, ConvKernel, ConvShape, SNAKE_TAPS, Snake},
     param::Param,
-    weights::{Stored, Weights},
+    weights::Weights,
 };
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -116,60 +116,96 @@ fn normed(
 }
 
 struct Conv {
-    layer: Linear,
-    taps: usize,
+    kernel: ConvKernel,
     dilation: usize,
 }
 
 impl Conv {
     fn new(weights: &Weights, [input, output]: [usize; 2], taps: usize, dilation: usize) -> Result<Self> {
-        let stored = [output, input, taps];
-        let weight = normed(weights, &stored, &[taps * input, output], |weight| {
-            Stored::Taps.load(weight)
+        let shape = ConvShape::rows(input, output, taps);
+        let weight = normed(weights, &[output, input, taps], &shape.held(), |weight| {
+            shape.hold_rows(weight)
         })?;
         Ok(Self {
-            layer: Linear::from_param(weight).with_bias(weights.get("bias", &[output])?),
-            taps,
+            kernel: ConvKernel {
+                shape,
+                weight,
+                bias: Some(weights.get("bias", &[output])?),
+            },
             dilation,
         })
     }
 
+    /// Rows of zeros that the input of [`Self::after`] has around it.
+    fn margins(&self) -> [usize; 2] {
+        ops::margins(self.kernel.shape.taps[2], self.dilation)
+    }
+
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.layer.forward(&unfold(x, self.taps, self.dilation)?)
+        Ok(ops::conv_rows(x, &self.kernel, self.dilation, false, None)?)
+    }
+
+    /// Of the activation of `x`, plus `add`.
+    fn after(&self, activation: &SnakeBeta, x: &Tensor, add: Option<&Tensor>) -> Result<Tensor> {
+        let x = activation.with_margins(x, self.margins())?;
+        Ok(ops::conv_rows(&x, &self.kernel, self.dilation, true, add)?)
     }
 }
 
 /// A transposed convolution: every row spreads over `taps` rows at `rate` times the rate.
 struct Upsample {
-    /// `[in, taps * out]`.
-    layer: Linear,
-    bias: Param,
+    way: Way,
     rate: usize,
     taps: usize,
+}
+
+enum Way {
+    /// For the kernel of the CPU: a convolution to `rate` rows at once.
+    Kernel(ConvKernel),
+    /// `[in, taps * out]`, and a bias.
+    Spread(Linear, Param),
 }
 
 impl Upsample {
     fn new(weights: &Weights, [input, output]: [usize; 2], rate: usize, taps: usize) -> Result<Self> {
         let stored = [input, output, taps];
-        let weight = normed(weights, &stored, &[input, taps * output], |weight| {
+        let bias = weights.get("bias", &[output])?;
+        let shape = ConvShape::rows(input, rate * output, taps / rate);
+        let weight = normed(weights, &stored, &shape.held(), |weight| {
+            if ConvShape::has_panels(weight) {
+                return shape.hold(&ConvShape::hold_upwards(weight, rate)?);
+            }
             weight
                 .permute((0, 2, 1))?
                 .contiguous()?
                 .reshape((input, taps * output))
         })?;
-        Ok(Self {
-            layer: Linear::from_param(weight),
-            bias: weights.get("bias", &[output])?,
-            rate,
-            taps,
-        })
+        let way = if weight.tensor().rank() == 3 {
+            let bias = bias.t().repeat(rate)?;
+            Way::Kernel(ConvKernel {
+                shape,
+                weight,
+                bias: Some(Param::new(bias)),
+            })
+        } else {
+            Way::Spread(Linear::from_param(weight), bias)
+        };
+        Ok(Self { way, rate, taps })
     }
 
-    /// `[n, in]` to `[n * rate, out]`: the taps of one row in groups of `rate`, each group a row of its own further on.
+    /// `[n, in]` to `[n * rate, out]`.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (rows, bias) = (x.dim(0)?, self.bias.t());
+        match &self.way {
+            Way::Kernel(kernel) => Ok(ops::conv_upwards(x, kernel, self.rate)?),
+            Way::Spread(layer, bias) => self.spread(x, layer, &bias.t()),
+        }
+    }
+
+    /// The taps of one row in groups of `rate`, each group a row of its own further on.
+    fn spread(&self, x: &Tensor, layer: &Linear, bias: &Tensor) -> Result<Tensor> {
+        let rows = x.dim(0)?;
         let output = bias.dim(0)?;
-        let spread = self.layer.forward(x)?; // (n, taps * out)
+        let spread = layer.forward(x)?; // (n, taps * out)
         let (groups, width) = (self.taps / self.rate, self.rate * output);
         let mut sum: Option<Tensor> = None;
         for group in 0..groups {
@@ -186,7 +222,7 @@ impl Upsample {
         Ok(sum
             .narrow(0, cut, rows * self.rate)?
             .contiguous()?
-            .broadcast_add(&bias)?)
+            .broadcast_add(bias)?)
     }
 }
 
@@ -254,7 +290,18 @@ impl SnakeBeta {
 
     /// `[n, c]` to `[n, c]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.halve(&self.snake(&self.double(x)?)?)
+        self.with_margins(x, [0, 0])
+    }
+
+    /// With rows of zeros before and after.
+    fn with_margins(&self, x: &Tensor, margins: [usize; 2]) -> Result<Tensor> {
+        let snake = Snake {
+            rate: &self.rate.t(),
+            share: &self.share.t(),
+            up: &self.up,
+            down: &self.down,
+        };
+        Ok(snake.apply(x, margins)?)
     }
 }
 
@@ -286,8 +333,8 @@ impl AmpBlock {
         let mut x = x.clone();
         let (pairs, _) = self.activations.as_chunks::<2>();
         for (([before, between], dilated), plain) in pairs.iter().zip(&self.dilated).zip(&self.plain) {
-            let h = dilated.forward(&before.forward(&x)?)?;
-            x = (x + plain.forward(&between.forward(&h)?)?)?;
+            let h = dilated.after(before, &x, None)?;
+            x = plain.after(between, &h, Some(&x))?;
         }
         Ok(x)
     }
@@ -350,27 +397,20 @@ impl Vocoder {
         let mut x = self.first.forward(&mel.t()?.contiguous()?)?;
         watch(Stage::First, &x);
         let each = self.blocks.len() / self.ups.len().max(1);
-        let share = 1.0 / each as f64;
         for (index, up) in self.ups.iter().enumerate() {
             x = up.forward(&x)?;
             watch(Stage::Up(index), &x);
-            let mut sum: Option<Tensor> = None;
+            let mut ways = Vec::with_capacity(each);
             for (place, block) in self.blocks[index * each..][..each].iter().enumerate() {
                 let y = block.forward(&x)?;
                 watch(Stage::Amp(index * each + place), &y);
-                sum = Some(match sum {
-                    Some(sum) => (sum + y)?,
-                    None => y,
-                });
+                ways.push(y);
             }
-            if let Some(sum) = sum {
-                x = (sum * share)?;
+            if !ways.is_empty() {
+                x = ops::mean_of(&ways)?;
             }
         }
-        Ok(self
-            .last
-            .forward(&self.activation.forward(&x)?)?
-            .tanh()?
-            .flatten_all()?)
+        let samples = self.last.after(&self.activation, &x, None)?;
+        Ok(samples.tanh()?.flatten_all()?)
     }
 }

@@ -43,7 +43,7 @@ impl Activation {
 
     /// In place, on values that nobody else sees. The error function has no kernel: see [`activate`].
     #[inline(always)]
-    fn apply(self, values: &mut [f32]) {
+    pub(super) fn apply(self, values: &mut [f32]) {
         match self {
             // 0.5 x (1 + tanh(u)) = x sigmoid(2 u)
             Self::GeluTanh => {

@@ -4,9 +4,15 @@
 mod act;
 mod attention;
 mod attention_cpu;
+mod conv;
+mod conv_direct;
+mod conv_kernel;
+mod conv_rows;
+mod conv_winograd;
 mod gemm;
 mod linear;
 mod norm;
+mod pixels;
 mod rope;
 mod rows;
 mod snake;
@@ -14,11 +20,14 @@ mod vector;
 
 pub use act::{Activation, activate};
 pub use attention::attention;
+pub use conv::{ConvKernel, ConvPath, ConvShape, conv};
+pub use conv_rows::{conv_rows, conv_upwards, margins};
 pub use linear::{linear, unfold, unfold_each};
 pub use norm::{layer_norm, modulate, rms_norm};
+pub use pixels::{spread_channels, twice_the_size, unit_norm};
 pub use rope::{Rope, norm_rope};
-pub use rows::{Rows, add_gated};
-pub use snake::{TAPS as SNAKE_TAPS, double_rate, halve_rate, snake};
+pub use rows::{Rows, add_gated, mean_of};
+pub use snake::{Snake, TAPS as SNAKE_TAPS, double_rate, halve_rate, snake};
 
 use candle_core::{DType, Result, Storage, Tensor};
 
@@ -97,5 +106,7 @@ fn rows_and_width(tensor: &Tensor) -> Result<(usize, usize)> {
     Ok((tensor.elem_count() / width.max(1), width))
 }
 
+#[cfg(test)]
+mod conv_tests;
 #[cfg(test)]
 mod tests;

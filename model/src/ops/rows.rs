@@ -1,8 +1,13 @@
 //! Values that many tokens share: one row of a table per token.
 
-use super::{on_cpu, vector::each_row, widen, with_values};
+use super::{
+    on_cpu,
+    vector::{each_row, vectorized},
+    widen, with_values,
+};
 use crate::vjp::with_plain;
 use candle_core::{Device, Result, Tensor};
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Which row of a table each token takes. A sample has one or two distinct times, not one per token.
@@ -87,4 +92,42 @@ pub fn add_gated(x: &Tensor, y: &Tensor, gate: &Tensor, rows: &Rows) -> Result<T
         Tensor::from_vec(out, (tokens, width), x.device())?,
         plain,
     )
+}
+
+/// The mean of tensors of one shape, in one pass.
+pub fn mean_of(all: &[Tensor]) -> Result<Tensor> {
+    let Some((first, others)) = all.split_first() else {
+        candle_core::bail!("a mean of nothing");
+    };
+    let share = 1.0 / all.len() as f64;
+    let plain = move |all: &[Tensor]| {
+        let mut sum = all[0].clone();
+        for other in &all[1..] {
+            sum = (sum + other)?;
+        }
+        sum * share
+    };
+    let refs: Vec<&Tensor> = all.iter().collect();
+    if !on_cpu(&refs) || others.iter().any(|other| other.shape() != first.shape()) {
+        return plain(all);
+    }
+    let mut sum = with_values([first], |[first]| first.to_vec())?;
+    let (last, width) = (others.len().saturating_sub(1), 1 << 12);
+    for (index, other) in others.iter().enumerate() {
+        let factor = if index == last { share as f32 } else { 1.0 };
+        with_values([other], |[other]| {
+            sum.par_chunks_mut(width)
+                .zip(other.par_chunks(width))
+                .for_each(|(sum, other)| vectorized(|| add_scaled(sum, other, factor)));
+        })?;
+    }
+    with_plain(all, Tensor::from_vec(sum, first.shape(), first.device())?, plain)
+}
+
+/// `(sum + other) * factor` in place.
+#[inline(always)]
+fn add_scaled(sum: &mut [f32], other: &[f32], factor: f32) {
+    for (sum, other) in sum.iter_mut().zip(other) {
+        *sum = (*sum + other) * factor;
+    }
 }

@@ -19,13 +19,13 @@ use std::collections::BTreeMap;
 
 const NETWORK: f64 = 1e-5;
 
-/// A batch of one `[1, c, t, h, w]` with frames first, and back.
+/// A batch of one `[1, c, t, h, w]` with frames first and channels last, and back.
 fn frames_first(x: &Tensor) -> Result<Tensor> {
-    Ok(x.squeeze(0)?.transpose(0, 1)?.contiguous()?)
+    Ok(x.squeeze(0)?.permute((1, 2, 3, 0))?.contiguous()?)
 }
 
 fn channels_first(x: &Tensor) -> Result<Tensor> {
-    Ok(x.transpose(0, 1)?.contiguous()?.unsqueeze(0)?)
+    Ok(x.permute((3, 0, 1, 2))?.contiguous()?.unsqueeze(0)?)
 }
 
 /// The video VAE: whole clips of several lengths, what lies between chunk by chunk, and its parts.

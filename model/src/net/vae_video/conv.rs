@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    ops::{self, Activation},
+    ops::{self, ConvKernel, ConvPath, ConvShape},
     param::Param,
     weights::Weights,
 };
@@ -49,120 +49,131 @@ impl Caches {
     }
 }
 
+/// The last `count` frames of `past` (or of zeros) and then `x`, in a storage of their own: a part of `x` would keep all of it.
+pub(super) fn last_frames(past: Option<&Tensor>, x: &Tensor, count: usize) -> Result<Tensor> {
+    let frames = x.dim(0)?;
+    if frames >= count {
+        return Ok(x.narrow(0, frames - count, count)?.force_contiguous()?);
+    }
+    let missing = count - frames;
+    Ok(match past {
+        Some(past) => {
+            let old = past.dim(0)?;
+            Tensor::cat(&[&past.narrow(0, old - missing, missing)?, x], 0)?
+        }
+        None => x.pad_with_zeros(0, missing, 0)?,
+    })
+}
+
+/// Weight and bias of a convolution; `taps` in time, rows and columns. The file's weight has `stored` dimensions.
+fn kernel(
+    weights: &Weights,
+    [input, output]: [usize; 2],
+    taps: [usize; 3],
+    stored: &[usize],
+) -> Result<ConvKernel> {
+    let shape = ConvShape { input, output, taps };
+    Ok(ConvKernel {
+        shape,
+        weight: weights.derive(&[("weight", stored)], &shape.held(), |parts| {
+            shape.hold(&parts[0])
+        })?,
+        bias: Some(weights.get("bias", &[output])?),
+    })
+}
+
 /// A convolution that sees the past only.
 #[derive(Debug, Clone)]
 pub struct CausalConv {
-    /// `[out, taps * in, rows, columns]`: the taps in time are channels of one plane.
-    weight: Param,
-    bias: Param,
-    taps: usize,
-    pad: usize,
+    kernel: ConvKernel,
 }
 
 impl CausalConv {
     /// A kernel of time, rows and columns, padded in space to keep the size.
-    pub fn new(weights: &Weights, input: usize, output: usize, kernel: [usize; 3]) -> Result<Self> {
-        let [taps, rows, columns] = kernel;
-        let stored = [output, input, taps, rows, columns];
-        let plane = [output, taps * input, rows, columns];
+    pub fn new(weights: &Weights, input: usize, output: usize, taps: [usize; 3]) -> Result<Self> {
+        let stored = [output, input, taps[0], taps[1], taps[2]];
         Ok(Self {
-            weight: weights.derive(&[("weight", &stored)], &plane, |parts| {
-                parts[0].transpose(1, 2)?.contiguous()?.reshape(&plane[..])
-            })?,
-            bias: weights.get("bias", &[output])?,
-            taps,
-            pad: rows / 2,
+            kernel: kernel(weights, [input, output], taps, &stored)?,
         })
     }
 
-    /// `[frames, in, h, w]` to `[frames, out, h, w]`; before the first frame there are zeros.
-    pub(super) fn forward(&self, x: &Tensor, caches: &mut Caches) -> Result<Tensor> {
-        if self.taps == 1 {
-            return self.planes(x, 1, x.dim(0)?);
+    /// `[frames, h, w, in]` to `[frames, h, w, out]`, plus `add`; before the first frame there are zeros.
+    pub(super) fn forward(&self, x: &Tensor, caches: &mut Caches, add: Option<&Tensor>) -> Result<Tensor> {
+        let reach = self.kernel.shape.taps[0] - 1;
+        if reach == 0 {
+            return self.run(None, x, 0, 1, add);
         }
         let (past, slot) = caches.next();
-        let joined = match past {
-            Slot::Frames(past) => Tensor::cat(&[&past, x], 0)?,
-            Slot::New | Slot::Passed => x.pad_with_zeros(0, self.taps - 1, 0)?,
+        let past = match &past {
+            Slot::Frames(past) => Some(past),
+            Slot::New | Slot::Passed => None,
         };
-        let frames = joined.dim(0)?;
-        *slot = Slot::Frames(
-            joined
-                .narrow(0, frames - (self.taps - 1), self.taps - 1)?
-                .contiguous()?,
-        );
-        self.planes(&joined, 1, x.dim(0)?)
+        *slot = Slot::Frames(last_frames(past, x, reach)?);
+        self.run(past, x, if past.is_some() { 0 } else { reach }, 1, add)
     }
 
     /// The whole of `x` from its first frame on: with zeros before it.
     pub fn whole(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward(x, &mut Caches::default())
+        self.forward(x, &mut Caches::default(), None)
     }
 
     /// The first `count` frames, then the rest with what is kept of them.
     pub fn in_chunks(&self, x: &Tensor, count: usize) -> Result<[Tensor; 2]> {
         let mut caches = Caches::default();
-        let first = self.forward(&x.narrow(0, 0, count)?, &mut caches)?;
+        let first = self.forward(&x.narrow(0, 0, count)?, &mut caches, None)?;
         caches.rewind();
-        let rest = self.forward(&x.narrow(0, count, x.dim(0)? - count)?, &mut caches)?;
+        let rest = self.forward(&x.narrow(0, count, x.dim(0)? - count)?, &mut caches, None)?;
         Ok([first, rest])
     }
 
-    /// `count` frames of the convolution over `x`, which begins with the past: every `stride`th.
-    pub(super) fn planes(&self, x: &Tensor, stride: usize, count: usize) -> Result<Tensor> {
-        let stacked = if self.taps == 1 && stride == 1 {
-            x.clone()
-        } else {
-            let pick = |tap: usize| {
-                if stride == 1 {
-                    return x.narrow(0, tap, count);
-                }
-                let index: Vec<u32> = (0..count)
-                    .filter_map(|i| u32::try_from(i * stride + tap).ok())
-                    .collect();
-                x.index_select(&Tensor::from_vec(index, count, x.device())?, 0)
-            };
-            let taps: Vec<Tensor> = (0..self.taps).map(pick).collect::<candle_core::Result<_>>()?;
-            Tensor::cat(&taps, 1)?
+    /// The convolution over `lead` frames of zeros, `past`, `x`: every `every`th frame of it.
+    pub(super) fn run(
+        &self,
+        past: Option<&Tensor>,
+        x: &Tensor,
+        lead: usize,
+        every: usize,
+        add: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let path = ConvPath {
+            lead,
+            every,
+            ..ConvPath::same(self.kernel.shape.taps)
         };
-        self.add_bias(&stacked.conv2d(&self.weight.t(), self.pad, 1, 1, 1)?)
-    }
-
-    fn add_bias(&self, y: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.t();
-        Ok(y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?)
+        Ok(ops::conv(past, x, &self.kernel, path, add)?)
     }
 }
 
 /// A convolution of single frames.
 #[derive(Debug, Clone)]
 pub(super) struct FrameConv {
-    weight: Param,
-    bias: Param,
-    stride: usize,
-    pad: usize,
+    kernel: ConvKernel,
+    path: ConvPath,
 }
 
 impl FrameConv {
+    /// `stride` rows and columns from one result to the next, `pad` zeros before and after both.
     pub(super) fn new(
         weights: &Weights,
         [input, output]: [usize; 2],
-        kernel: usize,
+        side: usize,
         stride: usize,
-        pad: usize,
+        pad: [usize; 2],
     ) -> Result<Self> {
+        let taps = [1, side, side];
         Ok(Self {
-            weight: weights.get("weight", &[output, input, kernel, kernel])?,
-            bias: weights.get("bias", &[output])?,
-            stride,
-            pad,
+            kernel: kernel(weights, [input, output], taps, &[output, input, side, side])?,
+            path: ConvPath {
+                stride,
+                pad: [pad; 2],
+                ..ConvPath::same(taps)
+            },
         })
     }
 
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.t();
-        let y = x.conv2d(&self.weight.t(), self.pad, self.stride, 1, 1)?;
-        Ok(y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?)
+    /// `[frames, h, w, in]`, plus `add`.
+    pub(super) fn forward(&self, x: &Tensor, add: Option<&Tensor>) -> Result<Tensor> {
+        Ok(ops::conv(None, x, &self.kernel, self.path, add)?)
     }
 }
 
@@ -179,16 +190,20 @@ impl ChannelNorm {
             .chain(std::iter::repeat_n(1, units))
             .collect();
         let root = (channels as f64).sqrt();
-        let gamma = weights.derive(&[("gamma", &shape)], &[1, channels, 1, 1], |parts| {
-            parts[0].reshape((1, channels, 1, 1))? * root
+        let gamma = weights.derive(&[("gamma", &shape)], &[channels], |parts| {
+            parts[0].reshape(channels)? * root
         })?;
         Ok(Self { gamma })
     }
 
-    /// `[frames, channels, h, w]` to the same.
+    /// `[.., channels]` to the same.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let length = x.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
-        Ok(x.broadcast_div(&length)?.broadcast_mul(&self.gamma.t())?)
+        Ok(ops::unit_norm(x, &self.gamma.t(), false)?)
+    }
+
+    /// With SiLU on top.
+    fn activated(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(ops::unit_norm(x, &self.gamma.t(), true)?)
     }
 }
 
@@ -218,13 +233,14 @@ impl Residual {
     }
 
     pub(super) fn forward(&self, x: &Tensor, caches: &mut Caches) -> Result<Tensor> {
-        let mut h = x.clone();
-        for (norm, conv) in self.norms.iter().zip(&self.convs) {
-            h = conv.forward(&ops::activate(&norm.forward(&h)?, Activation::Silu)?, caches)?;
-        }
+        let h = self.convs[0].forward(&self.norms[0].activated(x)?, caches, None)?;
+        let h = self.norms[1].activated(&h)?;
         match &self.shortcut {
-            Some(shortcut) => Ok((h + shortcut.forward(x, caches)?)?),
-            None => Ok((h + x)?),
+            Some(shortcut) => {
+                let past = shortcut.forward(x, caches, None)?;
+                self.convs[1].forward(&h, caches, Some(&past))
+            }
+            None => self.convs[1].forward(&h, caches, Some(x)),
         }
     }
 }
@@ -239,26 +255,27 @@ pub struct FrameAttention {
 impl FrameAttention {
     /// Reads `norm`, `to_qkv`, `proj`.
     pub fn new(weights: &Weights, channels: usize) -> Result<Self> {
+        let conv = |name, output| FrameConv::new(&weights.pp(name), [channels, output], 1, 1, [0, 0]);
         Ok(Self {
             norm: ChannelNorm::new(&weights.pp("norm"), channels, 2)?,
-            qkv: FrameConv::new(&weights.pp("to_qkv"), [channels, 3 * channels], 1, 1, 0)?,
-            proj: FrameConv::new(&weights.pp("proj"), [channels, channels], 1, 1, 0)?,
+            qkv: conv("to_qkv", 3 * channels)?,
+            proj: conv("proj", channels)?,
         })
     }
 
-    /// `[frames, channels, h, w]` to the same.
+    /// `[frames, h, w, channels]` to the same.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (frames, channels, height, width) = x.dims4()?;
-        let qkv = self.qkv.forward(&self.norm.forward(x)?)?.flatten_from(2)?; // (frames, 3c, pixels)
+        let (frames, height, width, channels) = x.dims4()?;
+        let qkv = self.qkv.forward(&self.norm.forward(x)?, None)?.flatten(1, 2)?; // (frames, pixels, 3c)
         let scale = 1.0 / (channels as f64).sqrt();
         let mut seen = Vec::with_capacity(frames);
         for frame in 0..frames {
-            let rows = qkv.get(frame)?.t()?.contiguous()?; // (pixels, 3c)
+            let rows = qkv.get(frame)?;
             let part = |index: usize| rows.narrow(1, index * channels, channels)?.contiguous();
-            let y = ops::attention(&part(0)?, &part(1)?, &part(2)?, 1, scale, None)?;
-            seen.push(y.t()?.contiguous()?.reshape((channels, height, width))?);
+            seen.push(ops::attention(&part(0)?, &part(1)?, &part(2)?, 1, scale, None)?);
         }
-        Ok((x + self.proj.forward(&Tensor::stack(&seen, 0)?)?)?)
+        let seen = Tensor::stack(&seen, 0)?.reshape((frames, height, width, channels))?;
+        self.proj.forward(&seen, Some(x))
     }
 }
 
@@ -299,7 +316,6 @@ impl Head {
     }
 
     pub(super) fn forward(&self, x: &Tensor, caches: &mut Caches) -> Result<Tensor> {
-        self.conv
-            .forward(&ops::activate(&self.norm.forward(x)?, Activation::Silu)?, caches)
+        self.conv.forward(&self.norm.activated(x)?, caches, None)
     }
 }

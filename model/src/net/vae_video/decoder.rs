@@ -63,7 +63,7 @@ impl Decoder {
 
     pub(super) fn forward(&self, x: &Tensor, caches: &mut Caches, watch: Watch<'_>) -> Result<Tensor> {
         let first = caches.is_new();
-        let mut x = self.first.forward(x, caches)?;
+        let mut x = self.first.forward(x, caches, None)?;
         watch(Stage::First, &x);
         x = self.middle.forward(&x, caches)?;
         watch(Stage::Middle, &x);
@@ -75,7 +75,7 @@ impl Decoder {
             x = match &level.up {
                 Some((up, ft)) => {
                     let past = duplicate_up(&x, level.output, *ft, 2, first)?;
-                    (up.forward(&h, caches)? + past)?
+                    up.forward(&h, caches, &past)?
                 }
                 None => h,
             };

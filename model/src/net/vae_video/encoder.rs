@@ -59,7 +59,7 @@ impl Encoder {
     }
 
     pub(super) fn forward(&self, x: &Tensor, caches: &mut Caches, watch: Watch<'_>) -> Result<Tensor> {
-        let mut x = self.first.forward(x, caches)?;
+        let mut x = self.first.forward(x, caches, None)?;
         watch(Stage::First, &x);
         for (index, level) in self.levels.iter().enumerate() {
             let mut h = x.clone();

@@ -1,7 +1,7 @@
 //! The video VAE (Wan2.2): pixels to latents at a sixteenth of the size and a quarter of the rate, and back, a few frames at a
 //! time. Every causal convolution carries the last frames it saw, so a long clip takes the memory of one chunk.
 //!
-//! Inside, frames are the batch: `[frames, channels, height, width]`.
+//! Inside, frames are the batch and channels come last: `[frames, height, width, channels]`.
 
 mod conv;
 mod decoder;
@@ -77,7 +77,7 @@ pub enum Stage {
     Up(usize),
 }
 
-/// Shown each stage's output as `[frames, channels, height, width]`.
+/// Shown each stage's output as `[frames, height, width, channels]`.
 pub type Watch<'a> = &'a mut dyn FnMut(Stage, &Tensor);
 
 /// Mean and deviation of the latent channels; they are not in the checkpoint.
@@ -158,24 +158,26 @@ impl VideoVae {
             if start + count > frames {
                 break;
             }
-            let chunk = video.narrow(1, start, count)?.transpose(0, 1)?.contiguous()?; // (frames, 3, h, w)
+            let chunk = video
+                .narrow(1, start, count)?
+                .permute((1, 2, 3, 0))?
+                .contiguous()?; // (frames, h, w, 3)
             caches.rewind();
             let hidden = self
                 .encoder
                 .forward(&pixels_to_patches(&chunk)?, &mut caches, watch)?;
-            let both = self.to_latent.forward(&hidden, &mut Caches::default())?;
-            latents.push(both.narrow(1, 0, self.config.z_dim)?);
+            let both = self.to_latent.whole(&hidden)?;
+            latents.push(both.narrow(3, 0, self.config.z_dim)?);
             start += count;
         }
-        let mean = Tensor::cat(&latents, 0)?.transpose(0, 1)?.contiguous()?; // (z, frames, h, w)
+        let mean = Tensor::cat(&latents, 0)?.permute((3, 0, 1, 2))?.contiguous()?; // (z, frames, h, w)
         Ok(mean.broadcast_sub(&scale.mean)?.broadcast_div(&scale.std)?)
     }
 
-    /// Latents before the decoder, unnormalised: `[frames, z, h, w]`.
+    /// Latents before the decoder, unnormalised: `[frames, h, w, z]`.
     pub fn unnormalised(&self, latent: &Tensor, scale: &LatentScale) -> Result<Tensor> {
         let z = latent.broadcast_mul(&scale.std)?.broadcast_add(&scale.mean)?;
-        self.from_latent
-            .forward(&z.transpose(0, 1)?.contiguous()?, &mut Caches::default())
+        self.from_latent.whole(&z.permute((1, 2, 3, 0))?.contiguous()?)
     }
 
     /// Latents `[z, frames, h, w]` as a clip; each latent frame's pictures `[3, .., height, width]` are handed to `take` as soon
@@ -194,7 +196,7 @@ impl VideoVae {
             let out = self
                 .decoder
                 .forward(&z.narrow(0, frame, 1)?, &mut caches, watch)?;
-            take(pixels_from_patches(&out)?.transpose(0, 1)?.contiguous()?)?;
+            take(pixels_from_patches(&out)?.permute((3, 0, 1, 2))?.contiguous()?)?;
         }
         Ok(())
     }
