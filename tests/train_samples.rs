@@ -2,7 +2,7 @@
 #![cfg(all(feature = "model", feature = "ffmpeg"))]
 
 use crate::{
-    common::{self, Scratch, code, stderr, stdout},
+    common::{Scratch, code, stderr, stdout},
     train::{RECIPE, done, encode, refused, train},
     train_corpus::curated,
 };
@@ -147,15 +147,6 @@ fn a_checkpoint_trained_without_anchors_is_sampled_without_them() {
     done(&scratch.omni(&["train", "export", "apart", "--out", "at-words"]));
     let other = config("at-words").replace("anchored = false\n", "");
     scratch.write("at-words/config.toml", &other);
-    assert!(common::ffmpeg(&[
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc=size=64x64",
-        "-frames:v",
-        "1",
-        scratch.join("face.png").to_str().unwrap(),
-    ]));
     let latents = |checkpoint: &str| {
         let out = format!("{}-clips", checkpoint.replace('/', "-"));
         let prompt = "A tall man <sub1> sits and says, <S>Good morning<E>";
@@ -165,8 +156,6 @@ fn a_checkpoint_trained_without_anchors_is_sampled_without_them() {
             checkpoint,
             "--prompt",
             prompt,
-            "--face",
-            "face.png",
             "--voice",
             "media/c.wav",
             "--seconds",

@@ -224,11 +224,10 @@ fn the_backbone_is_held_to_the_bounds_of_bf16_and_the_rest_is_said_to_have_none(
                 .count()
         };
         for file in [
-            "video_only",
-            "audio_only",
+            "fused_refs",
             "ocf_mtp_ca",
-            "wan22_vae",
-            "umt5_ovi",
+            "bigvgan",
+            "umt5_hf",
             "train_step_tiny",
         ] {
             assert!(without(&format!("{file}.safetensors")) > 0, "{file}: {checks:?}");
