@@ -320,7 +320,9 @@ fn words(line: &str) -> Vec<String> {
 fn examples(scratch: &Scratch, command: &[&str]) -> usize {
     let help = stdout(&scratch.omni(&[command, &["--help"]].concat()));
     let below = commands_of(&help);
-    let block = help.lines().skip_while(|line| !line.starts_with("Example"));
+    // a long example goes on in the next line, as in a shell
+    let joined = help.replace("\\\n", " ");
+    let block = joined.lines().skip_while(|line| !line.starts_with("Example"));
     let lines: Vec<&str> = block
         .skip(1)
         .map(str::trim)
