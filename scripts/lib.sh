@@ -33,3 +33,16 @@ find_npm() {
     export PATH
   fi
 }
+
+# Sets figures_python to a Python that has Matplotlib, in an environment of its own.
+figures_python() {
+  local venv="${OMNI_FIGURES_VENV:-$OMNI_STORE/tools/figures-venv}" list=scripts/figures/requirements.txt
+  if ! cmp --silent "$list" "$venv/installed.txt"; then
+    step "Python packages of the figures, in $venv" "half a minute, 30 MB to download"
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || fail "no environment in $venv: install python3-venv"
+    "$venv/bin/python" -m pip install --quiet --no-deps --no-cache-dir -r "$list" ||
+      fail "the packages of $list could not be installed: connect this machine to its package index, or point pip at a folder that holds them"
+    cp "$list" "$venv/installed.txt"
+  fi
+  figures_python="$venv/bin/python"
+}

@@ -1,8 +1,9 @@
-"""Tests of the sample corpus' plan, of demo-check and of train-demo: `python3 -m unittest discover -s scripts -p 'test_*.py'`."""
+"""Tests of the sample corpus' plan, of demo-check, of train-demo and of the miniature: `python3 -m unittest discover -s scripts -p 'test_*.py'`."""
 import importlib.machinery
 import importlib.util
 import json
 import os
+import random
 import shutil
 import subprocess
 import tempfile
@@ -16,11 +17,14 @@ from sample_plan import CLIPS, FACES, MEMBERS, PHRASES
 
 
 def load(name):
-    path = Path(__file__).with_name(name)
+    path = Path(__file__).parent / name
     spec = importlib.util.spec_from_loader("demo_check", importlib.machinery.SourceFileLoader("demo_check", str(path)))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+miniature = load("figures/miniature.py")
 
 
 class Plan(unittest.TestCase):
@@ -107,6 +111,42 @@ class TrainDemo(unittest.TestCase):
             self.assertEqual(ran.returncode, 1)
             self.assertEqual(len(ran.stderr.strip().splitlines()), 1, ran.stderr)
             self.assertIn(words, ran.stderr)
+
+
+class Miniature(unittest.TestCase):
+    """The table of scripts/miniature, on results made here."""
+
+    def folder(self, faces, truth=1.0, losses=(3.0, 1.0)):
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        names = {reading[1] for reading in miniature.READINGS.values()}
+        good = {name: [0.0 if name in ("phoneme_errors", "speech_outside", "caption_leak") else 1.0] for name in names}
+        points = [{"kind": "joint", "step": step, "video": loss / 2, "audio": loss / 2} for step, loss in enumerate(losses)]
+        for row in ("truth", "untrained", "backbone", *miniature.ROWS):
+            for seed, face in enumerate(faces):
+                readings = dict(good, face_sim=[truth if row == "truth" else face])
+                clips = [{"kind": kind, "readings": readings} for kind in ("clip_words", "utterance_words")]
+                stages = {} if row in ("truth", "untrained") else {"all": points}
+                result = {"row": row, "seed": seed, "losses": stages, "clips": clips}
+                (folder / f"{row}-{seed}.json").write_text(json.dumps(result))
+        return folder
+
+    def test_means_are_those_of_the_seeds_and_intervals_hold_them(self):
+        results = miniature.load(self.folder([0.2, 0.4, 0.9]), "base")
+        middle, low, high = miniature.interval(results, "face_sim", random.Random(1))
+        self.assertAlmostEqual(middle, 0.5)
+        self.assertTrue(0.2 <= low < middle < high <= 0.9, (low, high))
+        shown = miniature.table(self.folder([0.25]))
+        self.assertIn("| Face: cosine to the true one | 0.25 (0.25 to 0.25) |", shown)
+
+    def test_a_smoke_run_that_lacks_something_is_told(self):
+        self.assertEqual(miniature.check(self.folder([0.5])), [])
+        self.assertIn("the true latents have face_sim 0.500, not 1", miniature.check(self.folder([0.5], truth=0.5)))
+        risen = miniature.check(self.folder([0.5], losses=(1.0, 2.0)))
+        self.assertEqual(risen, ["backbone: its loss went from 1.000 to 2.000"])
+        folder = self.folder([0.5])
+        (folder / "ocf-0.json").unlink()
+        self.assertEqual(miniature.check(folder), ["no result of ocf"])
 
 
 class Setup(unittest.TestCase):

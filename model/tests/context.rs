@@ -103,6 +103,27 @@ fn untrained_modules_change_nothing_to_the_last_bit() {
 }
 
 #[test]
+fn without_its_mask_phonemes_reach_every_row_and_with_it_their_own_alone() {
+    let (prompt, input) = (prompt(), input(&prompt()));
+    let (points, tts) = (points(&prompt), input.tts.unwrap());
+    let changed = |masked: bool| {
+        let config = MtpCaConfig {
+            masked,
+            ..MtpCaConfig::tiny()
+        };
+        let layer = MtpCa::new(&config, &weights(Formula { seed: 3 }).pp("mtp_ca")).unwrap();
+        let out = bits(&layer.forward(&input.text, &tts, &prompt, &points).unwrap());
+        let pairs = out.into_iter().zip(bits(&input.text)).enumerate();
+        pairs
+            .filter(|(_, (after, before))| after != before)
+            .map(|(place, _)| place)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(changed(true), (18..22).chain(25..27).collect::<Vec<_>>());
+    assert_eq!(changed(false), (0..30).collect::<Vec<_>>());
+}
+
+#[test]
 fn trained_modules_do_change_the_text() {
     let (prompt, input) = (prompt(), input(&prompt()));
     let out = ocf(Formula { seed: 3 })

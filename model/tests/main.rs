@@ -10,6 +10,7 @@ mod denoiser;
 mod generate;
 mod golden;
 mod keys;
+mod miniature;
 mod pth;
 mod tokenizer;
 mod train;

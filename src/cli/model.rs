@@ -95,6 +95,8 @@ pub struct ModelAssembleArgs {
 pub enum PresetName {
     /// A million weights.
     Tiny,
+    /// 15 million: the least that can learn pictures.
+    Little,
     /// 57 million.
     Small,
     /// The released size: 12 billion, 24 GB in bf16.

@@ -37,6 +37,7 @@ pub(super) fn precision(name: DtypeName) -> Precision {
 fn preset(name: PresetName) -> Preset {
     match name {
         PresetName::Tiny => Preset::Tiny,
+        PresetName::Little => Preset::Little,
         PresetName::Small => Preset::Small,
         PresetName::P720 => Preset::P720,
     }

@@ -18,6 +18,8 @@ const FORMAT: u32 = 1;
 pub enum Preset {
     /// A million weights: to see the way work.
     Tiny,
+    /// 15 million, wider than the 192 values of a patch of pictures: the least that can learn pictures.
+    Little,
     /// 57 million: to train for real on little.
     Small,
     /// The released size.
@@ -26,12 +28,13 @@ pub enum Preset {
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Tiny, Self::Small, Self::P720];
+    pub const ALL: [Self; 4] = [Self::Tiny, Self::Little, Self::Small, Self::P720];
 
     /// Its word.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tiny => "tiny",
+            Self::Little => "little",
             Self::Small => "small",
             Self::P720 => "720p",
         }
@@ -273,6 +276,14 @@ impl Config {
         config.backbone.audio.text_len = 512;
         match preset {
             Preset::Tiny => {}
+            Preset::Little => {
+                let FusionConfig { video, audio } = FusionConfig::ovi();
+                config.backbone = FusionConfig {
+                    video: resized(video, 256, 4, 4, 96),
+                    audio: resized(audio, 256, 4, 4, 96),
+                };
+                config.sampling.steps = 20;
+            }
             Preset::Small => {
                 let FusionConfig { video, audio } = FusionConfig::ovi();
                 config.backbone = FusionConfig {
@@ -403,6 +414,11 @@ mod tests {
         }
         let count = |preset| super::super::parameters(&Config::preset(preset, 0).unwrap()).unwrap();
         assert!(count(Preset::Tiny) < 2_000_000);
+        let little = count(Preset::Little);
+        assert!((10_000_000..20_000_000).contains(&little), "{little}");
+        // a head narrower than a patch leaves a share of the noise that no training takes away
+        let video = Config::preset(Preset::Little, 0).unwrap().backbone.video;
+        assert!(video.dim > video.out_dim * video.patch_size.iter().product::<usize>());
         assert!(
             (30_000_000..80_000_000).contains(&count(Preset::Small)),
             "{}",

@@ -25,6 +25,17 @@ pub struct MtpCaConfig {
     pub inner: usize,
     /// Heads.
     pub heads: usize,
+    /// Whether phonemes reach the text of their own utterance alone. False is for ablations: every text row sees all phonemes.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub masked: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 impl MtpCaConfig {
@@ -35,6 +46,7 @@ impl MtpCaConfig {
             tts_dim: 512,
             inner: 1024,
             heads: 8,
+            masked: true,
         }
     }
 
@@ -45,6 +57,7 @@ impl MtpCaConfig {
             tts_dim: 32,
             inner: 64,
             heads: 4,
+            masked: true,
         }
     }
 }
@@ -54,6 +67,7 @@ pub struct MtpCa {
     norm: LayerNorm,
     attention: Attention,
     head_size: usize,
+    masked: bool,
 }
 
 impl MtpCa {
@@ -77,6 +91,7 @@ impl MtpCa {
             norm: LayerNorm::new(&weights.pp("norm"), config.text_dim, EPS)?,
             attention: Attention::sized(sizes, &weights.pp("attn"))?,
             head_size: config.inner / config.heads,
+            masked: config.masked,
         })
     }
 
@@ -87,6 +102,9 @@ impl MtpCa {
             return Err(Error::Input(
                 "text, phonemes and their points do not fit".to_owned(),
             ));
+        }
+        if !self.masked {
+            return self.utterance(text, tts, (&points.text, &points.tts));
         }
         let (mut parts, mut done, mut first) = (Vec::new(), 0, 0);
         for utterance in &prompt.utterances {

@@ -266,6 +266,13 @@ impl Customizer {
     }
 }
 
+/// The backbone alone, as the sampler drives it; [`Customizer::condition`] makes the conditions.
+impl Denoiser for Customizer {
+    fn velocity(&self, x: &Latents, t: f64, condition: &Condition) -> Result<Latents> {
+        self.backbone.velocity(x, t, condition)
+    }
+}
+
 /// The prompt as SA-MRoPE places it.
 fn prompt(
     sample: &Sample,

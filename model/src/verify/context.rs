@@ -70,6 +70,7 @@ pub(super) fn ocf_mtp_ca(golden: &mut Golden) -> Result<()> {
         tts_dim,
         inner: golden.entry("mtp_inner")?,
         heads: golden.entry("mtp_heads")?,
+        masked: true,
     };
     let weights = golden.weights("w.")?;
     let ocf = Ocf::new(&config, &weights.pp("ocf"))?;

@@ -1,0 +1,181 @@
+//! The made-up world of the example `miniature`, and that its readings read what is there.
+
+#[allow(dead_code, reason = "the example uses the rest")]
+#[path = "../examples/miniature/readings.rs"]
+mod readings;
+#[allow(dead_code, reason = "the example uses the rest")]
+#[path = "../examples/miniature/world.rs"]
+mod world;
+
+use candle_core::{Device, Tensor};
+use omni_model::{
+    net::Latents,
+    train::{Draw, Sample, Samples},
+};
+use readings::read;
+use world::{CHANNELS, Clip, GRID, Kind, LENGTH, SOUND, STARTS, World, phoneme_of, say};
+
+fn truth(sample: &Sample) -> Latents {
+    Latents {
+        video: sample.video.clone(),
+        audio: Some(sample.audio.clone()),
+    }
+}
+
+/// All values of a reading over the first clips of a kind, with latents that `of` makes of each.
+fn all(kind: Kind, name: &str, of: impl Fn(&Clip, &Sample, u64) -> Latents) -> Vec<f64> {
+    let values = (0..60).flat_map(|number| {
+        let clip = Clip::new(kind, number).unwrap();
+        let latents = of(&clip, &clip.sample(kind, number).unwrap(), number);
+        let found = read(&clip, &latents, number).unwrap().0;
+        found.get(name).cloned().unwrap_or_default()
+    });
+    values.collect()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    assert!(values.len() >= 20, "{} values", values.len());
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+const GOOD: [&str; 7] = [
+    "face_picked",
+    "face_side",
+    "voice_picked",
+    "voice_turn",
+    "mouth_side",
+    "bound",
+    "turned_as_asked",
+];
+
+#[test]
+fn the_truth_reads_as_the_truth_and_noise_as_chance() {
+    let noise = |_: &Clip, sample: &Sample, number: u64| {
+        let of = |name: &str, like: &Tensor| Draw::new(5, 0, number).noise(name, like.dims()).unwrap();
+        Latents {
+            video: sample.video.as_ref().map(|video| of("video", video)),
+            audio: Some(of("audio", &sample.audio)),
+        }
+    };
+    for kind in [Kind::Test, Kind::TestWords, Kind::TestPlain] {
+        for name in GOOD {
+            assert_eq!(
+                mean(&all(kind, name, |_, sample, _| truth(sample))),
+                1.0,
+                "{name}"
+            );
+            let chance = mean(&all(kind, name, noise));
+            assert!((0.02..0.7).contains(&chance), "{name} of noise: {chance}");
+        }
+        for name in ["phoneme_errors", "speech_outside", "caption_leak"] {
+            assert_eq!(
+                mean(&all(kind, name, |_, sample, _| truth(sample))),
+                0.0,
+                "{name}"
+            );
+        }
+        assert!(mean(&all(kind, "phoneme_errors", noise)) > 0.8);
+        assert!(mean(&all(kind, "speech_outside", noise)) > 0.8);
+    }
+}
+
+#[test]
+fn people_who_changed_places_or_voices_are_seen_and_heard() {
+    // left and right halves of the picture swapped
+    let mirrored = |_: &Clip, sample: &Sample, _: u64| {
+        let video = sample.video.as_ref().unwrap();
+        let half = GRID[2] / 2;
+        let (left, right) = (
+            video.narrow(3, 0, half).unwrap(),
+            video.narrow(3, half, half).unwrap(),
+        );
+        Latents {
+            video: Some(Tensor::cat(&[right, left], 3).unwrap()),
+            audio: Some(sample.audio.clone()),
+        }
+    };
+    for name in ["face_side", "mouth_side", "bound"] {
+        assert_eq!(mean(&all(Kind::Test, name, mirrored)), 0.0, "{name}");
+    }
+    assert_eq!(mean(&all(Kind::Test, "voice_turn", mirrored)), 1.0);
+    // every utterance by whoever is not meant to say it
+    let exchanged = |clip: &Clip, sample: &Sample, number: u64| {
+        let mut other = clip.clone();
+        let count = other.people.len();
+        other
+            .said
+            .iter_mut()
+            .for_each(|said| said.who = (said.who + 1) % count);
+        let audio = other.sample(Kind::Test, number).unwrap().audio;
+        Latents {
+            audio: Some(audio),
+            ..truth(sample)
+        }
+    };
+    for name in ["voice_turn", "bound"] {
+        assert_eq!(mean(&all(Kind::Test, name, exchanged)), 0.0, "{name}");
+    }
+    assert_eq!(mean(&all(Kind::Test, "phoneme_errors", exchanged)), 0.0);
+}
+
+#[test]
+fn a_caption_that_is_said_in_the_free_slot_is_a_leak() {
+    let leaking = |clip: &Clip, sample: &Sample, _: u64| {
+        let values = sample.audio.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let mut values: Vec<f64> = values.into_iter().map(f64::from).collect();
+        if clip.said.len() == 1 {
+            let caption: Vec<usize> = clip.caption.iter().map(|word| phoneme_of(*word)).collect();
+            let identity = &clip.people[0].identity;
+            say(&mut values[STARTS[1] * SOUND..], identity, &caption).unwrap();
+        }
+        Latents {
+            audio: Some(
+                Tensor::from_vec(values, (LENGTH, SOUND), &Device::Cpu)
+                    .unwrap()
+                    .to_dtype(candle_core::DType::F32)
+                    .unwrap(),
+            ),
+            ..truth(sample)
+        }
+    };
+    assert!(mean(&all(Kind::Test, "caption_leak", leaking)) > 0.05);
+    assert!(mean(&all(Kind::Test, "speech_outside", leaking)) > 0.2);
+}
+
+#[test]
+fn equal_numbers_give_equal_clips_and_tests_have_people_and_recordings_of_their_own() {
+    let bytes = |kind, number| {
+        let clip = Clip::new(kind, number).unwrap();
+        clip.sample(kind, number).unwrap().to_bytes().unwrap()
+    };
+    assert_eq!(bytes(Kind::Cross, 3), bytes(Kind::Cross, 3));
+    assert_ne!(bytes(Kind::Cross, 3), bytes(Kind::Cross, 4));
+    let people = |kind, count: u64| -> Vec<Vec<f64>> {
+        let clips = (0..count).map(|number| Clip::new(kind, number).unwrap());
+        clips
+            .flat_map(|clip| clip.people.into_iter().map(|person| person.identity.face))
+            .collect()
+    };
+    let trained = people(Kind::Cross, 400);
+    for face in people(Kind::Test, 60).iter().chain(&people(Kind::TestWords, 60)) {
+        assert!(!trained.contains(face));
+    }
+    let world = World::new(&[
+        (Kind::Single, 5),
+        (Kind::Cross, 5),
+        (Kind::Speech, 5),
+        (Kind::Plain, 5),
+    ])
+    .unwrap();
+    for (index, entry) in world.entries().iter().enumerate() {
+        let sample = world.load(index).unwrap();
+        assert_eq!(sample.entry(), *entry);
+        assert_eq!(entry.own_reference, entry.id.starts_with("single"));
+        assert_eq!(sample.video.is_none(), entry.id.starts_with("speech"));
+        let referenced = sample.subjects.iter().all(|subject| subject.voice.is_some());
+        assert_eq!(referenced, !entry.id.starts_with("plain"), "{}", entry.id);
+        if let Some(video) = sample.video {
+            assert_eq!(video.dims(), [CHANNELS, GRID[0], GRID[1], GRID[2]]);
+        }
+    }
+}
