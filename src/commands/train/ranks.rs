@@ -1,9 +1,9 @@
 //! A run of several processes: who this one is, that all begin alike, and that all end together.
 
 use super::RunFile;
+use crate::exit::Code;
 #[cfg(not(feature = "nccl"))]
 use crate::output;
-use crate::exit::Code;
 use anyhow::Context;
 #[cfg(feature = "nccl")]
 use omni_model::generate;

@@ -403,7 +403,7 @@ impl Guest<'_> {
         let mut connections: Vec<Option<TcpStream>> = (0..self.launch.world).map(|_| None).collect();
         connections[0] = Some(host);
         let deadline = Instant::now() + patience.silence.min(patience.meet);
-        for rank in 1..self.launch.rank {
+        for (rank, connection) in connections.iter_mut().enumerate().take(self.launch.rank).skip(1) {
             // on rank 0's own machine; for whoever is not on it, that is where rank 0 is
             let mut door = *doors
                 .get(rank)
@@ -411,7 +411,7 @@ impl Guest<'_> {
             if door.ip().is_loopback() {
                 door.set_ip(host_at);
             }
-            connections[rank] = Some(self.knock(rank, door, session, deadline)?);
+            *connection = Some(self.knock(rank, door, session, deadline)?);
         }
         self.let_in(listener, session, &mut connections, deadline)?;
         Ok(connections)
