@@ -344,7 +344,8 @@ mod tests {
             for step in 0..200_000 {
                 let x = limit * (step as f32 / 100_000.0 - 1.0);
                 let off = f64::from(squared(x)) - f64::from(x).sin().powi(2);
-                assert!(off.abs() < 3e-7, "{x}: {off}");
+                // the reduced argument is off by a rounding at pi / 2, twice that is the square's share; the rest is the polynomial's
+                assert!(off.abs() < 4e-7, "{x}: {off}");
             }
         }
     }
