@@ -5,11 +5,13 @@ mod assemble;
 mod config;
 mod init;
 mod inspect;
+mod role;
 
-pub use assemble::{Assembly, Placed, Placing, Published, Role, assemble};
+pub use assemble::{Assembly, Placed, Placing, assemble};
 pub use config::{AudioCaption, Config, FileMark, Origin, Preset, Sampling};
 pub use init::{init, seal, seal_but};
 pub use inspect::{Inspection, KnownNetwork, convert, inspect};
+pub use role::{Published, Role};
 
 use crate::{
     Error, Result,

@@ -3,7 +3,9 @@
 mod plan;
 mod ranks;
 mod samples;
+mod wanted;
 
+use self::wanted::{RUN, RunFile, read, wanted};
 use crate::{
     cli::{ExportRunArgs, ReplayArgs, TrainArgs, TrainCommand},
     exit::{Code, missing, usage},
@@ -14,12 +16,9 @@ use anyhow::Context;
 use omni_model::{
     checkpoint::{Checkpoint, Config},
     generate,
-    train::{
-        self, Base, Collective, CustomizerConfig, Ended, Line, NumberForm, Place, Plan, Recipe, Solo, Trainer,
-    },
+    train::{self, Base, Collective, CustomizerConfig, Ended, Line, Place, Plan, Recipe, Solo, Trainer},
 };
-use omni_pipeline::{Cancel, nearest};
-use serde::{Deserialize, Serialize};
+use omni_pipeline::Cancel;
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -27,24 +26,6 @@ use std::{
 
 /// Lines of progress come at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(5);
-/// What a run is made of, in its folder.
-const RUN: &str = "run.json";
-
-/// `RUN/run.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct RunFile {
-    omni_version: String,
-    recipe: Recipe,
-    from: PathBuf,
-    data: Vec<PathBuf>,
-    #[serde(default = "processor")]
-    device: String,
-}
-
-fn processor() -> String {
-    "cpu".to_owned()
-}
-
 /// A run of which no weight has been loaded.
 struct Found {
     recipe: Recipe,
@@ -154,130 +135,6 @@ fn code(ended: &Ended) -> Code {
     } else {
         Code::Interrupted
     }
-}
-
-/// What is to be trained: from the flags, or with --resume from the run itself where a flag is not given.
-fn wanted(args: &TrainArgs, out: &Path) -> anyhow::Result<RunFile> {
-    let begun = out.join("checkpoints").is_dir();
-    if begun && !args.resume && !args.dry_run {
-        return Err(usage(format!(
-            "{} holds a run: go on with --resume, or give another --out",
-            out.display()
-        )));
-    }
-    let known = if args.resume && out.join(RUN).is_file() {
-        Some(read(out)?)
-    } else {
-        None
-    };
-    let of_run = |what: &str| usage(format!("no {what}; a run that goes on has its own (--resume)"));
-    let recipe = match (&args.recipe, &known) {
-        (Some(name), _) => recipe(name, &args.set)?,
-        (None, Some(known)) => known.recipe.clone(),
-        (None, None) => return Err(of_run("recipe: give --recipe stage1 or a file")),
-    };
-    let device = args
-        .device
-        .clone()
-        .or_else(|| known.as_ref().map(|known| known.device.clone()));
-    let from = args
-        .from
-        .clone()
-        .or_else(|| known.as_ref().map(|known| known.from.clone()));
-    let data = if args.data.is_empty() {
-        known.map(|known| known.data).unwrap_or_default()
-    } else {
-        args.data.clone()
-    };
-    if data.is_empty() {
-        return Err(of_run("data: give --data DIR, what `omni encode` wrote"));
-    }
-    let absolute = |path: &PathBuf| {
-        path.canonicalize()
-            .map_err(|_| missing(format!("{} does not exist", path.display())))
-    };
-    let mut recipe = recipe;
-    if let Some(word) = &args.dtype {
-        recipe.dtype = NumberForm::parse(word)?;
-    }
-    if let Some(peak) = args.peak_tflops {
-        if !(peak > 0.0 && peak.is_finite()) {
-            return Err(usage(format!("--peak-tflops {peak}: it lies above 0")));
-        }
-        recipe.peak_tflops = Some(peak);
-    }
-    if recipe.samples.every > 0 {
-        // a run that goes on in another folder has to find them
-        recipe.samples.cases = absolute(&recipe.samples.cases)?;
-    }
-    Ok(RunFile {
-        omni_version: env!("CARGO_PKG_VERSION").to_owned(),
-        recipe,
-        from: absolute(&from.ok_or_else(|| of_run("checkpoint to begin from: give --from DIR"))?)?,
-        data: data.iter().map(absolute).collect::<anyhow::Result<_>>()?,
-        device: device.unwrap_or_else(processor),
-    })
-}
-
-fn read(run: &Path) -> anyhow::Result<RunFile> {
-    let path = run.join(RUN);
-    let text = std::fs::read_to_string(&path).map_err(|_| {
-        missing(format!(
-            "{} is no folder of a run ({RUN} is not there)",
-            run.display()
-        ))
-    })?;
-    serde_json::from_str(&text).with_context(|| path.display().to_string())
-}
-
-/// A built-in recipe or a file, with keys set on the command line.
-fn recipe(name: &str, set: &[String]) -> anyhow::Result<Recipe> {
-    let built_in = train::BUILT_IN.iter().find(|(known, _)| *known == name);
-    let text = match built_in {
-        Some((_, text)) => (*text).to_owned(),
-        None => std::fs::read_to_string(name).map_err(|error| {
-            let known = train::BUILT_IN.iter().map(|(known, _)| *known);
-            let hint = nearest(name, known.clone())
-                .map(|name| format!(" (did you mean `{name}`?)"))
-                .unwrap_or_default();
-            usage(format!(
-                "no training recipe or file `{name}`{hint}: {error}; the built-in ones are {}",
-                known.collect::<Vec<_>>().join(", ")
-            ))
-        })?,
-    };
-    let text = if set.is_empty() {
-        text
-    } else {
-        overridden(&text, set)?
-    };
-    Recipe::parse(&text).with_context(|| name.to_owned())
-}
-
-fn overridden(text: &str, set: &[String]) -> anyhow::Result<String> {
-    let mut table: toml::Table = toml::from_str(text).map_err(|error| usage(error.to_string()))?;
-    for pair in set {
-        let (key, value) = pair
-            .split_once('=')
-            .ok_or_else(|| usage(format!("--set {pair}: it is KEY=VALUE")))?;
-        let value: toml::Value = toml::from_str::<toml::Table>(&format!("x = {value}"))
-            .ok()
-            .and_then(|mut table| table.remove("x"))
-            .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-        let mut keys: Vec<&str> = key.split('.').collect();
-        let last = keys.pop().unwrap_or_default();
-        let mut place = &mut table;
-        for key in keys {
-            let below = place
-                .entry(key)
-                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            place = below
-                .as_table_mut()
-                .ok_or_else(|| usage(format!("--set {pair}: `{key}` is no table")))?;
-        }
-        place.insert(last.to_owned(), value);
-    }
-    Ok(toml::to_string(&table)?)
 }
 
 fn open(wanted: &RunFile) -> anyhow::Result<Opened> {
