@@ -60,10 +60,11 @@ pub(super) fn tell(found: &Found) -> anyhow::Result<()> {
     }
     let speed = cost::speed()?;
     output::line(&format!(
-        "{} steps: at least {:.2} days at this machine's {:.0} GFLOP/s (a product of matrices, measured now; a small \
+        "{} steps: at least {:.2} days ({:.0} s) at this machine's {:.0} GFLOP/s (a product of matrices, measured now; a small \
          network takes many times that)",
         recipe.steps,
         all / speed / 86_400.0,
+        all / speed,
         speed / 1e9
     ))
 }
