@@ -56,6 +56,8 @@ pub struct AdamWSettings {
     pub decay: f64,
     /// How the moments are held.
     pub moments: MomentForm,
+    /// Moments, f32 masters and averages lie on the processor, wherever the weights do (ZeRO-Offload).
+    pub offload: bool,
 }
 
 impl Default for AdamWSettings {
@@ -66,6 +68,7 @@ impl Default for AdamWSettings {
             eps: 1e-8,
             decay: 0.01,
             moments: MomentForm::Wide,
+            offload: false,
         }
     }
 }
@@ -82,12 +85,12 @@ pub(super) enum Route {
 }
 
 impl Route {
-    /// The way for weights on `device`. Codes of eight bits have no ops of candle's.
-    fn of(device: &Device, moments: MomentForm) -> Self {
-        match (device.is_cpu(), moments) {
-            (true, _) => Self::Kernel,
-            (false, MomentForm::Wide) => Self::Ops,
-            (false, MomentForm::Narrow) => Self::Aside,
+    /// The way for weights on the processor, or on a card. Codes of eight bits have no ops of candle's.
+    pub(super) fn of(on_cpu: bool, settings: &AdamWSettings) -> Self {
+        match (on_cpu, settings.offload, settings.moments) {
+            (true, _, _) => Self::Kernel,
+            (false, false, MomentForm::Wide) => Self::Ops,
+            (false, true, _) | (false, _, MomentForm::Narrow) => Self::Aside,
         }
     }
 }
@@ -124,7 +127,7 @@ impl AdamW {
     /// Moments of zero, of all values of the weights. Fails on weights that are neither f32 nor bf16.
     pub fn new(trained: Vec<Trained>, settings: AdamWSettings) -> Result<Self> {
         let device = trained.first().map(|weight| weight.var.device().clone());
-        let route = Route::of(&device.unwrap_or(Device::Cpu), settings.moments);
+        let route = Route::of(device.unwrap_or(Device::Cpu).is_cpu(), &settings);
         Self::by(route, trained, settings)
     }
 

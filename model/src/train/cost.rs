@@ -44,6 +44,17 @@ impl Memory {
         self.weights + self.masters + self.gradients + self.moments + self.averages + self.activations
     }
 
+    /// What of it lies on a card whose optimizer is kept on the processor.
+    #[must_use]
+    pub fn offloaded(self) -> Self {
+        Self {
+            masters: 0,
+            moments: 0,
+            averages: 0,
+            ..self
+        }
+    }
+
     /// That of one of `world` ranks: each holds its slice of masters, moments and averages (ZeRO-1), and all of the rest.
     #[must_use]
     pub fn of_rank(self, world: usize) -> Self {

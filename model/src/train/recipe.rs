@@ -135,6 +135,9 @@ pub struct OptimizerSettings {
     pub clip: f64,
     /// How the moments are held: `f32`, or `8bit` for a quarter of the memory.
     pub moments: MomentForm,
+    /// Moments, f32 masters and averages lie in the processor's memory also where the network lies on a card: gradients go there in
+    /// every step, and weights come back.
+    pub offload: bool,
 }
 
 impl Default for OptimizerSettings {
@@ -145,6 +148,7 @@ impl Default for OptimizerSettings {
             decay: 0.01,
             clip: 1.0,
             moments: MomentForm::Wide,
+            offload: false,
         }
     }
 }
@@ -412,6 +416,10 @@ impl Recipe {
             samples: SampleSettings::default(),
             recompute: true,
             peak_tflops: None,
+            optimizer: OptimizerSettings {
+                offload: false,
+                ..self.optimizer.clone()
+            },
             ..self.clone()
         }
     }

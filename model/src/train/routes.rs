@@ -5,7 +5,7 @@ mod train_support;
 
 use super::{
     CustomizerConfig, Solo, Trainer,
-    adamw::{Part, Route},
+    adamw::{AdamWSettings, MomentForm, Part, Route},
 };
 use crate::{ops::without_kernels, weights::Init};
 use candle_core::Device;
@@ -50,6 +50,28 @@ fn what_a_card_runs_trains_as_the_kernels_do() {
         assert!(off < 1e-3, "{route:?} {kernels}: weights {off} apart");
     }
     assert!(losses[5] != losses[0]);
+}
+
+#[test]
+fn the_optimizer_of_a_card_lies_there_unless_it_is_told_or_cannot() {
+    let of = |on_cpu, offload, moments| {
+        let settings = AdamWSettings {
+            offload,
+            moments,
+            ..AdamWSettings::default()
+        };
+        Route::of(on_cpu, &settings)
+    };
+    assert_eq!(of(false, false, MomentForm::Wide), Route::Ops);
+    assert_eq!(of(false, true, MomentForm::Wide), Route::Aside);
+    assert_eq!(of(false, false, MomentForm::Narrow), Route::Aside);
+    for offload in [false, true] {
+        assert_eq!(of(true, offload, MomentForm::Wide), Route::Kernel);
+        assert_eq!(of(true, offload, MomentForm::Narrow), Route::Kernel);
+    }
+    // a run whose card is full may go on with it
+    let (offloads, plain) = (recipe("optimizer = { offload = true }"), recipe(""));
+    assert!(offloads != plain && offloads.fixed() == plain.fixed());
 }
 
 #[test]

@@ -305,7 +305,7 @@ impl Trainer {
         if card.recipe != self.recipe.fixed() {
             return Err(Error::Resume(format!(
                 "`{}` was made by another recipe ({}); give the recipe it was begun with, or another --out. Only `exclude`, \
-                 `keep` and `recompute` may change",
+                 `keep`, `samples`, `recompute`, `peak_tflops` and `optimizer.offload` may change",
                 folder.display(),
                 difference(&card.recipe, &self.recipe.fixed())
             )));

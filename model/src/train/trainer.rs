@@ -115,6 +115,7 @@ impl Trainer {
             betas: (recipe.optimizer.betas[0], recipe.optimizer.betas[1]),
             eps: recipe.optimizer.eps,
             moments: recipe.optimizer.moments,
+            offload: recipe.optimizer.offload,
             ..AdamWSettings::default()
         };
         let moved = trained

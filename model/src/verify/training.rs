@@ -135,6 +135,7 @@ fn settings(text: &str) -> Result<AdamWSettings> {
         ),
         eps: number("eps", after("eps"))?,
         decay: number("wd", after("wd"))?,
+        offload: false,
     })
 }
 

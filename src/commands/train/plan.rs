@@ -2,7 +2,7 @@
 
 use super::Found;
 use crate::{cli::TrainArgs, commands::sample::memory::free, exit::missing, output, table};
-use omni_model::train::{Kind, Mode, Share, cost};
+use omni_model::train::{Kind, Mode, MomentForm, Share, cost};
 
 /// Ranks whose share of the memory is told.
 const RANKS: [usize; 4] = [1, 2, 4, 8];
@@ -108,6 +108,12 @@ fn limit(found: &Found, args: &TrainArgs) -> Option<u64> {
     }
 }
 
+/// Whether the optimizer lies on the processor and the network on a card: eight-bit moments always do.
+fn offloads(found: &Found) -> bool {
+    let optimizer = &found.recipe.optimizer;
+    !found.place.is_cpu() && (optimizer.offload || optimizer.moments == MomentForm::Narrow)
+}
+
 /// Refuses a run of `ranks` that will not fit where one of them lies, with the settings that would; nothing has been loaded by
 /// then.
 pub(super) fn fits(found: &Found, args: &TrainArgs, ranks: usize) -> anyhow::Result<()> {
@@ -115,11 +121,21 @@ pub(super) fn fits(found: &Found, args: &TrainArgs, ranks: usize) -> anyhow::Res
         output::note("what memory is free is not known here: whether this run fits is not checked");
         return Ok(());
     };
-    let needed = memory(found).of_rank(ranks).total();
+    let all = memory(found).of_rank(ranks);
+    let needed = if offloads(found) { all.offloaded() } else { all }.total();
     if needed <= limit {
         return Ok(());
     }
-    let would = remedies(found, limit);
+    let mut would = remedies(found, limit);
+    let there = all.offloaded().total();
+    if !found.place.is_cpu() && !offloads(found) && there <= limit {
+        let what = format!("optimizer.offload = true ({} on the card)", gib(there));
+        would = if would.is_empty() {
+            what
+        } else {
+            format!("{what}, {would}")
+        };
+    }
     Err(missing(format!(
         "this run takes about {}, and there are {}; {}",
         gib(needed),
