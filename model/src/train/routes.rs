@@ -70,7 +70,10 @@ fn the_optimizer_of_a_card_lies_there_unless_it_is_told_or_cannot() {
         assert_eq!(of(true, offload, MomentForm::Narrow), Route::Kernel);
     }
     // a run whose card is full may go on with it
-    let (offloads, plain) = (recipe("optimizer = { offload = true }"), recipe(""));
+    let (offloads, plain) = (
+        recipe("steps = 1\noptimizer = { offload = true }"),
+        recipe("steps = 1"),
+    );
     assert!(offloads != plain && offloads.fixed() == plain.fixed());
 }
 
