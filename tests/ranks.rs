@@ -3,7 +3,7 @@
 
 use crate::{
     common::{Scratch, code, stderr, stdout},
-    train::{RECIPE, done, encode, refused},
+    train::{RECIPE, done, encode, refused, train_args},
     train_corpus::curated,
 };
 use serde_json::Value;
@@ -32,18 +32,7 @@ fn ready() -> Option<Scratch> {
 }
 
 fn command(scratch: &Scratch, out: &str, rank: usize, world: usize, port: u16, more: &[&str]) -> Command {
-    let args = [
-        "train",
-        "--recipe",
-        "recipe.toml",
-        "--data",
-        "latents",
-        "--from",
-        "base",
-        "--out",
-        out,
-    ];
-    let mut command = scratch.command(&[&args[..], more].concat());
+    let mut command = scratch.command(&train_args("base", out, more));
     command
         .env("CANDLE_NUM_THREADS", "1")
         .env("RANK", rank.to_string())

@@ -72,7 +72,8 @@ pub const RECIPE: &str = "name = 'test'\nseed = 5\nsteps = 6\npattern = ['joint'
     [[weights]]\nkeys = ['ocf.*', 'mtp_ca.*']\nmode = 'train'\nlr = 1e-3\nlr_end = 1e-4\n\
     [[weights]]\nkeys = ['*']\nmode = 'train'\nlr = 1e-3\n";
 
-pub fn train(scratch: &Scratch, out: &str, more: &[&str]) -> Output {
+/// `omni train` of the recipe on the latents, beginning from a checkpoint.
+pub fn train_args<'a>(from: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let args = [
         "train",
         "--recipe",
@@ -80,11 +81,15 @@ pub fn train(scratch: &Scratch, out: &str, more: &[&str]) -> Output {
         "--data",
         "latents",
         "--from",
-        "base",
+        from,
         "--out",
         out,
     ];
-    scratch.omni(&[&args[..], more].concat())
+    [&args[..], more].concat()
+}
+
+pub fn train(scratch: &Scratch, out: &str, more: &[&str]) -> Output {
+    scratch.omni(&train_args("base", out, more))
 }
 
 pub fn done(output: &Output) {
@@ -241,35 +246,10 @@ fn clips_become_latents_and_latents_a_checkpoint() {
 
     // the state is a checkpoint: the next stage begins from it
     let state = "run/checkpoints/step-00000006";
-    let next = [
-        "train",
-        "--recipe",
-        "recipe.toml",
-        "--data",
-        "latents",
-        "--from",
-        state,
-        "--out",
-        "next",
-        "--set",
-        "steps=1",
-        "--set",
-        "pattern=['joint']",
-    ];
+    let next = train_args(state, "next", &["--set", "steps=1", "--set", "pattern=['joint']"]);
     done(&scratch.omni(&next));
     done(&scratch.omni(&["train", "export", "run", "--out", "model", "--ema"]));
-    let exported = [
-        "train",
-        "--recipe",
-        "recipe.toml",
-        "--data",
-        "latents",
-        "--from",
-        "model",
-        "--out",
-        "last",
-        "--dry-run",
-    ];
+    let exported = train_args("model", "last", &["--dry-run"]);
     done(&scratch.omni(&exported));
     refused(
         &scratch.omni(&["train", "export", "run", "--out", "model"]),
@@ -285,20 +265,8 @@ fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
     scratch.write("recipe.toml", &RECIPE.replace("steps = 6", "steps = 12"));
     done(&train(&scratch, "whole", &[]));
     for (round, lines) in [1, 4, 5, 9].into_iter().enumerate() {
-        let mut args = vec![
-            "train",
-            "--recipe",
-            "recipe.toml",
-            "--data",
-            "latents",
-            "--from",
-            "base",
-            "--out",
-            "killed",
-        ];
-        if round > 0 {
-            args.push("--resume");
-        }
+        let again: &[&str] = if round > 0 { &["--resume"] } else { &[] };
+        let args = train_args("base", "killed", again);
         let mut child = scratch
             .command(&args)
             .stderr(std::process::Stdio::null())
@@ -421,17 +389,7 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
     let mut other = Config::preset(Preset::Tiny, 8).unwrap();
     other.seed = Some(8);
     init(&other, Precision::F32, &scratch.join("other")).unwrap();
-    let args = [
-        "train",
-        "--recipe",
-        "recipe.toml",
-        "--data",
-        "latents",
-        "--from",
-        "other",
-        "--out",
-        "run",
-    ];
+    let args = train_args("other", "run", &[]);
     refused(
         &scratch.omni(&args),
         2,
@@ -523,18 +481,7 @@ fn a_run_in_bf16_goes_on_tells_its_share_of_peak_and_notices_damage() {
     std::fs::write(&path, &bytes).unwrap();
     done(&again());
     done(&scratch.omni(&["train", "export", "run", "--out", "model"]));
-    let exported = [
-        "train",
-        "--recipe",
-        "recipe.toml",
-        "--data",
-        "latents",
-        "--from",
-        "model",
-        "--out",
-        "last",
-        "--dry-run",
-    ];
+    let exported = train_args("model", "last", &["--dry-run"]);
     done(&scratch.omni(&exported));
 }
 

@@ -7,7 +7,10 @@ use omni_model::{
     train::{CustomizerConfig, MomentForm, Recipe, Solo, States, Trainer},
     weights::Init,
 };
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 use train_support::{data, with_table};
 
 fn recipe(moments: &str) -> Recipe {
@@ -58,23 +61,36 @@ fn dress(_: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-#[test]
-fn a_run_with_narrow_moments_goes_on_to_the_same_losses() {
+/// A run of three steps with narrow moments, and its state.
+fn three_steps(folder: &Path) -> (Trainer, PathBuf) {
     let (data, mut whole) = (data(2), trainer("8bit"));
-    let folder = tempfile::tempdir().unwrap();
-    let states = States::open(folder.path()).unwrap();
     for _ in 0..3 {
         whole.step(&data, &Solo).unwrap();
     }
-    let state = states.save(&whole, "data", &dress).unwrap();
-    let mut again = trainer("8bit");
-    again.resume(&state, "data").unwrap();
+    let state = States::open(folder)
+        .unwrap()
+        .save(&whole, "data", &dress)
+        .unwrap();
+    (whole, state)
+}
+
+/// The run, and one that goes on from its state, make the same steps.
+fn goes_on_alike(mut whole: Trainer, state: &Path) {
+    let (data, mut again) = (data(2), trainer("8bit"));
+    again.resume(state, "data").unwrap();
     for _ in 0..3 {
         assert_eq!(
             whole.step(&data, &Solo).unwrap(),
             again.step(&data, &Solo).unwrap()
         );
     }
+}
+
+#[test]
+fn a_run_with_narrow_moments_goes_on_to_the_same_losses() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, state) = three_steps(folder.path());
+    goes_on_alike(whole, &state);
     // on the disk a moment is its codes and factors
     let path = state.join("state/optimizer.safetensors");
     let rows = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
@@ -143,22 +159,10 @@ fn spread(name: &str, codes: &Tensor, factors: &Tensor) -> Tensor {
 
 #[test]
 fn a_state_of_an_earlier_build_goes_on_with_the_same_codes() {
-    let (data, mut whole) = (data(2), trainer("8bit"));
     let folder = tempfile::tempdir().unwrap();
-    let states = States::open(folder.path()).unwrap();
-    for _ in 0..3 {
-        whole.step(&data, &Solo).unwrap();
-    }
-    let state = states.save(&whole, "data", &dress).unwrap();
+    let (whole, state) = three_steps(folder.path());
     as_format_2(&state);
-    let mut again = trainer("8bit");
-    again.resume(&state, "data").unwrap();
-    for _ in 0..3 {
-        assert_eq!(
-            whole.step(&data, &Solo).unwrap(),
-            again.step(&data, &Solo).unwrap()
-        );
-    }
+    goes_on_alike(whole, &state);
 }
 
 #[test]

@@ -55,6 +55,21 @@ fn in_chunks(count: usize, mut each: impl FnMut(usize, usize) -> Result<()>) -> 
         .try_for_each(|start| each(start, CHUNK.min(count - start)))
 }
 
+/// The values of a tensor that is moved in place, and those it is moved by, as many; both f32 on the CPU.
+fn both<'a>(
+    (moved, layout): (&'a mut CpuStorage, &Layout),
+    (by, by_layout): (&'a CpuStorage, &Layout),
+) -> candle_core::Result<(&'a mut [f32], &'a [f32])> {
+    let CpuStorage::F32(moved) = moved else {
+        candle_core::bail!("only f32 is moved in place");
+    };
+    let count = layout.shape().elem_count();
+    Ok((
+        &mut moved[layout.start_offset()..][..count],
+        &by.as_slice::<f32>()?[by_layout.start_offset()..][..count],
+    ))
+}
+
 struct Towards {
     share: f32,
 }
@@ -71,12 +86,7 @@ impl InplaceOp2 for Towards {
         now: &CpuStorage,
         now_layout: &Layout,
     ) -> candle_core::Result<()> {
-        let CpuStorage::F32(average) = average else {
-            candle_core::bail!("a moving average that is not f32");
-        };
-        let count = layout.shape().elem_count();
-        let now = &now.as_slice::<f32>()?[now_layout.start_offset()..][..count];
-        let average = &mut average[layout.start_offset()..][..count];
+        let (average, now) = both((average, layout), (now, now_layout))?;
         for (average, now) in average.iter_mut().zip(now) {
             *average += self.share * (now - *average);
         }
@@ -102,12 +112,7 @@ impl InplaceOp2 for Update<'_> {
         grad: &CpuStorage,
         grad_layout: &Layout,
     ) -> candle_core::Result<()> {
-        let CpuStorage::F32(weight) = weight else {
-            candle_core::bail!("adamw on weights that are not f32");
-        };
-        let count = layout.shape().elem_count();
-        let grad = &grad.as_slice::<f32>()?[grad_layout.start_offset()..][..count];
-        let weight = &mut weight[layout.start_offset()..][..count];
+        let (weight, grad) = both((weight, layout), (grad, grad_layout))?;
         let Moments { first, second, .. } = &mut *self.moments.borrow_mut();
         match (first, second) {
             (Row::Wide(first), Row::Wide(second)) => self.rule.wide(weight, grad, first, second),

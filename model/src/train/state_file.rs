@@ -77,6 +77,14 @@ struct Item {
 }
 
 impl Trainer {
+    /// Where the weights that are trained stand, by name.
+    fn places(&self) -> HashMap<&str, usize> {
+        let weights = self.trained.iter().enumerate();
+        weights
+            .map(|(index, weight)| (weight.name.as_str(), index))
+            .collect()
+    }
+
     fn gathered(&self, index: usize, part: Part, ranks: &dyn Collective) -> Result<Tensor> {
         let whole = self.optimizer.whole(index, part, ranks)?;
         whole.ok_or_else(|| Error::Input("moving averages that are not kept were asked for".to_owned()))
@@ -95,12 +103,7 @@ impl Trainer {
         stem: &str,
         ranks: &dyn Collective,
     ) -> Result<()> {
-        let places: HashMap<&str, usize> = self
-            .trained
-            .iter()
-            .enumerate()
-            .map(|(index, weight)| (weight.name.as_str(), index))
-            .collect();
+        let places = self.places();
         let entry = |weight: &crate::weights::Trained| Entry {
             name: weight.name.clone(),
             dtype: DType::F32,
@@ -144,15 +147,25 @@ impl Trainer {
                 }
             }
         }
+        // a moment's factors come right behind its codes in a file's order: it is gathered once for both
+        let mut behind: Option<((usize, Part), Tensor)> = None;
         write(folder, "optimizer", entries, &mut |entry| {
             let item = items[&entry.name];
+            let own = (item.index, item.part);
+            if let Some((_, factors)) = behind.take_if(|(of, _)| item.factors && *of == own) {
+                return Ok(factors);
+            }
             let whole = self.gathered(item.index, item.part, ranks)?;
             if !narrow {
                 return Ok(whole);
             }
             // what codes stand for comes back as the same codes, so that ranks need not know of them
             let (codes, factors) = coded(item.scale, &whole)?;
-            Ok(if item.factors { factors } else { codes })
+            if item.factors {
+                return Ok(factors);
+            }
+            behind = Some((own, factors));
+            Ok(codes)
         })
     }
 
@@ -161,12 +174,7 @@ impl Trainer {
         if self.recipe.ema.is_none() {
             return Ok(());
         }
-        let places: HashMap<&str, usize> = self
-            .trained
-            .iter()
-            .enumerate()
-            .map(|(index, weight)| (weight.name.as_str(), index))
-            .collect();
+        let places = self.places();
         let entry =
             |weight: &crate::weights::Trained| row(weight.name.clone(), DType::F32, weight.var.elem_count());
         let entries = self.trained.iter().map(entry).collect();

@@ -210,7 +210,7 @@ impl Weights {
     pub fn stored(&self, name: &str, shape: &[usize], stored: Stored) -> Result<Param> {
         let full = format!("{}{name}", self.prefix);
         let Some(found) = self.fetch(&full, shape)? else {
-            return self.placeholder(&stored.shape(shape));
+            return self.of_shape(&stored.shape(shape));
         };
         let dtype = self.dtype();
         let tensor = stored.load(&found.to_dtype(dtype)?)?;
@@ -260,7 +260,7 @@ impl Weights {
             tensors.extend(found.map(|found| found.to_dtype(self.dtype())).transpose()?);
         }
         if tensors.len() < parts.len() {
-            return self.placeholder(shape);
+            return self.of_shape(shape);
         }
         Ok(Param::new(f(&tensors)?))
     }
@@ -337,8 +337,9 @@ impl Weights {
         }
     }
 
-    /// A zero seen from every place of `shape`: no memory.
-    fn placeholder(&self, shape: &[usize]) -> Result<Param> {
+    /// What stands for a tensor of which only the shape is known, or which [`Weights::finish`] is going to name as missing: one zero
+    /// seen from every place, so no memory.
+    fn of_shape(&self, shape: &[usize]) -> Result<Param> {
         let ledger = self.ledger.borrow();
         let zero = Tensor::zeros((), ledger.dtype, &ledger.device)?;
         Ok(Param::new(zero.broadcast_as(shape)?))
