@@ -375,7 +375,7 @@ mod tests {
         };
         let share = |keys: &str, trained| Share {
             keys: keys.to_owned(),
-            mode: super::super::recipe::Mode::Train,
+            mode: super::super::rules::Mode::Train,
             trained,
             frozen: 0,
         };
@@ -401,7 +401,7 @@ mod tests {
         let recipe = Recipe::parse(super::super::recipe::BUILT_IN[0].1).unwrap();
         let shares = [Share {
             keys: "*".to_owned(),
-            mode: super::super::recipe::Mode::Train,
+            mode: super::super::rules::Mode::Train,
             trained: 100_000_000,
             frozen: 900_000_000,
         }];

@@ -20,6 +20,7 @@ mod plan;
 mod recipe;
 #[cfg(test)]
 mod routes;
+mod rules;
 mod run;
 mod samples;
 mod shard;
@@ -42,9 +43,9 @@ pub use objective::{DropSettings, Loss, LossSettings, objective, sigma};
 pub use order::{Kind, Order};
 pub use plan::{Plan, Share};
 pub use recipe::{
-    BUILT_IN, Batch, Keep, Mode, NumberForm, OptimizerSettings, Recipe, ReferenceRule, SampleSettings, Take,
-    WeightRule, decays,
+    BUILT_IN, Batch, Keep, NumberForm, OptimizerSettings, Recipe, ReferenceRule, SampleSettings, Take,
 };
+pub use rules::{Mode, WeightRule, decays};
 pub use run::{Ended, Place};
 pub use samples::{Entry, InMemory, Sample, SampleSubject, SampleUtterance, Samples};
 pub use state::States;

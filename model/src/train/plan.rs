@@ -2,7 +2,8 @@
 
 use super::{
     customizer::{Customizer, CustomizerConfig},
-    recipe::{Mode, Recipe},
+    recipe::Recipe,
+    rules::{Mode, WeightRule},
 };
 use crate::{
     Error, Result,
@@ -51,7 +52,7 @@ pub(super) fn shares<'a>(
     recipe: &Recipe,
     weights: impl Iterator<Item = (&'a str, usize, bool)>,
 ) -> Vec<Share> {
-    let share = |rule: &super::recipe::WeightRule| Share {
+    let share = |rule: &WeightRule| Share {
         keys: rule.keys.join(", "),
         mode: rule.mode,
         trained: 0,
