@@ -13,29 +13,24 @@
     reason = "a program for the terminal"
 )]
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use omni_model::{
     net::{
         vae_video::{VideoVae, VideoVaeConfig},
         vocoder::{Vocoder, VocoderConfig},
     },
     no_grad,
-    weights::{Formula, Weights, value_of},
+    weights::{Weights, value_of},
 };
 use serde_json::{Value, json};
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-    process::Command,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Instant};
 
+mod beside;
 #[path = "../tests/counting/mod.rs"]
 mod counting;
 
+use beside::{SEED, apart, floats, formula, hand_over, numbers, processor_seconds, torch};
 use counting::{MOST, NOW};
-use std::{sync::atomic::Ordering::Relaxed, time::Instant};
-
-const SEED: u64 = 4242;
 
 /// Both are timed once per round, so that a busy minute of the machine is not one side's alone.
 const ROUNDS: usize = 2;
@@ -48,10 +43,6 @@ struct Subject {
     run: Box<dyn Fn() -> Tensor>,
     /// Products of the network as it is defined, a multiplication and an addition each.
     products: f64,
-}
-
-fn formula() -> Weights {
-    Weights::new(Formula { seed: SEED }, DType::F32, &Device::Cpu)
 }
 
 fn input(shape: &[usize]) -> Tensor {
@@ -111,14 +102,6 @@ fn vae() -> Subject {
     }
 }
 
-/// Seconds of processor time of this process, all threads.
-fn processor_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks = |index: usize| fields[index].parse::<f64>().unwrap();
-    (ticks(11) + ticks(12)) / 100.0
-}
-
 /// Seconds of processor time of each thread of this process, by its number.
 fn thread_seconds() -> BTreeMap<String, f64> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
@@ -156,55 +139,6 @@ fn product_rate() -> f64 {
         processor_seconds() - before
     });
     TIMES as f64 * 1024f64.powi(3) / rounds.fold(f64::INFINITY, f64::min)
-}
-
-/// Relative difference of `a` from `b`.
-fn apart(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
-    let off = norm(&mut a.iter().zip(b).map(|(a, b)| f64::from(a - b)));
-    off / norm(&mut b.iter().map(|b| f64::from(*b)))
-}
-
-fn floats(path: &Path) -> Vec<f32> {
-    let bytes = std::fs::read(path).unwrap();
-    let (chunks, _) = bytes.as_chunks::<4>();
-    chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
-}
-
-/// Runs PyTorch on what lies in `folder`; its version and seconds.
-fn torch(python: &str, folder: &Path, runs: usize) -> (String, Vec<f64>) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/bench/codecs_torch.py");
-    let output = Command::new(python)
-        .arg(script)
-        .arg(folder)
-        .arg(runs.to_string())
-        .env("OMP_NUM_THREADS", "1")
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let seconds = told["seconds"].as_array().unwrap().iter();
-    (
-        told["version"].as_str().unwrap().to_owned(),
-        seconds.map(|value| value.as_f64().unwrap()).collect(),
-    )
-}
-
-/// Weights, input and sizes, for PyTorch.
-fn hand_over(subject: &Subject, folder: &Path) {
-    let weights = formula();
-    let mut tensors: HashMap<String, Tensor> = HashMap::new();
-    for (name, shape) in &subject.asked {
-        tensors.insert(name.clone(), weights.get(name, shape).unwrap().t());
-    }
-    tensors.insert("input".to_owned(), subject.input.clone());
-    candle_core::safetensors::save(&tensors, folder.join("tensors.safetensors")).unwrap();
-    std::fs::write(folder.join("config.json"), subject.config.to_string()).unwrap();
 }
 
 /// Ours, with what it asks for at most.
@@ -267,12 +201,18 @@ fn main() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    hand_over(&subject, folder.path());
+    hand_over(
+        &subject.asked,
+        [("input", subject.input.clone())],
+        &subject.config,
+        folder.path(),
+    );
     let (mut ours, mut theirs, mut version) = (Vec::new(), Vec::new(), String::new());
     for _ in 0..ROUNDS {
         ours.extend(timed(&subject, runs).0);
-        let (told, seconds) = torch(&python, folder.path(), runs);
-        (version, theirs) = (told, [theirs, seconds].concat());
+        let told = torch(&python, "codecs_torch.py", folder.path(), &[runs.to_string()], 1);
+        theirs.extend(numbers(&told["seconds"]));
+        version = told["version"].as_str().unwrap().to_owned();
     }
     println!("torch {version}");
     let share = row("candle", &mut ours) / row("torch", &mut theirs);

@@ -11,16 +11,17 @@
     reason = "a program for the terminal"
 )]
 
-use candle_core::{DType, Device, Tensor};
+mod beside;
+
+use beside::{SEED, apart, floats, formula, hand_over, numbers, processor_seconds, torch};
+use candle_core::{Device, Tensor};
 use omni_model::{
     net::{FusionConfig, FusionModel, StreamConfig, StreamInput},
     no_grad,
-    weights::{Formula, Weights, value_of},
+    weights::{Weights, value_of},
 };
-use serde_json::{Value, json};
-use std::{collections::HashMap, path::Path, process::Command, time::Instant};
-
-const SEED: u64 = 4242;
+use serde_json::json;
+use std::{path::Path, time::Instant};
 
 fn config() -> FusionConfig {
     let FusionConfig { video, audio } = FusionConfig::ovi();
@@ -35,24 +36,6 @@ fn config() -> FusionConfig {
         video: mid(video),
         audio: mid(audio),
     }
-}
-
-/// Seconds of processor time of this process, all threads.
-fn processor_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    let ticks = |index: usize| {
-        fields
-            .get(index)
-            .and_then(|field| field.parse::<f64>().ok())
-            .unwrap_or(f64::NAN)
-    };
-    (ticks(11) + ticks(12)) / 100.0
 }
 
 /// A line of `/proc/self/status`, MiB.
@@ -88,21 +71,15 @@ impl Forward {
 
     /// Writes weights, inputs and configuration for PyTorch.
     fn write(&self, folder: &Path) {
-        let (weights, shapes) = (
-            Weights::new(Formula { seed: SEED }, DType::F32, &Device::Cpu),
-            Weights::shapes_only(),
-        );
+        let shapes = Weights::shapes_only();
         FusionModel::new(&config(), &shapes).unwrap();
-        let asked = shapes.asked().into_iter();
-        let mut tensors: HashMap<String, Tensor> = asked
-            .map(|(name, shape)| (name.clone(), weights.get(&name, &shape).unwrap().t()))
-            .collect();
-        tensors.insert("video".to_owned(), self.video.latent.clone());
-        tensors.insert("audio".to_owned(), self.audio.latent.clone());
-        tensors.insert("text".to_owned(), self.video.text.clone());
-        candle_core::safetensors::save(&tensors, folder.join("tensors.safetensors")).unwrap();
+        let inputs = [
+            ("video", self.video.latent.clone()),
+            ("audio", self.audio.latent.clone()),
+            ("text", self.video.text.clone()),
+        ];
         let told = json!({"config": config(), "t": self.video.t});
-        std::fs::write(folder.join("config.json"), told.to_string()).unwrap();
+        hand_over(&shapes.asked(), inputs, &told, folder);
     }
 
     /// Both velocities in a row.
@@ -135,42 +112,13 @@ fn row(name: &str, [processor, wall]: &Seconds) {
 }
 
 /// Runs PyTorch on what lies in `folder`: its version, and its seconds in the reference's way and in ours.
-fn torch(python: &str, folder: &Path, runs: usize) -> (String, [Seconds; 2]) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/bench/fused_torch.py");
-    let threads = rayon::current_num_threads().to_string();
-    let output = Command::new(python)
-        .arg(script)
-        .arg(folder)
-        .args([&runs.to_string(), &threads])
-        .env("OMP_NUM_THREADS", &threads)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let seconds = |way: &str| {
-        ["processor", "wall"].map(|kind| {
-            let all = told[way][kind].as_array().unwrap().iter();
-            all.map(|value| value.as_f64().unwrap()).collect()
-        })
-    };
+fn both_ways(python: &str, folder: &Path, runs: usize) -> (String, [Seconds; 2]) {
+    let threads = rayon::current_num_threads();
+    let args = [runs.to_string(), threads.to_string()];
+    let told = torch(python, "fused_torch.py", folder, &args, threads);
+    let seconds = |way: &str| ["processor", "wall"].map(|kind| numbers(&told[way][kind]));
     let version = told["version"].as_str().unwrap().to_owned();
     (version, ["as_reference", "lean"].map(seconds))
-}
-
-/// How far ours are from theirs, relative.
-fn apart(ours: &[f32], folder: &Path) -> f64 {
-    let bytes = std::fs::read(folder.join("output.bin")).unwrap();
-    let theirs: Vec<f32> = bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|four| f32::from_le_bytes(*four))
-        .collect();
-    assert_eq!(ours.len(), theirs.len());
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
-    let off = norm(&mut ours.iter().zip(&theirs).map(|(a, b)| f64::from(a - b)));
-    off / norm(&mut theirs.iter().map(|b| f64::from(*b)))
 }
 
 fn main() {
@@ -178,7 +126,7 @@ fn main() {
     let runs: usize = arguments.first().map_or(5, |text| text.parse().unwrap());
     let at = arguments.iter().position(|one| one == "--python");
     let python = at.map(|at| arguments[at + 1].as_str());
-    let weights = Weights::new(Formula { seed: SEED }, DType::F32, &Device::Cpu);
+    let weights = formula();
     let text = input("bench.ctx", &[77, 4096]);
     let forward = Forward {
         model: FusionModel::new(&config(), &weights).unwrap(),
@@ -202,7 +150,7 @@ fn main() {
             ours[1].push(start.elapsed().as_secs_f64());
         }
         if let Some(python) = python {
-            let (told, ways) = torch(python, folder.path(), runs);
+            let (told, ways) = both_ways(python, folder.path(), runs);
             version = told;
             for (all, way) in [&mut reference, &mut lean].into_iter().zip(ways) {
                 for (all, some) in all.iter_mut().zip(way) {
@@ -232,7 +180,7 @@ fn main() {
         }
         println!(
             "apart by {:.1e} (relative)",
-            apart(&forward.values(), folder.path())
+            apart(&forward.values(), &floats(&folder.path().join("output.bin")))
         );
     }
 }
