@@ -347,7 +347,8 @@ fn a_person_judges_by_keys_and_sees_the_result() {
         (&all["right"], &all["wrong"], &all["unsure"]),
         (&json!(1), &json!(1), &json!(1))
     );
-    page.eval("window.old = true, location.reload()");
+    page.eval("window.old = true");
+    page.call("Page.reload", json!({}));
     page.until("!window.old && document.querySelector('.end') && state.cards.length === 3");
     page.size(420, 860);
     page.eval("step(-1)");

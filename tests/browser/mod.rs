@@ -129,6 +129,12 @@ impl Page {
     }
 
     pub fn call(&mut self, method: &str, params: Value) -> Value {
+        self.ask(method, params)
+            .unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// What the browser answers, or why it does not.
+    fn ask(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.next += 1;
         let mut message = json!({ "id": self.next, "method": method, "params": params });
         if !self.session.is_empty() {
@@ -143,8 +149,10 @@ impl Page {
                 .recv_timeout(PATIENCE)
                 .unwrap_or_else(|error| panic!("{method}: {error}"));
             if reply["id"] == self.next {
-                assert!(reply.get("error").is_none(), "{method}: {reply}");
-                return reply["result"].clone();
+                return match reply.get("error") {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(reply["result"].clone()),
+                };
             }
             self.note(&reply);
         }
@@ -174,19 +182,31 @@ impl Page {
     }
 
     pub fn eval(&mut self, expression: &str) -> Value {
-        let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let reply = self.call("Runtime.evaluate", params);
-        assert!(reply.get("exceptionDetails").is_none(), "{expression}: {reply}");
-        reply["result"]["value"].clone()
+        self.value(expression)
+            .unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
-    /// Waits until an expression is true.
+    /// What an expression is, or why it has no value.
+    fn value(&mut self, expression: &str) -> Result<Value, Value> {
+        let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let reply = self.ask("Runtime.evaluate", params)?;
+        match reply.get("exceptionDetails") {
+            Some(thrown) => Err(thrown.clone()),
+            None => Ok(reply["result"]["value"].clone()),
+        }
+    }
+
+    /// Waits until an expression is true. A page that is just being left, or is not built yet, has no value for it.
     pub fn until(&mut self, expression: &str) {
         let began = Instant::now();
-        while self.eval(&format!("Boolean({expression})")) != true {
+        loop {
+            let value = self.value(&format!("Boolean({expression})"));
+            if value == Ok(json!(true)) {
+                return;
+            }
             assert!(
                 began.elapsed() < PATIENCE,
-                "never true: {expression}; {:?}",
+                "never true: {expression}; {value:?}; {:?}",
                 self.trouble
             );
             std::thread::sleep(Duration::from_millis(20));
