@@ -74,6 +74,9 @@ impl VocoderConfig {
         let whole = |(rate, taps): (&usize, &usize)| {
             *rate > 0 && *taps >= *rate && taps.is_multiple_of(*rate) && (taps - rate).is_multiple_of(2)
         };
+        if self.resblock_kernel_sizes.contains(&0) {
+            return refuse("blocks without taps".to_owned());
+        }
         if self.upsample_rates.len() != self.upsample_kernel_sizes.len() || !ups.into_iter().all(whole) {
             return refuse(format!(
                 "rates {:?} by taps {:?}",
@@ -169,11 +172,10 @@ enum Way {
 impl Upsample {
     fn new(weights: &Weights, [input, output]: [usize; 2], rate: usize, taps: usize) -> Result<Self> {
         let stored = [input, output, taps];
-        let bias = weights.get("bias", &[output])?;
         let shape = ConvShape::rows(input, rate * output, taps / rate);
         let weight = normed(weights, &stored, &shape.held(), |weight| {
             if ConvShape::has_panels(weight) {
-                return shape.hold(&ConvShape::hold_upwards(weight, rate)?);
+                return shape.hold(&ConvShape::plain_of_upwards(weight, rate)?);
             }
             weight
                 .permute((0, 2, 1))?
@@ -181,14 +183,15 @@ impl Upsample {
                 .reshape((input, taps * output))
         })?;
         let way = if weight.tensor().rank() == 3 {
-            let bias = bias.t().repeat(rate)?;
             Way::Kernel(ConvKernel {
                 shape,
                 weight,
-                bias: Some(Param::new(bias)),
+                bias: Some(weights.derive(&[("bias", &[output])], &[rate * output], |parts| {
+                    parts[0].repeat(rate)
+                })?),
             })
         } else {
-            Way::Spread(Linear::from_param(weight), bias)
+            Way::Spread(Linear::from_param(weight), weights.get("bias", &[output])?)
         };
         Ok(Self { way, rate, taps })
     }

@@ -46,7 +46,7 @@ impl ConvShape {
             .contiguous()
     }
 
-    /// The shape in which f32 on the CPU is held.
+    /// The shape in which f32 on the CPU is held, and that of what stands for a weight of which only the shape is known.
     pub fn held(&self) -> [usize; 3] {
         [self.output.div_ceil(PANEL), self.all_taps() * self.input, PANEL]
     }
@@ -95,15 +95,20 @@ pub struct ConvPath {
 impl ConvPath {
     /// Steps of one, and as many zeros around as keep the size.
     pub fn same(taps: [usize; 3]) -> Self {
-        let around = |taps: usize| [(taps - 1) / 2, taps / 2];
         Self {
             lead: 0,
             every: 1,
             stride: 1,
             dilation: 1,
-            pad: [around(taps[1]), around(taps[2])],
+            pad: [margins(taps[1], 1), margins(taps[2], 1)],
         }
     }
+}
+
+/// Zeros on either side of a line that keep its length.
+pub fn margins(taps: usize, dilation: usize) -> [usize; 2] {
+    let reach = taps.saturating_sub(1) * dilation;
+    [reach / 2, reach - reach / 2]
 }
 
 /// What a kernel for the CPU is given.
@@ -172,6 +177,12 @@ pub fn conv(
     let before = past.map_or(Ok(0), |past| past.dim(0))?;
     if channels != shape.input || channels == 0 || shape.output == 0 {
         candle_core::bail!("a convolution of {} channels was given {channels}", shape.input);
+    }
+    if height * width == 0 || shape.all_taps() == 0 {
+        candle_core::bail!(
+            "a convolution of {:?} taps over {height}x{width} pixels",
+            shape.taps
+        );
     }
     let results = results(shape, path, [before + frames, height, width])?;
     let (weight, bias) = (kernel.weight.t(), kernel.bias.as_ref().map(Param::t));

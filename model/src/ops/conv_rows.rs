@@ -2,7 +2,7 @@
 //! elsewhere.
 
 use super::{
-    conv::{ConvKernel, ConvPath, ConvShape, conv},
+    conv::{ConvKernel, ConvPath, ConvShape, conv, margins},
     linear::{linear, unfold},
     on_cpu,
 };
@@ -30,8 +30,9 @@ impl ConvShape {
     }
 
     /// A weight `[in, out, taps]` of a transposed convolution that makes `rate` rows of one, `taps` a multiple of it: as the
-    /// plain one of `taps / rate` taps to `rate * out` channels that gives the same, `[rate * out, in, taps / rate]`.
-    pub fn hold_upwards(weight: &Tensor, rate: usize) -> Result<Tensor> {
+    /// plain one of `taps / rate` taps to `rate * out` channels that gives the same, `[rate * out, in, taps / rate]`. In the
+    /// checkpoint's form still, for [`Self::hold`].
+    pub fn plain_of_upwards(weight: &Tensor, rate: usize) -> Result<Tensor> {
         let (input, output, taps) = weight.dims3()?;
         weight
             .reshape((input, output, taps / rate, rate))?
@@ -40,12 +41,6 @@ impl ConvShape {
             .contiguous()?
             .reshape((rate * output, input, taps / rate))
     }
-}
-
-/// Zeros on either side of the rows that keep their number.
-pub fn margins(taps: usize, dilation: usize) -> [usize; 2] {
-    let reach = (taps - 1) * dilation;
-    [reach / 2, reach - reach / 2]
 }
 
 /// The convolution along the rows of `x` with zeros beyond the ends, plus `add`. With `has_margins` the zeros are there
@@ -61,7 +56,7 @@ pub fn conv_rows(
     let ConvShape { output, taps, .. } = kernel.shape;
     let [before, after] = margins(taps[2], dilation);
     let weight = kernel.weight.t();
-    if weight.rank() == 3 && on_cpu(&[x]) {
+    if weight.rank() == 3 {
         let around = if has_margins { [0, 0] } else { [before, after] };
         let path = ConvPath {
             dilation,
@@ -80,7 +75,10 @@ pub fn conv_rows(
         return y.reshape((y.dim(2)?, output));
     }
     let x = if has_margins {
-        x.narrow(0, before, rows - before - after)?
+        let Some(inner) = rows.checked_sub(before + after) else {
+            candle_core::bail!("{rows} rows are fewer than the margins of {} taps", taps[2]);
+        };
+        x.narrow(0, before, inner)?
     } else {
         x.clone()
     };
@@ -93,11 +91,11 @@ pub fn conv_rows(
 }
 
 /// A transposed convolution of `taps` to `rate` rows of each, `[n, in]` to `[n * rate, out]`, the kernel as
-/// [`ConvShape::hold_upwards`] and then [`ConvShape::hold`] make it, for f32 on the CPU: as many of the rows are cut at either
+/// [`ConvShape::plain_of_upwards`] and then [`ConvShape::hold`] make it, for f32 on the CPU: as many of the rows are cut at either
 /// end as keep the number whole.
 pub fn conv_upwards(x: &Tensor, kernel: &ConvKernel, rate: usize) -> Result<Tensor> {
     let (rows, channels) = x.dims2()?;
-    let reach = kernel.shape.taps[2] - 1;
+    let reach = kernel.shape.taps[2].saturating_sub(1);
     let path = ConvPath {
         pad: [[0, 0], [reach; 2]],
         ..ConvPath::same([1, 1, 1])

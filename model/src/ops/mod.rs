@@ -20,8 +20,8 @@ mod vector;
 
 pub use act::{Activation, activate};
 pub use attention::attention;
-pub use conv::{ConvKernel, ConvPath, ConvShape, conv};
-pub use conv_rows::{conv_rows, conv_upwards, margins};
+pub use conv::{ConvKernel, ConvPath, ConvShape, conv, margins};
+pub use conv_rows::{conv_rows, conv_upwards};
 pub use linear::{linear, unfold, unfold_each};
 pub use norm::{layer_norm, modulate, rms_norm};
 pub use pixels::{spread_channels, twice_the_size, unit_norm};

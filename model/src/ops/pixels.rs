@@ -24,12 +24,21 @@ pub fn unit_norm(x: &Tensor, gamma: &Tensor, silu: bool) -> Result<Tensor> {
         return plain(&inputs);
     }
     let (rows, width) = rows_and_width(x)?;
+    if gamma.dims() != [width] {
+        candle_core::bail!("{width} channels were given factors {:?}", gamma.dims());
+    }
     let out = with_values([x, gamma], |[x, gamma]| {
         let mut out = vec![0.0; rows * width];
         each_row(&mut out, width, |row, out| {
             let x = &x[row * width..][..width];
-            let length = sum(x, |x| x * x).sqrt().max(1e-12);
-            let factor = 1.0 / length;
+            let length = sum(x, |x| x * x).sqrt();
+            // `max` would drop what is no number
+            let factor = 1.0
+                / if length < FLOOR as f32 {
+                    FLOOR as f32
+                } else {
+                    length
+                };
             for ((out, x), gamma) in out.iter_mut().zip(x).zip(gamma) {
                 *out = x * factor * gamma;
             }
@@ -94,9 +103,8 @@ pub fn spread_channels(x: &Tensor, output: usize, [ft, fs]: [usize; 2], drop: us
     let out = with_values([x], |[x]| {
         let mut out = vec![0.0; (f * ft - drop) * h * fs * w * fs * output];
         // for every part of a pixel, the channel that each output channel takes
-        let sources: Vec<u32> = (0..parts * output)
+        let sources: Vec<usize> = (0..parts * output)
             .map(|place| (place % output * parts + place / output) / repeats)
-            .map(|channel| u32::try_from(channel).unwrap_or(0))
             .collect();
         each_row(&mut out, output, |pixel, out| {
             let (line, column) = (pixel / (w * fs), pixel % (w * fs));
@@ -104,7 +112,7 @@ pub fn spread_channels(x: &Tensor, output: usize, [ft, fs]: [usize; 2], drop: us
             let part = (frame % ft * fs + row % fs) * fs + column % fs;
             let from = &x[((frame / ft * h + row / fs) * w + column / fs) * c..][..c];
             for (out, source) in out.iter_mut().zip(&sources[part * output..]) {
-                *out = from[*source as usize];
+                *out = from[*source];
             }
         });
         out
@@ -131,6 +139,16 @@ mod tests {
         for silu in [false, true] {
             let ours = unit_norm(&x, &gamma, silu).unwrap();
             assert!(far(&ours, &unit_norm(&wide(&x), &wide(&gamma), silu).unwrap()) < 1e-6);
+            let mut broken = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            broken[3] = f32::NAN;
+            let broken = Tensor::from_vec(broken, x.dims(), &Device::Cpu).unwrap();
+            let pixel = unit_norm(&broken, &gamma, silu).unwrap().flatten_all().unwrap();
+            let pixel = pixel.narrow(0, 0, 16).unwrap().to_vec1::<f32>().unwrap();
+            assert!(
+                pixel[..8].iter().all(|value| value.is_nan())
+                    && pixel[8..].iter().all(|value| value.is_finite())
+            );
+            assert!(unit_norm(&x, &gamma.narrow(0, 0, 5).unwrap(), silu).is_err());
             let zero = unit_norm(&x.zeros_like().unwrap(), &gamma, silu).unwrap();
             assert!(far(&zero, &zero.zeros_like().unwrap()) == 0.0);
         }
@@ -144,21 +162,28 @@ mod tests {
         assert!(spread_channels(&x, 3, [1, 1], 0).is_err() && spread_channels(&x, 8, [1, 2], 3).is_err());
     }
 
+    /// The gradient of x for one of y that differs from place to place: a sum alone would not see values at wrong places.
+    fn gradient(x: &candle_core::Var, y: &Tensor) -> Tensor {
+        let count = y.elem_count();
+        let seed: Vec<f64> = (0..count).map(|place| (place as f64 * 0.7).sin()).collect();
+        let seed = Tensor::from_vec(seed, y.dims(), &Device::Cpu).unwrap();
+        let loss = (y * seed.to_dtype(y.dtype()).unwrap())
+            .unwrap()
+            .sum_all()
+            .unwrap();
+        loss.backward().unwrap().get(x).unwrap().clone()
+    }
+
     #[test]
     fn gradients_are_those_of_the_plain_forms() {
         let x = candle_core::Var::rand(-1f32, 1.0, (2, 2, 3, 4), &Device::Cpu).unwrap();
+        let wide = candle_core::Var::from_tensor(&x.to_dtype(DType::F64).unwrap()).unwrap();
         let gamma = Tensor::rand(-2f32, 2.0, 4, &Device::Cpu).unwrap();
-        let y = unit_norm(x.as_tensor(), &gamma, true).unwrap();
-        let y = spread_channels(&twice_the_size(&y).unwrap(), 4, [2, 2], 0).unwrap();
-        let grads = y.sum_all().unwrap().backward().unwrap();
-        // each value goes to four pixels and, repeated eight times, to eight places
-        let plain = unit_norm(
-            &x.to_dtype(DType::F64).unwrap(),
-            &gamma.to_dtype(DType::F64).unwrap(),
-            true,
-        );
-        let loss = (plain.unwrap().sum_all().unwrap() * 32.0).unwrap();
-        let wide = loss.backward().unwrap();
-        assert!(far(grads.get(&x).unwrap(), wide.get(&x).unwrap()) < 1e-4);
+        let all = |x: &candle_core::Var| {
+            let y = unit_norm(x.as_tensor(), &gamma.to_dtype(x.dtype()).unwrap(), true).unwrap();
+            let y = spread_channels(&twice_the_size(&y).unwrap(), 4, [2, 2], 1).unwrap();
+            gradient(x, &y)
+        };
+        assert!(far(&all(&x), &all(&wide)) < 1e-4);
     }
 }

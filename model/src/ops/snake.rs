@@ -1,6 +1,7 @@
 //! The vocoder's activation without aliases: twice the rate, snake, half the rate, in one kernel.
 
-use super::{on_cpu, vector::each_row, with_values};
+use super::{on_cpu, with_values};
+use crate::vjp::with_plain;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
@@ -21,23 +22,9 @@ fn held(row: isize, rows: usize) -> usize {
     usize::try_from(row).unwrap_or(0).min(rows.saturating_sub(1))
 }
 
-/// Twice the rate: `[n, c]` to `[2n, c]`, `filter` of twelve taps.
+/// Twice the rate: `[n, c]` to `[2n, c]`, `filter` of twelve taps. In candle's ops: what the pass of [`Snake`] is held against.
 pub fn double_rate(x: &Tensor, filter: &[f32; TAPS]) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
-    if on_cpu(&[x]) {
-        let out = with_values([x], |[x]| {
-            let mut out = vec![0.0; 2 * rows * width];
-            each_row(&mut out, width, |n, out| {
-                let (first, parity) = doubling(n);
-                for (back, k) in (parity..TAPS).step_by(2).enumerate() {
-                    let source = held(first - isize::try_from(back).unwrap_or(0), rows);
-                    add(out, &x[source * width..][..width], 2.0 * filter[k]);
-                }
-            });
-            out
-        })?;
-        return Tensor::from_vec(out, (2 * rows, width), x.device());
-    }
     let phase = |n: usize| -> Result<Tensor> {
         let (first, parity) = doubling(n);
         let taps = (parity..TAPS).step_by(2).enumerate();
@@ -53,21 +40,8 @@ pub fn double_rate(x: &Tensor, filter: &[f32; TAPS]) -> Result<Tensor> {
 
 /// Half the rate: `[n, c]` to `[n / 2, c]`, rounded up.
 pub fn halve_rate(x: &Tensor, filter: &[f32; TAPS]) -> Result<Tensor> {
-    let (rows, width) = x.dims2()?;
+    let (rows, _) = x.dims2()?;
     let half = rows.div_ceil(2);
-    if on_cpu(&[x]) {
-        let out = with_values([x], |[x]| {
-            let mut out = vec![0.0; half * width];
-            each_row(&mut out, width, |n, out| {
-                for (k, weight) in filter.iter().enumerate() {
-                    let source = held(isize::try_from(2 * n + k).unwrap_or(0) - 5, rows);
-                    add(out, &x[source * width..][..width], *weight);
-                }
-            });
-            out
-        })?;
-        return Tensor::from_vec(out, (half, width), x.device());
-    }
     let taps = filter.iter().enumerate();
     gathered(
         x,
@@ -75,13 +49,6 @@ pub fn halve_rate(x: &Tensor, filter: &[f32; TAPS]) -> Result<Tensor> {
         2,
         taps.map(|(k, weight)| (isize::try_from(k).unwrap_or(0) - 5, *weight)),
     )
-}
-
-#[inline(always)]
-fn add(out: &mut [f32], row: &[f32], weight: f32) {
-    for (out, value) in out.iter_mut().zip(row) {
-        *out += weight * value;
-    }
 }
 
 /// Sum over taps of rows `first`, `first + stride`, ... with a weight each, in candle's ops.
@@ -109,18 +76,9 @@ fn gathered(
     }
 }
 
-/// `x + sin(x * rate)^2 * share` by channel: x `[n, c]`, rate and share `[c]`.
+/// `x + sin(x * rate)^2 * share` by channel: x `[n, c]`, rate and share `[c]`. In candle's ops.
 pub fn snake(x: &Tensor, rate: &Tensor, share: &Tensor) -> Result<Tensor> {
-    let (rows, width) = x.dims2()?;
-    if !on_cpu(&[x, rate, share]) {
-        return x + x.broadcast_mul(rate)?.sin()?.sqr()?.broadcast_mul(share)?;
-    }
-    let out = with_values([x, rate, share], |[x, rate, share]| {
-        let mut out = x.to_vec();
-        each_row(&mut out, width, |_, row| bend(row, rate, share));
-        out
-    })?;
-    Tensor::from_vec(out, (rows, width), x.device())
+    x + x.broadcast_mul(rate)?.sin()?.sqr()?.broadcast_mul(share)?
 }
 
 /// Up to this the reduction in f32 is exact to a rounding, up to the second that in f64.
@@ -208,9 +166,14 @@ impl Snake<'_> {
     /// On the CPU in one pass that holds a few rows of the doubled signal.
     pub fn apply(&self, x: &Tensor, margins: [usize; 2]) -> Result<Tensor> {
         let (rows, width) = x.dims2()?;
-        if !on_cpu(&[x, self.rate, self.share]) || x.track_op() {
-            let y = snake(&double_rate(x, self.up)?, self.rate, self.share)?;
-            return halve_rate(&y, self.down)?.pad_with_zeros(0, margins[0], margins[1]);
+        let inputs = [x.clone(), self.rate.clone(), self.share.clone()];
+        let (up, down) = (*self.up, *self.down);
+        let plain = move |inputs: &[Tensor]| {
+            let y = snake(&double_rate(&inputs[0], &up)?, &inputs[1], &inputs[2])?;
+            halve_rate(&y, &down)?.pad_with_zeros(0, margins[0], margins[1])
+        };
+        if !on_cpu(&[x, self.rate, self.share]) {
+            return plain(&inputs);
         }
         let all = margins[0] + rows + margins[1];
         let out = with_values([x, self.rate, self.share], |[x, rate, share]| {
@@ -239,7 +202,7 @@ impl Snake<'_> {
                 });
             out
         })?;
-        Tensor::from_vec(out, (all, width), x.device())
+        with_plain(&inputs, Tensor::from_vec(out, (all, width), x.device())?, plain)
     }
 }
 
