@@ -199,16 +199,21 @@ fn files_become_a_checkpoint_that_samples_what_the_first_one_does() {
     let scratch = Scratch::new();
     let words = published(&scratch);
     let told = ok(&scratch, &[&words[..], &["mine"]].concat());
-    for word in [
-        "backbone",
-        "chetwinlow1/Ovi",
-        "Apache-2.0",
-        "CC-BY-NC-4.0",
-        "linked",
-        "taken out",
-    ] {
+    for word in ["backbone", "linked", "taken out"] {
         assert!(told.contains(word), "`{word}` is not in: {told}");
     }
+    // random weights of ours are nobody's published ones, and stay random
+    for word in ["chetwinlow1/Ovi", "Apache-2.0", "CC-BY-NC-4.0"] {
+        assert!(!told.contains(word), "`{word}` is in: {told}");
+    }
+    let origin = |checkpoint: &str| {
+        let text = fs::read_to_string(scratch.join(checkpoint).join("config.toml")).unwrap();
+        text.lines()
+            .find(|line| line.starts_with("origin"))
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(origin("mine"), origin("tiny"));
     let node = |path: &str| fs::metadata(scratch.join(path)).unwrap().ino();
     assert_eq!(node("mine/model.safetensors"), node("tiny/model.safetensors"));
     let config = fs::read_to_string(scratch.join("mine/config.toml")).unwrap();
@@ -242,19 +247,25 @@ fn files_become_a_checkpoint_that_samples_what_the_first_one_does() {
         fs::create_dir_all(scratch.join(to).parent().unwrap()).unwrap();
         fs::copy(scratch.join(from), scratch.join(to)).unwrap();
     }
-    ok(
+    let pulled = |folder: &'static str, more: &[&'static str]| {
+        let args = ["model", "assemble", "--preset", "tiny", "--pulled", folder];
+        [&args[..], &["--out", "from-pulled"], more].concat()
+    };
+    fails(
         &scratch,
-        &[
-            "model",
-            "assemble",
-            "--preset",
-            "tiny",
-            "--pulled",
-            "pulled",
-            "--out",
-            "from-pulled",
-        ],
+        &pulled("nowhere", &[]),
+        3,
+        "--pulled nowhere is no folder",
     );
+    // nothing lies beside that backbone which would say what it is
+    fails(
+        &scratch,
+        &pulled("pulled", &[]),
+        2,
+        "--origin init, trained or released",
+    );
+    ok(&scratch, &pulled("pulled", &["--origin", "trained"]));
+    assert_eq!(origin("from-pulled"), "origin = \"trained\"");
     // the same weights sample the same
     let frames = |checkpoint: &str| {
         let out = format!("{checkpoint}-clips");

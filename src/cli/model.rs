@@ -34,8 +34,9 @@ already, 3 the source is not there."
 --phonemes f5.safetensors --vocabulary tiny/speech/vocab.txt --out mine\n\n\
 Every file is held against the names and shapes of its network before anything is written. What is not given is looked\n\
 for in --pulled, as `omni models pull` lays it out. Licence and source of each are told and kept in OUT/sources.json.\n\
-Exit codes: 0 made, 1 a file is damaged or of another network, or the folder cannot be written, 2 a file is missing or does\n\
-not belong to the preset, or the folder is there already, 3 a file is not where it was said to be."
+Exit codes: 0 made, 1 a file is damaged or of another network, or the folder cannot be written, 2 a file is missing, does\n\
+not belong to the preset or lies on another disk than the folder (--by copy), nothing says where the backbone comes from\n\
+(--origin), or the folder is there already, 3 a file or the folder of --pulled is not where it was said to be."
     )]
     Assemble(Box<ModelAssembleArgs>),
 }
@@ -47,6 +48,17 @@ pub enum PlacingName {
     Link,
     /// As a copy.
     Copy,
+}
+
+/// Where weights come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OriginName {
+    /// Random: what is sampled is noise.
+    Init,
+    /// Trained.
+    Trained,
+    /// Published.
+    Released,
 }
 
 /// `omni model assemble`.
@@ -85,6 +97,9 @@ pub struct ModelAssembleArgs {
     /// How files come into the folder.
     #[arg(long, default_value = "link")]
     pub by: PlacingName,
+    /// Where the backbone's weights come from; as the config.toml beside it says, or released for a plain Ovi checkpoint.
+    #[arg(long)]
+    pub origin: Option<OriginName>,
     /// The checkpoint's folder; must not be there.
     #[arg(long)]
     pub out: PathBuf,

@@ -3,14 +3,15 @@
 use crate::{
     cli::{
         DtypeName, ModelAssembleArgs, ModelCommand, ModelConvertArgs, ModelInitArgs, ModelInspectArgs,
-        PlacingName, PresetName,
+        OriginName, PlacingName, PresetName,
     },
-    exit::{Code, usage},
+    exit::{Code, missing, usage},
     output, table,
 };
 use omni_model::{
     checkpoint::{
-        Assembly, Config, Inspection, KnownNetwork, Placing, Preset, Role, assemble, convert, init, inspect,
+        Assembly, Config, Inspection, KnownNetwork, Origin, Placing, Preset, Role, assemble, convert, init,
+        inspect,
     },
     generate::Precision,
 };
@@ -147,6 +148,10 @@ fn rewrite(args: &ModelConvertArgs) -> anyhow::Result<Code> {
 
 fn put_together(args: &ModelAssembleArgs) -> anyhow::Result<Code> {
     let preset = preset(args.preset);
+    if let Some(folder) = args.pulled.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(missing(format!("--pulled {} is no folder", folder.display())));
+    }
+    output::note("reading, comparing and hashing every file: minutes for networks of the released size");
     let assembly = Assembly {
         preset,
         files: files(args, preset),
@@ -154,6 +159,11 @@ fn put_together(args: &ModelAssembleArgs) -> anyhow::Result<Code> {
             PlacingName::Link => Placing::Link,
             PlacingName::Copy => Placing::Copy,
         },
+        origin: args.origin.map(|origin| match origin {
+            OriginName::Init => Origin::Init,
+            OriginName::Trained => Origin::Trained,
+            OriginName::Released => Origin::Released,
+        }),
     };
     let placed = assemble(&assembly, &args.out)?;
     let rows: Vec<Vec<String>> = placed
@@ -165,8 +175,8 @@ fn put_together(args: &ModelAssembleArgs) -> anyhow::Result<Code> {
                 file.how.to_owned(),
                 file.mark.bytes.to_string(),
                 file.mark.blake3[..12].to_owned(),
-                file.published_in.to_owned(),
-                file.licence.to_owned(),
+                file.published_in.unwrap_or("-").to_owned(),
+                file.licence.unwrap_or("-").to_owned(),
             ]
         })
         .collect();

@@ -2,7 +2,7 @@
 //! its network before anything is written; what is large is linked or copied, not read into memory.
 
 use super::{
-    CONFIG, Config, FileMark, Origin, Preset, Role,
+    CONFIG, Config, FileMark, Origin, Preset, Published, Role,
     init::{into_new_folder, seal_but},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         vocoder::{Vocoder, VocoderConfig},
     },
     text::{Tokenizer, Vocabulary},
-    weights::{Entry, Found, Mismatch, Weights, WrongShape, open_source, write_parts},
+    weights::{Entry, Found, Mismatch, Weights, WrongShape, is_zip, open_source, write_parts},
 };
 use candle_core::Device;
 use serde::Serialize;
@@ -49,6 +49,9 @@ pub struct Assembly {
     pub files: BTreeMap<Role, PathBuf>,
     /// How they come into the folder.
     pub placing: Placing,
+    /// Where the backbone's weights come from; `None` to take it from the `config.toml` beside it, or to see in it that it is a plain
+    /// Ovi checkpoint.
+    pub origin: Option<Origin>,
 }
 
 /// A file of an assembled checkpoint.
@@ -65,10 +68,11 @@ pub struct Placed {
     /// What is there.
     #[serde(flatten)]
     pub mark: FileMark,
-    /// Where such files are published. What the file really is, nothing here can tell: its names and shapes are the network's.
-    pub published_in: &'static str,
+    /// Where such files are published; `None` for what is no published network. What the file really is, nothing here can tell:
+    /// its names and shapes are the network's.
+    pub published_in: Option<&'static str>,
     /// Licence of the published weights.
-    pub licence: &'static str,
+    pub licence: Option<&'static str>,
 }
 
 /// Puts a checkpoint together in `folder`, which appears when all is well; gives what is in it.
@@ -78,8 +82,9 @@ pub struct Placed {
 /// link cannot be made.
 pub fn assemble(assembly: &Assembly, folder: &Path) -> Result<Vec<Placed>> {
     complete(assembly)?;
-    let config = config_of(assembly)?;
+    let mut config = sizes_of(assembly)?;
     check_all(assembly, &config)?;
+    tell_origin(assembly, &mut config)?;
     let mut placed = Vec::new();
     into_new_folder(folder, |place| {
         placed = fill(assembly, &config, place)?;
@@ -142,19 +147,16 @@ fn file(assembly: &Assembly, role: Role) -> Result<&Path> {
     found.ok_or_else(|| Error::Input(format!("no --{}", role.name())))
 }
 
-/// The configuration that the files ask for.
-fn config_of(assembly: &Assembly) -> Result<Config> {
+/// The networks that the files ask for.
+fn sizes_of(assembly: &Assembly) -> Result<Config> {
     let mut config = Config::preset(assembly.preset, 0)?;
     config.seed = None;
-    config.origin = Origin::Trained;
     if assembly.preset == Preset::P720 {
-        config.origin = Origin::Released;
         config.codec = CodecKind::Released;
         config.text = Umt5Config::xxl();
         config.speech = Some(F5TextConfig::v1());
     }
-    let backbone = open_source(file(assembly, Role::Backbone)?)?;
-    let names = backbone.names();
+    let names = open_source(file(assembly, Role::Backbone)?)?.names();
     // a plain Ovi checkpoint has neither, and `omni train` adds them
     if !names.iter().any(|name| name.starts_with("ocf.")) {
         config.ocf = None;
@@ -162,8 +164,56 @@ fn config_of(assembly: &Assembly) -> Result<Config> {
     if !names.iter().any(|name| name.starts_with("mtp_ca.")) {
         config.mtp_ca = None;
     }
-    config.check()?;
     Ok(config)
+}
+
+/// Where the backbone's weights come from, and what else of it tensors cannot tell. Fails where nothing says it.
+fn tell_origin(assembly: &Assembly, config: &mut Config) -> Result<()> {
+    let path = file(assembly, Role::Backbone)?;
+    let plain = assembly.preset == Preset::P720 && config.ocf.is_none() && config.mtp_ca.is_none();
+    let known = beside(path)?;
+    config.origin = match (assembly.origin, &known) {
+        (Some(origin), _) => origin,
+        (None, Some(known)) => known.origin,
+        (None, None) if plain => Origin::Released,
+        (None, None) => {
+            return Err(Error::Input(format!(
+                "no config.toml lies beside --backbone {}: say where its weights come from, --origin init, trained or released",
+                path.display()
+            )));
+        }
+    };
+    if let Some(known) = known {
+        take_over(config, &known);
+    }
+    config.check()
+}
+
+/// The configuration in a file's folder, if it is a checkpoint's.
+fn beside(path: &Path) -> Result<Option<Config>> {
+    let config = path.with_file_name(CONFIG);
+    match config.is_file() {
+        true => Config::read(&config).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// What of a backbone its tensors cannot tell.
+fn take_over(config: &mut Config, known: &Config) {
+    config.anchored = known.anchored;
+    if config.origin == Origin::Init {
+        config.seed = known.seed;
+    }
+    if let (Some(own), Some(known)) = (&mut config.mtp_ca, &known.mtp_ca) {
+        own.masked = known.masked;
+    }
+}
+
+/// Where the published file of a role is, and its licence, where the checkpoint has published networks.
+fn source_of(role: Role, config: &Config) -> Option<Published> {
+    let published = config.codec == CodecKind::Released;
+    let trained = role == Role::Backbone && config.origin != Origin::Released;
+    (published && !trained).then(|| role.published())
 }
 
 /// Holds every file against its network.
@@ -180,9 +230,9 @@ fn check_all(assembly: &Assembly, config: &Config) -> Result<()> {
         }
     }
     let backbone = file(assembly, Role::Backbone)?;
-    match is_safetensors(backbone)? {
-        true => Ok(()),
-        false => Err(Error::Input(format!(
+    match is_zip(backbone)? {
+        false => Ok(()),
+        true => Err(Error::Input(format!(
             "--backbone {}: it is read by memory map, so it has to be safetensors; `omni model convert` makes that of it",
             backbone.display()
         ))),
@@ -282,18 +332,6 @@ fn vocabulary(path: &Path, config: &Config) -> Result<()> {
     }
 }
 
-/// Whether a file is safetensors; else it is one of PyTorch's.
-fn is_safetensors(path: &Path) -> Result<bool> {
-    let io = |source| Error::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let mut start = [0; 4];
-    let mut file = fs::File::open(path).map_err(io)?;
-    std::io::Read::read_exact(&mut file, &mut start).map_err(io)?;
-    Ok(start != *b"PK\x03\x04")
-}
-
 /// Name of a role's file in a checkpoint, by what it is.
 fn name_of(role: Role, safetensors: bool) -> &'static str {
     match (role, safetensors) {
@@ -318,7 +356,7 @@ fn fill(assembly: &Assembly, config: &Config, place: &Path) -> Result<Vec<Placed
     for role in Role::ALL.into_iter().filter(|role| role.belongs(assembly.preset)) {
         let from = file(assembly, role)?;
         let text = matches!(role, Role::Tokenizer | Role::Vocabulary);
-        let name = name_of(role, text || is_safetensors(from)?);
+        let name = name_of(role, text || !is_zip(from)?);
         let to = place.join(name);
         if let Some(above) = to.parent() {
             fs::create_dir_all(above).map_err(|source| Error::Io {
@@ -330,15 +368,15 @@ fn fill(assembly: &Assembly, config: &Config, place: &Path) -> Result<Vec<Placed
             Role::Phonemes => take_out(config, from, &to)?,
             _ => bring(from, &to, assembly.placing)?,
         };
-        let known = role.published();
+        let known = source_of(role, config);
         placed.push(Placed {
             role: role.name(),
             from: from.to_owned(),
             file: name.to_owned(),
             how,
             mark: FileMark::of(&to)?,
-            published_in: known.repository,
-            licence: known.licence,
+            published_in: known.map(|known| known.repository),
+            licence: known.map(|known| known.licence),
         });
     }
     Ok(placed)
@@ -352,12 +390,17 @@ fn bring(from: &Path, to: &Path, placing: Placing) -> Result<&'static str> {
     // a link to a symbolic link would move with it
     let real = from.canonicalize().map_err(io)?;
     match placing {
-        Placing::Link => fs::hard_link(&real, to).map(|()| "linked").map_err(|error| {
-            Error::Input(format!(
-                "{} cannot be linked there ({error}); a link stays on one disk, --by copy does not",
+        Placing::Link => match fs::hard_link(&real, to) {
+            Ok(()) => Ok("linked"),
+            Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => Err(Error::Input(format!(
+                "{} lies on another disk, where a link cannot lead: --by copy",
                 from.display()
-            ))
-        }),
+            ))),
+            Err(source) => Err(Error::Io {
+                path: to.to_owned(),
+                source,
+            }),
+        },
         Placing::Copy => fs::copy(&real, to).map(|_| "copied").map_err(|source| Error::Io {
             path: to.to_owned(),
             source,
@@ -425,6 +468,34 @@ mod tests {
     ];
 
     #[test]
+    fn only_a_published_network_is_said_to_be_one() {
+        let mut config = full_size();
+        (config.codec, config.origin) = (CodecKind::Released, Origin::Released);
+        let licence = |role, config: &Config| source_of(role, config).map(|known| known.licence);
+        assert_eq!(licence(Role::Backbone, &config), Some("Apache-2.0"));
+        assert_eq!(licence(Role::Vocoder, &config), Some("CC-BY-NC-4.0"));
+        config.origin = Origin::Trained;
+        assert_eq!(licence(Role::Backbone, &config), None);
+        assert_eq!(licence(Role::Vocoder, &config), Some("CC-BY-NC-4.0"));
+        let small = Config::preset(Preset::Tiny, 0).unwrap();
+        assert!(Role::ALL.iter().all(|role| licence(*role, &small).is_none()));
+    }
+
+    #[test]
+    fn what_tensors_cannot_tell_comes_from_beside_the_backbone() {
+        let mut known = Config::preset(Preset::Tiny, 7).unwrap();
+        known.anchored = false;
+        known.mtp_ca.as_mut().unwrap().masked = false;
+        let mut config = Config::preset(Preset::Tiny, 0).unwrap();
+        take_over(&mut config, &known);
+        assert!(!config.anchored && !config.mtp_ca.unwrap().masked && config.seed == Some(7));
+        let mut trained = Config::preset(Preset::Tiny, 0).unwrap();
+        (trained.origin, trained.seed) = (Origin::Trained, None);
+        take_over(&mut trained, &known);
+        assert_eq!(trained.seed, None, "trained weights are of no seed");
+    }
+
+    #[test]
     fn the_published_tables_fit_and_nothing_else_does() {
         let config = full_size();
         for (role, name) in TABLES {
@@ -483,6 +554,7 @@ mod tests {
             preset,
             files: roles.iter().map(|role| (*role, PathBuf::from("x"))).collect(),
             placing: Placing::Link,
+            origin: None,
         };
         let said = complete(&assembly(Preset::P720, &[Role::Backbone]))
             .unwrap_err()
