@@ -486,6 +486,25 @@ fn a_run_in_bf16_goes_on_tells_its_share_of_peak_and_notices_damage() {
 }
 
 #[test]
+fn a_run_goes_on_with_what_may_change_and_with_nothing_else() {
+    let Some(scratch) = curated() else { return };
+    done(&encode(&scratch, "chosen", "latents", &[]));
+    scratch.write("recipe.toml", RECIPE);
+    done(&train(&scratch, "run", &[]));
+    let resumed = |set: &str| scratch.omni(&["train", "--out", "run", "--resume", "--set", set]);
+    done(&resumed("optimizer.offload=true"));
+    let kept: Value =
+        serde_json::from_str(&std::fs::read_to_string(scratch.join("run/run.json")).unwrap()).unwrap();
+    assert_eq!(kept["recipe"]["optimizer"]["offload"], true);
+    refused(&resumed("seed=9"), 2, &["`seed` was 5, it is 9"]);
+    refused(&resumed("pattern=[]"), 2, &["pattern"]);
+    // a step that was logged is made again
+    let replayed = scratch.omni(&["train", "replay", "run", "--step", "3"]);
+    done(&replayed);
+    assert!(stdout(&replayed).contains("(the same)"), "{}", stdout(&replayed));
+}
+
+#[test]
 fn references_from_other_clips_are_no_references_from_the_target() {
     let Some(scratch) = curated() else { return };
     select(&scratch, "crossed", |clip| {

@@ -7,16 +7,18 @@
 )]
 
 mod counting;
+mod train_support;
 
 use candle_core::{DType, Device, Tensor, Var};
 use counting::{MOST, NOW};
 use omni_model::{
+    generate::Place,
     net::{
         Ocf, OcfConfig, OcfInput,
         sa_mrope::{Prompt, Settings},
     },
-    train::{Collective, Launch, Meeting, Patience, Processes},
-    weights::{Formula, Weights, value_of},
+    train::{Collective, CustomizerConfig, Launch, Meeting, Patience, Processes, Trainer},
+    weights::{Formula, Init, Weights, value_of},
 };
 use std::{
     net::TcpListener,
@@ -87,6 +89,7 @@ fn a_sum_over_ranks_takes_a_few_times_its_bytes_on_each() {
                     rank,
                     world: WORLD,
                     local: rank,
+        here: 1,
                     address: "127.0.0.1".to_owned(),
                     port,
                     token: String::new(),
@@ -146,4 +149,34 @@ fn a_recomputed_stack_keeps_the_inputs_of_its_blocks_and_one_block_under_way() {
         "{recomputed} MiB recomputed"
     );
     assert!(recomputed < 0.6 * plain, "{recomputed} of {plain} MiB");
+}
+
+/// What is counted is what the process holds, not what the trainer says of itself: a slice must not keep the whole alive.
+#[test]
+fn a_rank_of_four_holds_a_quarter_of_what_the_optimizer_keeps() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for (dtype, moments) in [("f32", "f32"), ("bf16", "f32"), ("bf16", "8bit")] {
+        let recipe = train_support::recipe(&format!(
+            "steps = 1\nema = 0.9\ndtype = '{dtype}'\noptimizer = {{ moments = '{moments}' }}"
+        ));
+        let (data, place) = (train_support::data(1), Place::parse("cpu", Some(dtype)).unwrap());
+        let held = |ranks| {
+            let before = NOW.load(Relaxed);
+            let config = CustomizerConfig::tiny();
+            let trainer =
+                Trainer::on(recipe.clone(), &config, Init { seed: 1 }, &data, &place, ranks).unwrap();
+            let kept = trainer.moment_bytes() + trainer.master_bytes() + trainer.average_bytes();
+            (NOW.load(Relaxed) - before, kept)
+        };
+        held((0, 1)); // what is made once for all is there
+        let ((whole, kept), (quarter, own)) = (held((0, 1)), held((0, 4)));
+        println!(
+            "{dtype}, moments {moments}: {whole} bytes alone, {quarter} as one of four; {kept} and {own} of them kept"
+        );
+        let gone = (whole - quarter) as f64 / kept as f64;
+        assert!(
+            (0.70..0.78).contains(&gone),
+            "{gone:.3} of what is kept is gone, not three quarters"
+        );
+    }
 }

@@ -2,10 +2,14 @@
 
 use crate::{
     train::{dress, trainer},
-    train_support::{data, recipe},
+    train_support::{clip, data, recipe, speech},
 };
-use omni_model::train::{
-    Collective, CustomizerConfig, Plan, Recipe, Solo, States, StepReport, Threads, Trainer, cost,
+use omni_model::{
+    Error,
+    train::{
+        Collective, CustomizerConfig, InMemory, Plan, Recipe, Solo, States, StepReport, Threads, Trainer,
+        cost,
+    },
 };
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -178,4 +182,28 @@ fn what_needs_all_of_it_says_so_where_a_rank_is_asked_alone() {
             rank.rank() == 0
         );
     });
+}
+
+#[test]
+fn every_rank_names_the_sample_that_is_no_number_whoever_took_it() {
+    let recipe = of("");
+    let mut all: Vec<_> = (0..5)
+        .map(|number| clip(&format!("clip-{number}"), "elsewhere"))
+        .collect();
+    all.push(speech("said"));
+    let bad = &mut all[2];
+    bad.audio = (bad.audio.zeros_like().unwrap() / 0.0).unwrap();
+    let data = InMemory::new(all);
+    for world in [1, 2, 3] {
+        let named = on_ranks(world, |rank| {
+            let mut trainer = trainer(&recipe, &data).unwrap();
+            (0..20).find_map(|_| match trainer.step(&data, rank) {
+                Err(Error::NotFinite { ids, .. }) => Some(ids),
+                other => other.map(|_| None).unwrap(),
+            })
+        });
+        for ids in named {
+            assert_eq!(ids, Some(vec!["clip-2".to_owned()]), "of {world} ranks");
+        }
+    }
 }

@@ -126,19 +126,25 @@ pub struct AdamW {
 impl AdamW {
     /// Moments of zero, of all values of the weights. Fails on weights that are neither f32 nor bf16.
     pub fn new(trained: Vec<Trained>, settings: AdamWSettings) -> Result<Self> {
-        let device = trained.first().map(|weight| weight.var.device().clone());
-        let route = Route::of(device.unwrap_or(Device::Cpu).is_cpu(), &settings);
-        Self::by(route, trained, settings)
+        Self::of(None, trained, settings, (0, 1))
     }
 
-    /// The same by a given way; any of them works on the CPU.
-    pub(super) fn by(route: Route, trained: Vec<Trained>, settings: AdamWSettings) -> Result<Self> {
+    /// The same for a rank of several, which holds its slices alone from the beginning; and by a given way, any of which works on
+    /// the CPU, or by that of where the weights lie.
+    pub(super) fn of(
+        route: Option<Route>,
+        trained: Vec<Trained>,
+        settings: AdamWSettings,
+        ranks: (usize, usize),
+    ) -> Result<Self> {
+        let on_cpu = trained.first().is_none_or(|weight| weight.var.device().is_cpu());
+        let route = route.unwrap_or_else(|| Route::of(on_cpu, &settings));
         let weights = trained
             .into_iter()
-            .map(|trained| Weight::new(trained, route, settings.moments));
+            .map(|trained| Weight::new(trained, route, settings.moments, ranks));
         Ok(Self {
             weights: weights.collect::<Result<_>>()?,
-            ranks: (0, 1),
+            ranks,
             settings,
             route,
         })
@@ -157,7 +163,7 @@ impl AdamW {
             .sum()
     }
 
-    /// Bytes that the f32 masters of this rank take; 0 where the weights themselves are f32.
+    /// Bytes that the f32 masters of this rank take; 0 where the weights themselves are f32 and lie where the optimizer does.
     pub fn master_bytes(&self) -> usize {
         let apart = self.weights.iter().filter(|weight| !weight.viewed);
         apart.map(|weight| 4 * weight.shard.len).sum()
@@ -172,7 +178,7 @@ impl AdamW {
     /// Begins moving averages at the weights as they are.
     pub(super) fn keep_averages(&mut self) -> Result<()> {
         for weight in &mut self.weights {
-            weight.average = Some(weight.master.copy()?);
+            weight.average = Some(weight.master.force_contiguous()?);
         }
         Ok(())
     }
@@ -321,7 +327,7 @@ impl AdamW {
             Part::First => weight.moments.borrow_mut().first.set(&own),
             Part::Second => weight.moments.borrow_mut().second.set(&own),
             Part::Average => {
-                weight.average = Some(own.to_device(weight.master.device())?.copy()?);
+                weight.average = Some(own.force_contiguous()?.to_device(weight.master.device())?);
                 Ok(())
             }
         }
@@ -336,7 +342,7 @@ impl AdamW {
 }
 
 impl Weight {
-    fn new(mut trained: Trained, route: Route, form: MomentForm) -> Result<Self> {
+    fn new(mut trained: Trained, route: Route, form: MomentForm, ranks: (usize, usize)) -> Result<Self> {
         let var = &trained.var;
         if !matches!(var.dtype(), DType::F32 | DType::BF16) {
             return Err(Error::Config(format!(
@@ -352,12 +358,20 @@ impl Weight {
             Route::Aside => Device::Cpu,
             _ => var.device().clone(),
         };
+        let shard = Shard::of(var.elem_count(), form.align(), ranks);
+        // `copy` of a slice would copy, and `to_device` would move, all that lies around it
         let master = match wide {
-            _ if viewed => flat,
-            Some(wide) => wide.flatten_all()?.to_device(&place)?,
-            None => flat.to_dtype(DType::F32)?.to_device(&place)?.copy()?,
+            _ if viewed => shard.own(&flat)?,
+            Some(wide) => shard
+                .own(&wide.flatten_all()?)?
+                .force_contiguous()?
+                .to_device(&place)?,
+            None => shard
+                .own(&flat)?
+                .to_dtype(DType::F32)?
+                .force_contiguous()?
+                .to_device(&place)?,
         };
-        let shard = Shard::of(var.elem_count(), form.align(), (0, 1));
         let moments = Moments::zeros(form, shard.len, card(route, &place))?;
         Ok(Self {
             trained,
@@ -372,9 +386,13 @@ impl Weight {
     fn share(&mut self, ranks: (usize, usize), route: Route, form: MomentForm) -> Result<()> {
         let shard = Shard::of(self.shard.count, form.align(), ranks);
         let master = shard.own(&self.master)?;
-        self.master = if self.viewed { master } else { master.copy()? };
+        self.master = if self.viewed {
+            master
+        } else {
+            master.force_contiguous()?
+        };
         if let Some(average) = &mut self.average {
-            *average = shard.own(average)?.copy()?;
+            *average = shard.own(average)?.force_contiguous()?;
         }
         let old = self.moments.get_mut();
         let mut moments = Moments::zeros(form, shard.len, card(route, self.master.device()))?;
@@ -401,7 +419,7 @@ impl Weight {
         let whole = row.to_dtype(var.dtype())?.to_device(var.device())?;
         var.set(&whole.reshape(var.shape())?)?;
         if !self.viewed {
-            self.master = own.to_device(self.master.device())?.copy()?;
+            self.master = own.force_contiguous()?.to_device(self.master.device())?;
         }
         Ok(())
     }

@@ -55,6 +55,11 @@ impl Memory {
         }
     }
 
+    /// And what then lies on the processor, of `trained` values that this rank owns: they are held there as f32 in any case.
+    pub fn aside(self, trained: u64) -> u64 {
+        self.masters.max(4 * trained) + self.moments + self.averages
+    }
+
     /// That of one of `world` ranks: each holds its slice of masters, moments and averages (ZeRO-1), and all of the rest.
     #[must_use]
     pub fn of_rank(self, world: usize) -> Self {
@@ -215,21 +220,38 @@ pub fn memory(config: &CustomizerConfig, recipe: &Recipe, shares: &[Share], size
     }
 }
 
-/// What would bring a step below `limit` bytes, each with what it then takes; settings of the recipe.
+/// What a recipe's memory has to fit into.
+pub struct Room<'a> {
+    /// What of it counts: the share of one of the run's ranks, what lies on a card.
+    pub need: &'a dyn Fn(&Recipe, Memory) -> u64,
+    /// Bytes that there are.
+    pub limit: u64,
+    /// Ranks that the run has.
+    pub ranks: usize,
+}
+
+/// What would make a step fit, each with what it then takes; settings of the recipe, or more ranks.
 pub fn remedies(
     config: &CustomizerConfig,
     recipe: &Recipe,
     shares: &[Share],
     size: Size,
-    limit: u64,
+    &Room { need, limit, ranks }: &Room<'_>,
 ) -> Vec<(String, u64)> {
     let mut all = Vec::new();
+    let takes = |recipe: &Recipe, shares: &[Share]| need(recipe, memory(config, recipe, shares, size));
     let mut with = |what: &str, recipe: &Recipe, shares: &[Share]| {
-        let total = memory(config, recipe, shares, size).total();
+        let total = takes(recipe, shares);
         if total <= limit {
             all.push((what.to_owned(), total));
         }
     };
+    let mut aside = recipe.clone();
+    aside.optimizer.offload = true;
+    // it does nothing where the network lies on the processor itself
+    if takes(&aside, shares) < takes(recipe, shares) {
+        with("optimizer.offload = true", &aside, shares);
+    }
     let thrifty = Recipe {
         recompute: true,
         ema: None,
@@ -298,8 +320,8 @@ pub fn remedies(
         );
     }
     let whole = memory(config, recipe, shares, size);
-    let ranks = [2, 4, 8, 16, 32, 64].map(|world| (world, whole.of_rank(world).total()));
-    if let Some((world, total)) = ranks.into_iter().find(|(_, total)| *total <= limit) {
+    let more = [2, 4, 8, 16, 32, 64].map(|times| (times * ranks, need(recipe, whole.of_rank(times))));
+    if let Some((world, total)) = more.into_iter().find(|(_, total)| *total <= limit) {
         all.push((format!("{world} ranks, each on memory of its own"), total));
     }
     all
@@ -332,6 +354,51 @@ mod tests {
             ocf: None,
             mtp_ca: None,
         }
+    }
+
+    fn alone(limit: u64) -> Room<'static> {
+        Room {
+            need: &|_, memory| memory.total(),
+            limit,
+            ranks: 1,
+        }
+    }
+
+    #[test]
+    fn a_card_is_emptied_by_an_optimizer_on_the_processor_and_ranks_take_their_share() {
+        let recipe = Recipe::parse(super::super::recipe::BUILT_IN[0].1).unwrap();
+        let shares = [Share {
+            keys: "*".to_owned(),
+            mode: super::super::rules::Mode::Train,
+            trained: 100_000_000,
+            frozen: 0,
+        }];
+        let size = Size::default();
+        let all = memory(&ovi(), &recipe, &shares, size);
+        let card = |recipe: &Recipe, memory: Memory| {
+            let own = memory.of_rank(2);
+            if recipe.optimizer.offload {
+                own.offloaded()
+            } else {
+                own
+            }
+            .total()
+        };
+        let room = Room {
+            need: &card,
+            limit: card(&recipe, all) - 1,
+            ranks: 2,
+        };
+        let told = remedies(&ovi(), &recipe, &shares, size, &room);
+        assert_eq!(told[0].0, "optimizer.offload = true");
+        // weights 0.4 GB, gradients 0.8 GB; the moments are gone from the card
+        assert_eq!(told[0].1, all.of_rank(2).offloaded().total());
+        assert!(told.last().unwrap().0.starts_with("4 ranks"), "{told:?}");
+        // f32 weights have a copy on the processor that is moved there
+        assert_eq!(
+            all.of_rank(2).aside(50_000_000),
+            200_000_000 + all.moments / 2 + all.averages / 2
+        );
     }
 
     #[test]
@@ -388,7 +455,7 @@ mod tests {
             audio: 471,
         };
         let now = memory(&ovi(), &recipe, &shares, size).total();
-        let all = remedies(&ovi(), &recipe, &shares, size, 80 << 30);
+        let all = remedies(&ovi(), &recipe, &shares, size, &alone(80 << 30));
         assert!(now > 300 << 30);
         let [(what, bytes)] = &all[..] else {
             panic!("{all:?}")
@@ -407,7 +474,7 @@ mod tests {
         }];
         let size = Size::default();
         let told = |limit: u64| -> Vec<String> {
-            let all = remedies(&ovi(), &recipe, &shares, size, limit);
+            let all = remedies(&ovi(), &recipe, &shares, size, &alone(limit));
             assert!(all.iter().all(|(_, bytes)| *bytes <= limit), "{all:?}");
             all.into_iter().map(|(what, _)| what).collect()
         };

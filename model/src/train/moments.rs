@@ -33,7 +33,7 @@ impl Row {
             )));
         }
         match self {
-            Self::Placed(own) => *own = row.to_device(own.device())?.copy()?,
+            Self::Placed(own) => *own = row.force_contiguous()?.to_device(own.device())?,
             Self::Wide(own) => *own = row.to_vec1()?,
             Self::Narrow(own) => *own = Narrow::of(own.scale, &row.to_vec1::<f32>()?),
         }

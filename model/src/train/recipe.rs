@@ -295,7 +295,8 @@ impl Recipe {
         Ok(recipe)
     }
 
-    fn check(&self) -> Result<()> {
+    /// Fails with what cannot be meant, by key.
+    pub fn check(&self) -> Result<()> {
         let refuse = |why: String| Err(Error::Recipe(why));
         if self.steps == 0 || self.pattern.is_empty() {
             return refuse("`steps` is 0 or `pattern` is empty: it would train nothing".to_owned());

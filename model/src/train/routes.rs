@@ -16,8 +16,15 @@ fn run(route: Route, kernels: bool, more: &str) -> (Vec<f64>, Vec<f32>) {
     let work = || {
         let (data, recipe) = (data(5), recipe(&format!("steps = 6\nema = 0.9\n{more}")));
         let place = (&Device::Cpu, Some(route));
-        let mut trainer =
-            Trainer::build(recipe, &CustomizerConfig::tiny(), Init { seed: 1 }, &data, place).unwrap();
+        let mut trainer = Trainer::build(
+            recipe,
+            &CustomizerConfig::tiny(),
+            Init { seed: 1 },
+            &data,
+            place,
+            (0, 1),
+        )
+        .unwrap();
         let losses = (0..6).map(|_| trainer.step(&data, &Solo).unwrap().loss).collect();
         let mut values = Vec::new();
         for index in 0..trainer.trained.len() {

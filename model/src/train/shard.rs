@@ -63,7 +63,7 @@ fn filled(row: &Tensor, count: usize) -> Result<Tensor> {
     let zeros = |count: usize| Tensor::zeros(count, row.dtype(), row.device());
     Ok(match row.dims1()? {
         0 => zeros(count)?,
-        own if own == count => row.copy()?,
+        own if own == count => row.force_contiguous()?,
         own => Tensor::cat(&[row, &zeros(count - own)?], 0)?,
     })
 }

@@ -362,8 +362,16 @@ impl Trainer {
                 let row = moments.moment(&format!("{name}.{letter}"), scale)?;
                 self.optimizer.put(index, part, &row)?;
             }
-            self.optimizer
-                .put_steps(index, steps.get(&name).copied().unwrap_or(0));
+            let count = steps.get(&name).copied();
+            match count {
+                Some(count) if (0..i32::MAX).contains(&count) => self.optimizer.put_steps(index, count),
+                _ => {
+                    return Err(Error::Resume(format!(
+                        "`{}` tells no number of steps of `{name}`",
+                        folder.display()
+                    )));
+                }
+            }
             if let Some(averages) = &averages {
                 self.optimizer.put(index, Part::Average, &averages.get(&name)?)?;
             }

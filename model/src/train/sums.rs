@@ -8,33 +8,33 @@ use candle_core::{DType, Device, Tensor, backprop::GradStore};
 pub(super) struct Sums {
     /// Of each trained weight, as f32 `[count]`, and once reduced of this rank's slice `[len]`; `None` took no part.
     pub(super) grads: Vec<Option<Tensor>>,
-    /// Samples of this rank whose loss is no number.
-    pub(super) bad: Vec<String>,
+    /// Which samples of the step have a loss that is no number, by their place; once reduced those of all ranks.
+    pub(super) bad: Vec<bool>,
     /// Total, video, videos, audio, samples, tokens, operations.
     counts: [f64; 7],
 }
 
 impl Sums {
-    pub(super) fn new(weights: usize) -> Self {
+    pub(super) fn new(weights: usize, samples: usize) -> Self {
         Self {
             grads: vec![None; weights],
-            bad: Vec::new(),
+            bad: vec![false; samples],
             counts: [0.0; 7],
         }
     }
 
-    /// Adds a sample; `grads` are already divided by the number of samples of the step.
+    /// Adds the sample at `place` of the step; `grads` are already divided by the number of samples of the step.
     pub(super) fn add(
         &mut self,
-        id: &str,
+        place: usize,
         loss: &Loss,
         trained: &[Trained],
         grads: &GradStore,
         flops: u64,
     ) -> Result<()> {
         let total = f64::from(loss.total.to_scalar::<f32>()?);
-        if !total.is_finite() {
-            self.bad.push(id.to_owned());
+        if let Some(bad) = self.bad.get_mut(place) {
+            *bad = !total.is_finite();
         }
         let (video, videos) = loss.video.map_or((0.0, 0.0), |video| (video, 1.0));
         let own = [
@@ -72,11 +72,15 @@ impl Sums {
             return Ok(());
         };
         let device = first.var.device();
-        let part = self.grads.iter().map(|grad| f64::from(u8::from(grad.is_some())));
-        let told: Vec<f64> = self.counts.iter().copied().chain(part).collect();
+        let mark = |yes: bool| f64::from(u8::from(yes));
+        let part = self.grads.iter().map(|grad| mark(grad.is_some()));
+        let bad = self.bad.iter().map(|bad| mark(*bad));
+        let told: Vec<f64> = self.counts.iter().copied().chain(bad).chain(part).collect();
         let told = all(&told, device, ranks)?;
-        let (counts, part) = told.split_at(self.counts.len());
+        let (counts, told) = told.split_at(self.counts.len());
+        let (bad, part) = told.split_at(self.bad.len());
         self.counts.copy_from_slice(counts);
+        self.bad = bad.iter().map(|marks| *marks > 0.0).collect();
         for (index, (grad, part)) in self.grads.iter_mut().zip(part).enumerate() {
             let Some(shard) = optimizer.shard(index).filter(|_| *part > 0.0) else {
                 continue;
@@ -90,18 +94,12 @@ impl Sums {
         Ok(())
     }
 
-    /// Length of all gradients together, over all ranks, summed in f64 on the CPU.
-    pub(super) fn norm(&self, ranks: &dyn Collective) -> Result<f64> {
-        let mut total = 0.0;
-        let mut device = Device::Cpu;
-        for grad in self.grads.iter().flatten().filter(|grad| grad.elem_count() > 0) {
-            device = grad.device().clone();
-            total += squares(grad)?;
-        }
-        if ranks.world() > 1 {
-            total = all(&[total], &device, ranks)?[0];
-        }
-        Ok(total.sqrt())
+    /// Length of all gradients together, over all ranks, summed in f64. `device` is the network's: ranks talk where it lies, also
+    /// one whose slices are all empty.
+    pub(super) fn norm(&self, device: &Device, ranks: &dyn Collective) -> Result<f64> {
+        let grads = self.grads.iter().flatten().filter(|grad| grad.elem_count() > 0);
+        let own = grads.map(squares).sum::<Result<f64>>()?;
+        Ok(all(&[own], device, ranks)?[0].sqrt())
     }
 
     pub(super) fn loss(&self) -> f64 {

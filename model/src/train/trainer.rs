@@ -82,20 +82,22 @@ impl Trainer {
         source: impl Source + 'static,
         samples: &dyn Samples,
     ) -> Result<Self> {
-        Self::build(recipe, config, source, samples, (&Device::Cpu, None))
+        Self::build(recipe, config, source, samples, (&Device::Cpu, None), (0, 1))
     }
 
     /// Builds the network from `source` and sees that the recipe and the data fit it: every key falls under a line of the table,
     /// every line has keys, every kind of step has samples. The network lies at `place`; what it computes in is the recipe's
-    /// `dtype`. Fails where there is no such place.
+    /// `dtype`. As rank `ranks.0` of `ranks.1` it keeps of moments, f32 masters and moving averages its own slices alone, from the
+    /// beginning. Fails where there is no such place.
     pub fn on(
         recipe: Recipe,
         config: &CustomizerConfig,
         source: impl Source + 'static,
         samples: &dyn Samples,
         place: &generate::Place,
+        ranks: (usize, usize),
     ) -> Result<Self> {
-        Self::build(recipe, config, source, samples, (&place.device()?, None))
+        Self::build(recipe, config, source, samples, (&place.device()?, None), ranks)
     }
 
     /// The same with a given way for the optimizer.
@@ -105,6 +107,7 @@ impl Trainer {
         source: impl Source + 'static,
         samples: &dyn Samples,
         (device, route): (&Device, Option<Route>),
+        ranks: (usize, usize),
     ) -> Result<Self> {
         let weights = weights_of(&recipe, source, device);
         let model = Customizer::new(config, &weights, recipe.recompute)?.anchored(recipe.anchored);
@@ -123,10 +126,7 @@ impl Trainer {
             .iter()
             .map(|weight| Moved::new(&recipe, weight))
             .collect::<Result<_>>()?;
-        let mut optimizer = match route {
-            Some(route) => AdamW::by(route, trained, settings)?,
-            None => AdamW::new(trained, settings)?,
-        };
+        let mut optimizer = AdamW::of(route, trained, settings, ranks)?;
         if recipe.ema.is_some() {
             optimizer.keep_averages()?;
         }
@@ -143,15 +143,14 @@ impl Trainer {
             recipe,
             frozen: OnceCell::new(),
             device: device.clone(),
-            ranks: (0, 1),
+            ranks,
             flops: 0.0,
             step: 0,
         })
     }
 
-    /// Keeps of moments, f32 masters and moving averages this rank's slice of every weight (ZeRO-1), and lets the rest go. The
-    /// first step does it too; a rank that calls it before it goes on from a state never holds all of them. Fails if it was
-    /// done for another number of ranks.
+    /// Keeps of moments, f32 masters and moving averages this rank's slice of every weight (ZeRO-1), and lets the rest go: for a
+    /// trainer that was not built as this rank. The first step does it too. Fails if it was done for another number of ranks.
     pub fn share(&mut self, ranks: &dyn Collective) -> Result<()> {
         self.ranks = (ranks.rank(), ranks.world());
         self.optimizer.share(self.ranks)
@@ -265,15 +264,16 @@ impl Trainer {
     pub fn step(&mut self, samples: &dyn Samples, ranks: &dyn Collective) -> Result<StepReport> {
         self.share(ranks)?;
         let batch = self.batch(self.step, samples.entries())?;
-        let mut sums = Sums::new(self.trained.len());
-        for at in batch.iter().skip(ranks.rank()).step_by(ranks.world()) {
+        let mut sums = Sums::new(self.trained.len(), batch.len());
+        let own = batch.iter().enumerate().skip(ranks.rank()).step_by(ranks.world());
+        for (place, at) in own {
             let (sample, loss) = self.loss(samples, *at)?;
             let grads = loss.total.affine(1.0 / batch.len() as f64, 0.0)?.backward()?;
             let flops = self.flops_of(&sample)?;
-            sums.add(&sample.id, &loss, &self.trained, &grads, flops)?;
+            sums.add(place, &loss, &self.trained, &grads, flops)?;
         }
         sums.reduce(&self.trained, &self.optimizer, ranks)?;
-        let norm = sums.norm(ranks)?;
+        let norm = sums.norm(&self.device, ranks)?;
         let ids = batch
             .iter()
             .map(|(_, index)| samples.entries()[*index].id.clone());
@@ -327,11 +327,7 @@ impl Trainer {
                     step: self.step,
                     what: what.to_owned(),
                     value,
-                    ids: if sums.bad.is_empty() {
-                        report.ids.clone()
-                    } else {
-                        sums.bad.clone()
-                    },
+                    ids: bad_of(sums, &report.ids),
                 });
             }
         }
@@ -358,6 +354,13 @@ impl Trainer {
         }
         Ok(())
     }
+}
+
+/// The samples whose loss is no number; all, where each has one and their sum has not.
+fn bad_of(sums: &Sums, ids: &[String]) -> Vec<String> {
+    let marked = ids.iter().zip(&sums.bad).filter(|(_, bad)| **bad);
+    let bad: Vec<String> = marked.map(|(id, _)| id.clone()).collect();
+    if bad.is_empty() { ids.to_vec() } else { bad }
 }
 
 impl Moved {

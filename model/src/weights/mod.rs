@@ -357,8 +357,8 @@ pub fn open_source(path: &Path) -> Result<Box<dyn Source>> {
     })
 }
 
-/// Whether a file begins as zip archives do.
-fn is_zip(path: &Path) -> Result<bool> {
+/// Whether a file begins as zip archives do: then it is one of PyTorch's.
+pub(crate) fn is_zip(path: &Path) -> Result<bool> {
     let io = |source| Error::Io {
         path: path.to_owned(),
         source,

@@ -5,7 +5,10 @@ mod ranks;
 mod samples;
 mod wanted;
 
-use self::wanted::{RUN, RunFile, read, wanted};
+use self::{
+    ranks::Among,
+    wanted::{RUN, RunFile, read, wanted},
+};
 use crate::{
     cli::{ExportRunArgs, ReplayArgs, TrainArgs, TrainCommand},
     exit::{Code, missing, usage},
@@ -14,9 +17,11 @@ use crate::{
 };
 use anyhow::Context;
 use omni_model::{
-    checkpoint::{Checkpoint, Config},
+    checkpoint::{CONFIG, Checkpoint, Config},
     generate,
-    train::{self, Base, Collective, CustomizerConfig, Ended, Line, Place, Plan, Recipe, Solo, Trainer},
+    train::{
+        self, Base, Collective, CustomizerConfig, Ended, Line, Place, Plan, Recipe, Solo, StepReport, Trainer,
+    },
 };
 use omni_pipeline::Cancel;
 use std::{
@@ -79,47 +84,50 @@ fn start(args: &TrainArgs) -> anyhow::Result<Code> {
         .ok_or_else(|| usage("no folder for the run: give --out RUN"))?;
     ranks::each(|launch| {
         let wanted = wanted(args, out)?;
-        let world = launch.map_or(1, |launch| launch.world);
+        let among = Among::of(launch);
         match launch {
             Some(launch) if args.dry_run && launch.rank > 0 => Ok(Code::Done),
             Some(launch) if !args.dry_run => ranks::together(launch, &wanted, out, |ranks, own| {
-                begin(args, own, out, (ranks, world))
+                begin(args, own, out, (ranks, &among))
             }),
-            _ => begin(args, &wanted, out, (&Solo, world)),
+            _ => begin(args, &wanted, out, (&Solo, &among)),
         }
     })
 }
 
-/// Begins or goes on with what is wanted, as one of `world` ranks; rank 0 speaks and writes.
+/// Begins or goes on with what is wanted, as one of `ranks`; rank 0 speaks and writes.
 fn begin(
     args: &TrainArgs,
     wanted: &RunFile,
     out: &Path,
-    (ranks, world): (&dyn Collective, usize),
+    (ranks, among): (&dyn Collective, &Among),
 ) -> anyhow::Result<Code> {
     let found = find(wanted)?;
-    let lighter = plan::lighter(&found);
+    // it has the hash of every file, which have just been held against it
+    let checkpoint = wanted.from.join(CONFIG);
+    let hashes = std::fs::read_to_string(&checkpoint).with_context(|| checkpoint.display().to_string())?;
+    train::alike(ranks, "checkpoint (what --from holds)", &hashes)?;
+    let lighter = plan::lighter(&found, among.world);
     let full = |error| plan::full(error, &lighter);
     if ranks.rank() > 0 {
-        plan::fits(&found, args, world)?;
-        let ended = found.open().and_then(|opened| work(opened, out, ranks));
+        plan::fits(&found, args, among)?;
+        let ended = found
+            .open(ranks)
+            .and_then(|opened| work(opened, None, out, ranks));
         return Ok(code(&ended.map_err(full)?));
     }
     plan::tell(&found)?;
-    plan::fits(&found, args, world)?;
+    plan::fits(&found, args, among)?;
     if args.dry_run {
         return Ok(Code::Done);
     }
-    let opened = found.open().map_err(full)?;
+    let opened = found.open(ranks).map_err(full)?;
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
         output::note(
             "a small network trains several times faster on a CPU with CANDLE_NUM_THREADS=1 in the environment",
         );
     }
-    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let text = serde_json::to_string_pretty(wanted)?;
-    omni_manifests::write_file(&out.join(RUN), text.as_bytes())?;
-    let ended = work(opened, out, ranks).map_err(full)?;
+    let ended = work(opened, Some(wanted), out, ranks).map_err(full)?;
     output::line(&format!(
         "{} steps done; the state lies in {} (a checkpoint like any other), curves in {}",
         ended.steps,
@@ -138,7 +146,7 @@ fn code(ended: &Ended) -> Code {
 }
 
 fn open(wanted: &RunFile) -> anyhow::Result<Opened> {
-    find(wanted)?.open()
+    find(wanted)?.open(&Solo)
 }
 
 /// Checks everything that can be checked before a weight is loaded.
@@ -164,9 +172,17 @@ fn find(wanted: &RunFile) -> anyhow::Result<Found> {
 }
 
 impl Found {
-    /// Loads the weights.
-    fn open(self) -> anyhow::Result<Opened> {
-        let trainer = Trainer::on(self.recipe, &self.sizes, self.source, &self.data, &self.place)?;
+    /// Loads the weights, for one of some ranks.
+    fn open(self, ranks: &dyn Collective) -> anyhow::Result<Opened> {
+        let own = (ranks.rank(), ranks.world());
+        let trainer = Trainer::on(
+            self.recipe,
+            &self.sizes,
+            self.source,
+            &self.data,
+            &self.place,
+            own,
+        )?;
         Ok(Opened {
             trainer,
             data: self.data,
@@ -176,14 +192,25 @@ impl Found {
     }
 }
 
-/// Trains to the end or to Ctrl-C; stops at the steps after which clips are made, and makes them.
-fn work(opened: Opened, out: &Path, ranks: &dyn Collective) -> anyhow::Result<Ended> {
+/// Trains to the end or to Ctrl-C; stops at the steps after which clips are made, and makes them. What is wanted is written down
+/// once the run's last state was found to fit it.
+fn work(
+    opened: Opened,
+    wanted: Option<&RunFile>,
+    out: &Path,
+    ranks: &dyn Collective,
+) -> anyhow::Result<Ended> {
     opened.within(out, |trainer, data, place| {
         let first = ranks.rank() == 0;
         let settings = trainer.recipe().samples.clone();
         let due = |steps: u64| settings.every > 0 && steps > 0 && steps.is_multiple_of(settings.every);
-        trainer.share(ranks)?;
-        if let Some(step) = ranks::resume(trainer, place, ranks)? {
+        let resumed = ranks::resume(trainer, place, ranks)?;
+        if let Some(wanted) = wanted {
+            std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+            let text = serde_json::to_string_pretty(wanted)?;
+            omni_manifests::write_file(&out.join(RUN), text.as_bytes())?;
+        }
+        if let Some(step) = resumed {
             if first {
                 output::note(&format!("going on after step {step}"));
             }
@@ -306,7 +333,7 @@ fn replay(args: &ReplayArgs) -> anyhow::Result<Code> {
             return Ok(Code::Done);
         };
         let report = trainer.step(data, &Solo)?;
-        let same = report == logged.report;
+        let (bits, same) = (report == logged.report, alike(&report, &logged.report));
         output::line(&format!(
             "step {}: loss {}, gradients {}; logged: loss {}, gradients {}{}",
             args.step,
@@ -314,10 +341,22 @@ fn replay(args: &ReplayArgs) -> anyhow::Result<Code> {
             report.norm,
             logged.report.loss,
             logged.report.norm,
-            if same { " (the same)" } else { " (NOT the same)" }
+            match (bits, same) {
+                (true, _) => " (the same)",
+                (false, true) => " (the same but for rounding: it was made by another number of ranks)",
+                (false, false) => " (NOT the same)",
+            }
         ))?;
         Ok(if same { Code::Done } else { Code::Failed })
     })
+}
+
+/// Whether two reports are of one step, summed up by any number of ranks.
+fn alike(a: &StepReport, b: &StepReport) -> bool {
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-5 * a.abs().max(b.abs());
+    (a.step, a.kind, a.tokens, &a.ids) == (b.step, b.kind, b.tokens, &b.ids)
+        && near(a.loss, b.loss)
+        && near(a.norm, b.norm)
 }
 
 fn export(args: &ExportRunArgs) -> anyhow::Result<Code> {

@@ -1,8 +1,13 @@
 //! What a run is going to train, what that takes, and whether it fits.
 
-use super::Found;
-use crate::{cli::TrainArgs, commands::sample::memory::free, exit::missing, output, table};
-use omni_model::train::{Kind, Mode, MomentForm, Share, cost};
+use super::{Found, ranks::Among};
+use crate::{
+    cli::TrainArgs,
+    commands::sample::memory::free,
+    exit::{missing, usage},
+    output, table,
+};
+use omni_model::train::{Kind, Mode, MomentForm, Recipe, Share, cost};
 
 /// Ranks whose share of the memory is told.
 const RANKS: [usize; 4] = [1, 2, 4, 8];
@@ -92,74 +97,94 @@ fn tell_memory(found: &Found) -> anyhow::Result<()> {
     let rows: Vec<Vec<String>> = kinds.into_iter().map(row).collect();
     let head = ["memory in MiB", "one rank", "each of 2", "each of 4", "each of 8"];
     output::line(&format!(
-        "\n{}\nweights and activations as {} on {}",
+        "\n{}\nweights and activations as {} on {}{}",
         table::layout(&head, &rows),
         found.recipe.dtype.name(),
-        found.place.device
+        found.place.device,
+        match offloads(found, &found.recipe) {
+            true => "; masters, moments and averages on the processor",
+            false => "",
+        }
     ))
 }
 
-/// What may be used: what was said, or what is free where the network will lie.
-fn limit(found: &Found, args: &TrainArgs) -> Option<u64> {
-    match args.memory {
-        Some(gib) => Some((gib * f64::from(1 << 30)) as u64),
-        None if found.place.is_cpu() => free(),
-        None => found.place.free_memory(),
-    }
-}
-
 /// Whether the optimizer lies on the processor and the network on a card: eight-bit moments always do.
-fn offloads(found: &Found) -> bool {
-    let optimizer = &found.recipe.optimizer;
+fn offloads(found: &Found, recipe: &Recipe) -> bool {
+    let optimizer = &recipe.optimizer;
     !found.place.is_cpu() && (optimizer.offload || optimizer.moments == MomentForm::Narrow)
 }
 
-/// Refuses a run of `ranks` that will not fit where one of them lies, with the settings that would; nothing has been loaded by
-/// then.
-pub(super) fn fits(found: &Found, args: &TrainArgs, ranks: usize) -> anyhow::Result<()> {
-    let Some(limit) = limit(found, args) else {
-        output::note("what memory is free is not known here: whether this run fits is not checked");
+/// What of a recipe's memory one of `ranks` takes where the network lies.
+fn need(found: &Found, ranks: usize) -> impl Fn(&Recipe, cost::Memory) -> u64 + '_ {
+    move |recipe, memory| {
+        let own = memory.of_rank(ranks);
+        match offloads(found, recipe) {
+            true => own.offloaded().total(),
+            false => own.total(),
+        }
+    }
+}
+
+/// Refuses a run that will not fit where one of its ranks lies, with the settings that would; nothing has been loaded by then.
+/// `here` of the ranks share this machine's memory.
+pub(super) fn fits(found: &Found, args: &TrainArgs, ranks: &Among) -> anyhow::Result<()> {
+    let processor = free().map(|bytes| bytes / ranks.here as u64);
+    let limit = match args.memory {
+        Some(gib) if gib.is_finite() && gib > 0.0 => Some((gib * f64::from(1 << 30)) as u64),
+        Some(gib) => return Err(usage(format!("--memory {gib}: it lies above 0"))),
+        None if found.place.is_cpu() => processor,
+        None => found.place.free_memory(),
+    };
+    let Some(limit) = limit else {
+        if ranks.first {
+            output::note("what memory is free is not known here: whether this run fits is not checked");
+        }
         return Ok(());
     };
-    let all = memory(found).of_rank(ranks);
-    let needed = if offloads(found) { all.offloaded() } else { all }.total();
-    if needed <= limit {
-        return Ok(());
+    let needed = need(found, ranks.world)(&found.recipe, memory(found));
+    if needed > limit {
+        let would = remedies(found, limit, ranks.world);
+        return Err(missing(format!(
+            "this run takes about {}, and there are {}; {}",
+            gib(needed),
+            gib(limit),
+            if would.is_empty() {
+                "no setting of the recipe would make it fit: encode smaller clips".to_owned()
+            } else {
+                format!("it would fit with {would}")
+            }
+        )));
     }
-    let mut would = remedies(found, limit);
-    let there = all.offloaded().total();
-    if !found.place.is_cpu() && !offloads(found) && there <= limit {
-        let what = format!("optimizer.offload = true ({} on the card)", gib(there));
-        would = if would.is_empty() {
-            what
-        } else {
-            format!("{what}, {would}")
-        };
+    let trained: usize = found.plan.shares.iter().map(|share| share.trained).sum();
+    let own = memory(found).of_rank(ranks.world);
+    let aside = own.aside(trained.div_ceil(ranks.world) as u64);
+    match processor {
+        Some(processor) if offloads(found, &found.recipe) && aside > processor => Err(missing(format!(
+            "what the optimizer keeps on the processor takes about {}, and there are {}; more ranks on other machines, or no `ema`, take less",
+            gib(aside),
+            gib(processor)
+        ))),
+        _ => Ok(()),
     }
-    Err(missing(format!(
-        "this run takes about {}, and there are {}; {}",
-        gib(needed),
-        gib(limit),
-        if would.is_empty() {
-            "no setting of the recipe would make it fit: encode smaller clips".to_owned()
-        } else {
-            format!("it would fit with {would}")
-        }
-    )))
 }
 
 fn gib(bytes: u64) -> String {
     format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
-/// Settings that take no more than `limit` bytes, each with what it takes.
-fn remedies(found: &Found, limit: u64) -> String {
+/// Settings with which one of `ranks` takes no more than `limit` bytes, each with what it takes.
+fn remedies(found: &Found, limit: u64, ranks: usize) -> String {
+    let room = cost::Room {
+        need: &need(found, ranks),
+        limit,
+        ranks,
+    };
     let all = cost::remedies(
         &found.sizes,
         &found.recipe,
         &found.plan.shares,
         size(found),
-        limit,
+        &room,
     );
     let told: Vec<String> = all
         .iter()
@@ -169,8 +194,9 @@ fn remedies(found: &Found, limit: u64) -> String {
 }
 
 /// Settings that take less than the run's own.
-pub(super) fn lighter(found: &Found) -> String {
-    remedies(found, memory(found).total().saturating_sub(1))
+pub(super) fn lighter(found: &Found, ranks: usize) -> String {
+    let now = need(found, ranks)(&found.recipe, memory(found));
+    remedies(found, now.saturating_sub(1), ranks)
 }
 
 /// Says what would take less where a card had no memory left, which it tells as an error of an operation; the prediction is an

@@ -10,6 +10,27 @@ use omni_model::generate;
 use omni_model::train::{self, Collective, Launch, Meeting, Patience, Place, Processes, Trainer};
 use std::path::Path;
 
+/// Among whom a run's rank is.
+pub struct Among {
+    /// How many ranks there are.
+    pub world: usize,
+    /// How many of them share this machine's memory.
+    pub here: usize,
+    /// Whether this is the one that speaks.
+    pub first: bool,
+}
+
+impl Among {
+    /// As what started this process says.
+    pub fn of(launch: Option<&Launch>) -> Self {
+        Self {
+            world: launch.map_or(1, |launch| launch.world),
+            here: launch.map_or(1, |launch| launch.here),
+            first: launch.is_none_or(|launch| launch.rank == 0),
+        }
+    }
+}
+
 /// Runs `act` as what the environment makes of this process: one rank of several, or none. What goes wrong is told with the rank.
 pub fn each(act: impl FnOnce(Option<&Launch>) -> anyhow::Result<Code>) -> anyhow::Result<Code> {
     let launch = Launch::from_variables(&|name| std::env::var(name).ok())?;
@@ -52,7 +73,10 @@ pub fn together(
 /// The card of rank `local` of a machine: ranks take cards in a row, from the one that was asked for on.
 fn card_of(device: &str, local: usize) -> String {
     match device.strip_prefix("cuda:").map(str::parse::<usize>) {
-        Some(Ok(first)) => format!("cuda:{}", first + local),
+        Some(Ok(first)) => match first.checked_add(local) {
+            Some(card) => format!("cuda:{card}"),
+            None => device.to_owned(), // refused where the card is looked for
+        },
         _ => device.to_owned(),
     }
 }
@@ -60,7 +84,13 @@ fn card_of(device: &str, local: usize) -> String {
 /// How ranks that have met go on: over NCCL where they have cards.
 #[cfg(feature = "nccl")]
 fn joined(met: Processes, own: &RunFile) -> anyhow::Result<train::Nccl> {
-    let place = generate::Place::parse(&own.device, Some(own.recipe.dtype.name()))?;
+    let place = match generate::Place::parse(&own.device, Some(own.recipe.dtype.name())) {
+        Ok(place) => place,
+        Err(error) => {
+            met.fail(&error.to_string());
+            return Err(error.into());
+        }
+    };
     Ok(train::Nccl::join(met, &place)?)
 }
 

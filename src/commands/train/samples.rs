@@ -28,17 +28,17 @@ struct Scores {
 }
 
 /// Makes the clips that are due after the trainer's last step into `RUN/samples/step-N`, with the moving averages where some are
-/// kept; those that are there stay. Training is not stopped by what fails here: it is said. Every rank calls it and gives its
-/// slices of the weights; rank 0 does the rest.
+/// kept; those that are there stay. What clips and scores fail with is said, and training goes on; a checkpoint for them that cannot
+/// be written ends it. Every rank calls it and gives its slices of the weights; rank 0 does the rest.
 pub fn make(run: &Path, trainer: &Trainer, place: &Place<'_>, ranks: &dyn Collective) -> anyhow::Result<()> {
     let name = format!("step-{:08}", trainer.next());
     let folder = run.join("samples").join(&name);
-    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let checkpoint = run.join("samples").join(format!(".{name}.checkpoint"));
     let averages = trainer.recipe().ema.is_some();
     if ranks.rank() > 0 {
         return Ok(trainer.export_of(&checkpoint, averages, place.dress, ranks)?);
     }
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     forget(&checkpoint)?; // of a process that was killed
     trainer.export_of(&checkpoint, averages, place.dress, ranks)?;
     let made = clips(trainer, &checkpoint, &folder, &name);

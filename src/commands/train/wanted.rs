@@ -45,7 +45,11 @@ pub fn wanted(args: &TrainArgs, out: &Path) -> anyhow::Result<RunFile> {
     let of_run = |what: &str| usage(format!("no {what}; a run that goes on has its own (--resume)"));
     let recipe = match (&args.recipe, &known) {
         (Some(name), _) => recipe(name, &args.set)?,
-        (None, Some(known)) => known.recipe.clone(),
+        (None, Some(known)) if args.set.is_empty() => known.recipe.clone(),
+        (None, Some(known)) => {
+            let text = overridden(&toml::to_string(&known.recipe)?, &args.set)?;
+            Recipe::parse(&text).context("the run's own recipe with --set")?
+        }
         (None, None) => return Err(of_run("recipe: give --recipe stage1 or a file")),
     };
     let device = args
@@ -73,10 +77,10 @@ pub fn wanted(args: &TrainArgs, out: &Path) -> anyhow::Result<RunFile> {
         recipe.dtype = NumberForm::parse(word)?;
     }
     if let Some(peak) = args.peak_tflops {
-        if !(peak > 0.0 && peak.is_finite()) {
-            return Err(usage(format!("--peak-tflops {peak}: it lies above 0")));
-        }
         recipe.peak_tflops = Some(peak);
+        recipe
+            .check()
+            .map_err(|error| usage(format!("--peak-tflops {peak}: {error}")))?;
     }
     if recipe.samples.every > 0 {
         // a run that goes on in another folder has to find them
@@ -100,7 +104,9 @@ pub fn read(run: &Path) -> anyhow::Result<RunFile> {
             run.display()
         ))
     })?;
-    serde_json::from_str(&text).with_context(|| path.display().to_string())
+    let found: RunFile = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    found.recipe.check().with_context(|| path.display().to_string())?;
+    Ok(found)
 }
 
 /// A built-in recipe or a file, with keys set on the command line.

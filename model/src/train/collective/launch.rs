@@ -1,5 +1,6 @@
 //! Who this process is among the ranks of a run, from the variables that `torchrun` and Slurm set.
 
+use super::meet::loopback;
 use crate::{Error, Result};
 
 /// A rank's place, as whoever started it says.
@@ -11,6 +12,8 @@ pub struct Launch {
     pub world: usize,
     /// Its number among the ranks of this machine, from 0: the card it takes.
     pub local: usize,
+    /// How many of the ranks share this machine's memory, as far as it is told; at least this one.
+    pub here: usize,
     /// Where rank 0 is met: a name or an address.
     pub address: String,
     /// And the port there.
@@ -76,10 +79,19 @@ impl Launch {
     }
 }
 
+/// More would not meet at one port.
+const MOST_RANKS: usize = 1 << 14;
+
 /// Fails unless a rank is one of `world`. Whether there are several.
 fn among(names: [&str; 2], rank: usize, world: usize) -> Result<bool> {
     if world == 0 {
         return wrong(format!("{} is 0; there is at least one rank", names[1]));
+    }
+    if world > MOST_RANKS {
+        return wrong(format!(
+            "{} is {world}; there are at most {MOST_RANKS} ranks",
+            names[1]
+        ));
     }
     if rank >= world {
         return wrong(format!(
@@ -128,10 +140,16 @@ fn torchrun(variables: &Variables<'_>, rank: usize, world: usize) -> Result<Opti
             );
         }
     };
+    let here = match variables.number("LOCAL_WORLD_SIZE")? {
+        Some(here) => here,
+        None if variables.text("LOCAL_RANK").is_none() || loopback(&address) => world,
+        None => 1,
+    };
     Ok(Some(Launch {
         rank,
         world,
         local,
+        here: here.clamp(1, world),
         address,
         port,
         token: variables.text("TORCHELASTIC_RUN_ID").unwrap_or_default(),
@@ -174,6 +192,10 @@ fn slurm(variables: &Variables<'_>) -> Result<Option<Launch>> {
         rank,
         world,
         local: local(variables, "SLURM_LOCALID", rank, world)?,
+        here: variables
+            .number("SLURM_NTASKS_PER_NODE")?
+            .unwrap_or(1)
+            .clamp(1, world),
         address,
         port,
         token: job.map_or_else(String::new, |job| format!("slurm {job}.{step}")),
@@ -236,6 +258,7 @@ mod tests {
             rank: 3,
             world: 8,
             local: 1,
+            here: 1,
             address: "node1".to_owned(),
             port: 29500,
             token: String::new(),
@@ -251,7 +274,10 @@ mod tests {
         let held = held.unwrap();
         assert_eq!((held.port, held.token.as_str()), (29501, "ab"));
         let alone = launch("RANK=2 WORLD_SIZE=4 MASTER_ADDR=localhost MASTER_PORT=1").unwrap();
-        assert_eq!(alone.unwrap().local, 2);
+        let alone = alone.unwrap();
+        assert_eq!((alone.local, alone.here), (2, 4));
+        let four = launch(&format!("{all} LOCAL_WORLD_SIZE=4")).unwrap();
+        assert_eq!(four.unwrap().here, 4);
     }
 
     #[test]
@@ -279,6 +305,10 @@ mod tests {
         );
         refused("RANK=2 WORLD_SIZE=2", &["RANK is 2", "from 0 to 1"]);
         refused("RANK=0 WORLD_SIZE=0", &["WORLD_SIZE is 0"]);
+        refused(
+            "RANK=0 WORLD_SIZE=1000000000000000 MASTER_ADDR=a MASTER_PORT=1",
+            &["WORLD_SIZE is 1000000000000000", "at most 16384"],
+        );
         refused("RANK=-1 WORLD_SIZE=2", &["RANK is `-1`"]);
         refused(
             "RANK=0 WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=70000",

@@ -252,7 +252,7 @@ fn named(ranks: impl Iterator<Item = usize>) -> String {
 }
 
 /// Whether `address` is this machine's own by its writing.
-fn loopback(address: &str) -> bool {
+pub(super) fn loopback(address: &str) -> bool {
     address == "localhost"
         || address
             .parse::<IpAddr>()
@@ -299,8 +299,11 @@ impl Host<'_> {
                 session,
                 doors: doors.clone(),
             };
-            say(stream, &answer)
-                .map_err(|error| stops(self.launch, format!("rank {rank} has ended ({error})")))?;
+            if let Err(error) = say(stream, &answer) {
+                let why = format!("rank {rank} has ended ({error})");
+                refuse_all(come, &why);
+                return Err(stops(self.launch, why));
+            }
         }
         Ok(come
             .into_iter()
@@ -353,9 +356,8 @@ impl Host<'_> {
                     );
                 }
                 Ok(()) => {
-                    let from = stream
-                        .peer_addr()
-                        .map_err(|error| stops(self.launch, error.to_string()))?;
+                    // one that went before it was answered; it may come again
+                    let Ok(from) = stream.peer_addr() else { continue };
                     come[hello.rank] = Some((stream, SocketAddr::new(from.ip(), hello.port)));
                 }
                 Err((ours, why)) => {

@@ -57,30 +57,13 @@ impl Nccl {
     /// Joins the cards of ranks that have met; `place` is this one's. Ranks on processors go on as they are. Fails with
     /// [`Error::Device`] without NCCL's library.
     pub fn join(ranks: Processes, place: &Place) -> Result<Self> {
-        let device = place.device()?;
-        if !device.is_cuda() {
-            return Ok(Self { ranks, calls: None });
-        }
-        usable()?;
-        let id = name_of_run(&ranks)?;
-        let (rank, world) = (ranks.rank(), ranks.world());
-        let (calls, asked) = channel();
-        let (ready, joined) = channel();
-        std::thread::spawn(move || match communicator(&device, rank, world, id) {
-            Ok(comm) => {
-                let _ = ready.send(Ok(())); // nobody waits any more
-                serve(&comm, &asked);
-            }
+        match line(&ranks, place) {
+            Ok(calls) => Ok(Self { ranks, calls }),
             Err(error) => {
-                let _ = ready.send(Err(error));
+                ranks.fail(&error.to_string());
+                Err(error)
             }
-        });
-        let own = Self {
-            ranks,
-            calls: Some(calls),
-        };
-        own.wait(&joined)??;
-        Ok(own)
+        }
     }
 
     /// As [`Processes::finish`].
@@ -93,30 +76,6 @@ impl Nccl {
         self.ranks.fail(why);
     }
 
-    /// Waits for what the communicator's thread sends, as long as all ranks are there.
-    fn wait<T>(&self, from: &Receiver<T>) -> Result<T> {
-        loop {
-            match from.recv_timeout(LOOK) {
-                Ok(got) => return Ok(got),
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(self.stops("NCCL's thread has ended".to_owned()));
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Some((rank, why)) = self.ranks.gone() {
-                        return Err(self.stops(format!("rank {rank} {why}")));
-                    }
-                }
-            }
-        }
-    }
-
-    fn stops(&self, why: String) -> Error {
-        Error::Rank {
-            rank: self.ranks.rank(),
-            why,
-        }
-    }
-
     fn call(&self, kind: Kind, tensor: &Tensor) -> Result<Tensor> {
         let (result, got) = channel();
         let call = Call {
@@ -125,9 +84,57 @@ impl Nccl {
             result,
         };
         let sent = self.calls.as_ref().and_then(|calls| calls.send(call).ok());
-        sent.ok_or_else(|| self.stops("NCCL's thread has ended".to_owned()))?;
-        self.wait(&got)?
+        sent.ok_or_else(|| stops(&self.ranks, "NCCL's thread has ended".to_owned()))?;
+        wait(&self.ranks, &got)?
     }
+}
+
+fn stops(ranks: &Processes, why: String) -> Error {
+    Error::Rank {
+        rank: ranks.rank(),
+        why,
+    }
+}
+
+/// Waits for what the communicator's thread sends, as long as all ranks are there.
+fn wait<T>(ranks: &Processes, from: &Receiver<T>) -> Result<T> {
+    loop {
+        match from.recv_timeout(LOOK) {
+            Ok(got) => return Ok(got),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(stops(ranks, "NCCL's thread has ended".to_owned()));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some((rank, why)) = ranks.gone() {
+                    return Err(stops(ranks, format!("rank {rank} {why}")));
+                }
+            }
+        }
+    }
+}
+
+/// The communicator's thread; `None` where the ranks have no cards.
+fn line(ranks: &Processes, place: &Place) -> Result<Option<Sender<Call>>> {
+    let device = place.device()?;
+    if !device.is_cuda() {
+        return Ok(None);
+    }
+    usable()?;
+    let id = name_of_run(ranks)?;
+    let (rank, world) = (ranks.rank(), ranks.world());
+    let (calls, asked) = channel();
+    let (ready, joined) = channel();
+    std::thread::spawn(move || match communicator(&device, rank, world, id) {
+        Ok(comm) => {
+            let _ = ready.send(Ok(())); // nobody waits any more
+            serve(&comm, &asked);
+        }
+        Err(error) => {
+            let _ = ready.send(Err(error));
+        }
+    });
+    wait(ranks, &joined)??;
+    Ok(Some(calls))
 }
 
 /// Fails where NCCL's library is not there: what uses it would panic.

@@ -29,6 +29,7 @@ fn launch(rank: usize, world: usize, port: u16) -> Launch {
         rank,
         world,
         local: rank,
+        here: 1,
         address: "127.0.0.1".to_owned(),
         port,
         token: String::new(),
