@@ -3,8 +3,9 @@
 
 use crate::{
     common::{Scratch, code, stderr, stdout},
-    train::{RECIPE, done, encode, refused, train_args},
+    train::{RECIPE, done, encode, refused, reports, train_args},
     train_corpus::curated,
+    train_samples::{CASES, with_samples},
 };
 use serde_json::Value;
 use std::{
@@ -61,13 +62,8 @@ fn ended(children: Vec<Child>) -> Vec<Output> {
 
 /// The losses of a run's log, and the kind and samples of each step.
 fn log(run: &Path) -> Vec<(f64, Value)> {
-    let text = std::fs::read_to_string(run.join("log.jsonl")).unwrap_or_default();
-    text.lines()
-        .map(|line| {
-            let report = serde_json::from_str::<Value>(line).unwrap()["report"].clone();
-            (report["loss"].as_f64().unwrap(), report["ids"].clone())
-        })
-        .collect()
+    let of = |report: Value| (report["loss"].as_f64().unwrap(), report["ids"].clone());
+    reports(run).into_iter().map(of).collect()
 }
 
 /// Steps in a log that may be under the pen.
@@ -225,6 +221,54 @@ fn ranks_that_cannot_begin_say_why() {
     assert!(stdout(&told(0)).contains("moments"));
     done(&told(1));
     assert!(stdout(&told(1)).is_empty());
+}
+
+#[test]
+fn the_first_of_two_makes_clips_and_exports_and_tells_the_other_why_a_state_is_not_written() {
+    let Some(scratch) = ready() else { return };
+    scratch.write("cases.jsonl", CASES);
+    scratch.write("recipe.toml", &with_samples());
+    for (rank, output) in ended(begun(&scratch, "sampled", 2, &[])).iter().enumerate() {
+        done(output);
+        assert_eq!(
+            rank == 0,
+            stderr(output).contains("step-00000006"),
+            "{}",
+            stderr(output)
+        );
+    }
+    for step in ["step-00000003", "step-00000006"] {
+        let clip = scratch.join("sampled/samples").join(step).join("first.mp4");
+        assert!(clip.is_file(), "{}", clip.display());
+    }
+    let export = |rank: &str| {
+        let mut command = scratch.command(&["train", "export", "sampled", "--out", "model"]);
+        command.env("RANK", rank).env("WORLD_SIZE", "2");
+        let command = command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", "1");
+        done(&command.output().unwrap());
+        scratch.join("model").exists()
+    };
+    assert_eq!([export("1"), export("0")], [false, true]);
+
+    let children = begun(&scratch, "hindered", 2, &["--set", "steps=100000"]);
+    let (states, aside) = (scratch.join("hindered/checkpoints"), scratch.join("aside"));
+    while steps(&scratch.join("hindered")) < 4 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::fs::rename(&states, &aside).unwrap();
+    std::fs::write(&states, b"no folder").unwrap();
+    let outputs = ended(children);
+    assert!(
+        stderr(&outputs[0]).contains("checkpoints"),
+        "{}",
+        stderr(&outputs[0])
+    );
+    assert_ne!(code(&outputs[0]), 0);
+    refused(&outputs[1], 1, &["rank 1 stops: rank 0 failed: ", "checkpoints"]);
+    std::fs::remove_file(&states).unwrap();
+    std::fs::rename(&aside, &states).unwrap();
+    // what was written before is whole
+    done(&scratch.omni(&["train", "export", "hindered", "--out", "saved"]));
 }
 
 /// Half a minute of silence, which is what is waited for.

@@ -104,6 +104,22 @@ pub fn refused(output: &Output, number: i32, words: &[&str]) {
     }
 }
 
+/// The lines of a run's log; none where no step was logged.
+pub fn logged(run: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(run.join("log.jsonl")).unwrap_or_default();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// What was reported of each step of a run.
+pub fn reports(run: &Path) -> Vec<Value> {
+    logged(run)
+        .into_iter()
+        .map(|mut line| line["report"].take())
+        .collect()
+}
+
 /// Every file below a folder, by its path.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let (mut all, mut folders) = (BTreeMap::new(), vec![folder.to_owned()]);
@@ -214,11 +230,7 @@ fn clips_become_latents_and_latents_a_checkpoint() {
     done(&ran);
     assert!(stderr(&ran).contains("step 6/6 speech"), "{}", stderr(&ran));
     assert!(stderr(&ran).contains("no share of peak"), "{}", stderr(&ran));
-    let log = std::fs::read_to_string(scratch.join("run/log.jsonl")).unwrap();
-    let lines: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines = logged(&scratch.join("run"));
     assert_eq!(lines.len(), 6);
     assert_eq!(lines[1]["report"]["kind"], "speech");
     assert!(lines[0]["flops"].as_f64().unwrap() > lines[1]["flops"].as_f64().unwrap());
@@ -294,13 +306,8 @@ fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
     for (name, bytes) in &whole {
         assert!(*bytes == killed[name], "{} differs", name.display());
     }
-    let reports = |run: &str| {
-        let text = std::fs::read_to_string(scratch.join(run).join("log.jsonl")).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap()["report"].clone())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(reports("whole"), reports("killed"));
+    let [whole, killed] = ["whole", "killed"].map(|run| reports(&scratch.join(run)));
+    assert!(!whole.is_empty() && whole == killed, "{whole:?} and {killed:?}");
 }
 
 #[test]
@@ -457,11 +464,9 @@ fn a_run_in_bf16_goes_on_tells_its_share_of_peak_and_notices_damage() {
     let ran = train(&scratch, "run", &[&half[..], &["--set", "steps=4"]].concat());
     done(&ran);
     assert!(stderr(&ran).contains("% of peak)"), "{}", stderr(&ran));
-    let log = std::fs::read_to_string(scratch.join("run/log.jsonl")).unwrap();
-    for line in log
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-    {
+    let lines = logged(&scratch.join("run"));
+    assert_eq!(lines.len(), 4);
+    for line in lines {
         let number = |key: &str| line[key].as_f64().unwrap();
         let share = number("flops") / number("seconds") / 0.5e12;
         assert!(

@@ -2,27 +2,20 @@
 #![cfg(all(feature = "model", feature = "ffmpeg"))]
 
 use crate::{
-    common::{Scratch, code, stderr, stdout},
-    train::{RECIPE, done, encode, refused, train},
+    common::{code, stderr, stdout},
+    train::{RECIPE, done, encode, refused, reports, train},
     train_corpus::curated,
 };
 use std::{fs, os::unix::fs::MetadataExt};
 
-const CASES: &str = r#"{"case":"first","subset":1,"prompt":"A man <sub1> says, <S>Hello.<E>","subjects":[{"anchor":"<sub1>","visible":true,"speaks":true}],"utterances":[{"anchor":"<sub1>","text":"Hello.","language":"en"}]}
+pub const CASES: &str = r#"{"case":"first","subset":1,"prompt":"A man <sub1> says, <S>Hello.<E>","subjects":[{"anchor":"<sub1>","visible":true,"speaks":true}],"utterances":[{"anchor":"<sub1>","text":"Hello.","language":"en"}]}
 {"case":"second","subset":1,"prompt":"A man <sub1> says, <S>Hello.<E>","subjects":[{"anchor":"<sub1>","visible":true,"speaks":true}],"utterances":[{"anchor":"<sub1>","text":"Hello.","language":"en"}]}
 "#;
 const SAMPLES: &str =
     "[samples]\nevery = 3\ncases = 'cases.jsonl'\ncount = 1\nseconds = 0.5\nsteps = 1\n[[weights]]";
 
-fn with_samples() -> String {
+pub fn with_samples() -> String {
     RECIPE.replacen("[[weights]]", SAMPLES, 1)
-}
-
-fn reports(scratch: &Scratch, run: &str) -> Vec<serde_json::Value> {
-    let text = fs::read_to_string(scratch.join(run).join("log.jsonl")).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["report"].clone())
-        .collect()
 }
 
 #[test]
@@ -60,7 +53,7 @@ fn clips_are_made_on_the_way_and_change_nothing_else() {
 
     scratch.write("recipe.toml", RECIPE);
     done(&train(&scratch, "plain", &[]));
-    assert_eq!(reports(&scratch, "sampled"), reports(&scratch, "plain"));
+    assert_eq!(reports(&scratch.join("sampled")), reports(&scratch.join("plain")));
 
     // what cannot be made is said, and the run goes on
     scratch.write("recipe.toml", &with_samples());
@@ -68,7 +61,7 @@ fn clips_are_made_on_the_way_and_change_nothing_else() {
     let broken = train(&scratch, "broken", &[]);
     done(&broken);
     assert!(
-        stderr(&broken).contains("training goes on") && reports(&scratch, "broken").len() == 6,
+        stderr(&broken).contains("training goes on") && reports(&scratch.join("broken")).len() == 6,
         "{}",
         stderr(&broken)
     );

@@ -9,6 +9,7 @@
 //! configuration (112 million parameters); `vae` takes 9 pictures of 128x128 out of the released one at a quarter of its width.
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "a program for the terminal"
 )]
@@ -23,14 +24,19 @@ use omni_model::{
     weights::{Weights, value_of},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Instant};
+use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
 mod beside;
 #[path = "../tests/counting/mod.rs"]
 mod counting;
 
-use beside::{SEED, apart, floats, formula, hand_over, numbers, processor_seconds, torch};
+use beside::{
+    SEED, apart, floats, formula, hand_over, number, numbers, option, processor_seconds, stop,
+    thread_seconds, torch,
+};
 use counting::{MOST, NOW};
+
+const USAGE: &str = "codecs vae|vocoder [RUNS] [--threads N] [--python PYTHON]";
 
 /// Both are timed once per round, so that a busy minute of the machine is not one side's alone.
 const ROUNDS: usize = 2;
@@ -102,21 +108,6 @@ fn vae() -> Subject {
     }
 }
 
-/// Seconds of processor time of each thread of this process, by its number.
-fn thread_seconds() -> BTreeMap<String, f64> {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let each = tasks.map(|task| {
-        let path = task.unwrap().path();
-        let told = std::fs::read_to_string(path.join("schedstat")).unwrap();
-        let nanoseconds: f64 = told.split_whitespace().next().unwrap().parse().unwrap();
-        (
-            path.file_name().unwrap().to_string_lossy().into_owned(),
-            nanoseconds / 1e9,
-        )
-    });
-    each.collect()
-}
-
 fn row(name: &str, seconds: &mut [f64]) -> f64 {
     seconds.sort_by(f64::total_cmp);
     let (least, middle) = (1e3 * seconds[0], 1e3 * seconds[seconds.len() / 2]);
@@ -166,25 +157,23 @@ fn timed(subject: &Subject, runs: usize) -> (Vec<f64>, Vec<f64>) {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let option = |name: &str| {
-        let at = arguments.iter().position(|one| one == name)?;
-        Some(arguments[at + 1].clone())
-    };
+    let threads = option(&arguments, "--threads", USAGE);
+    let threads = threads.map_or(1, |text| text.parse().unwrap_or_else(|_| stop(USAGE)));
     // one thread, as PyTorch is given
     rayon::ThreadPoolBuilder::new()
-        .num_threads(option("--threads").map_or(1, |text| text.parse().unwrap()))
+        .num_threads(threads)
         .build_global()
         .unwrap();
     let subject = match arguments.first().map(String::as_str) {
         Some("vae") => vae(),
         Some("vocoder") => vocoder(),
-        _ => panic!("codecs vae|vocoder [RUNS] [--threads N] [--python PYTHON]"),
+        _ => stop(USAGE),
     };
-    let runs: usize = arguments.get(1).map_or(5, |text| text.parse().unwrap());
+    let runs = number(&arguments, 1, USAGE).unwrap_or(5);
     let floor = 1e3 * subject.products / product_rate();
     println!("products alone, at the rate of a matrix product: {floor:.0} ms");
     let result = first(&subject);
-    let Some(python) = option("--python") else {
+    let Some(python) = option(&arguments, "--python", USAGE) else {
         let before = thread_seconds();
         let (mut seconds, walls) = timed(&subject, runs);
         let per_run = |(id, after): (&String, &f64)| {
@@ -210,7 +199,7 @@ fn main() {
     let (mut ours, mut theirs, mut version) = (Vec::new(), Vec::new(), String::new());
     for _ in 0..ROUNDS {
         ours.extend(timed(&subject, runs).0);
-        let told = torch(&python, "codecs_torch.py", folder.path(), &[runs.to_string()], 1);
+        let told = torch(python, "codecs_torch.py", folder.path(), &[runs.to_string()], 1);
         theirs.extend(numbers(&told["seconds"]));
         version = told["version"].as_str().unwrap().to_owned();
     }

@@ -7,13 +7,14 @@
 //! threads, three rounds of each in turn; and how far the two results are apart.
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "a program for the terminal"
 )]
 
 mod beside;
 
-use beside::{SEED, apart, floats, formula, hand_over, numbers, processor_seconds, torch};
+use beside::{SEED, apart, floats, formula, hand_over, number, numbers, option, processor_seconds, torch};
 use candle_core::{Device, Tensor};
 use omni_model::{
     net::{FusionConfig, FusionModel, StreamConfig, StreamInput},
@@ -22,6 +23,8 @@ use omni_model::{
 };
 use serde_json::json;
 use std::{path::Path, time::Instant};
+
+const USAGE: &str = "fused_mid [RUNS] [--python PYTHON]";
 
 fn config() -> FusionConfig {
     let FusionConfig { video, audio } = FusionConfig::ovi();
@@ -123,9 +126,8 @@ fn both_ways(python: &str, folder: &Path, runs: usize) -> (String, [Seconds; 2])
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let runs: usize = arguments.first().map_or(5, |text| text.parse().unwrap());
-    let at = arguments.iter().position(|one| one == "--python");
-    let python = at.map(|at| arguments[at + 1].as_str());
+    let runs = number(&arguments, 0, USAGE).unwrap_or(5);
+    let python = option(&arguments, "--python", USAGE);
     let weights = formula();
     let text = input("bench.ctx", &[77, 4096]);
     let forward = Forward {

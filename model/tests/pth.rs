@@ -75,6 +75,20 @@ fn a_zip_of_something_else_is_refused() {
     );
 }
 
+#[test]
+fn a_file_of_an_old_pytorch_is_called_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.pth");
+    // pickle.dumps(0x1950a86a20f9469cfc6c, 2), then the version of the form
+    std::fs::write(
+        &path,
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.",
+    )
+    .unwrap();
+    let said = open(&path).err().unwrap();
+    assert!(said.contains("before 1.6"), "{said}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 

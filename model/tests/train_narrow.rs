@@ -1,9 +1,8 @@
 //! Moments in eight bits: a quarter of the memory, nearly the same curve, and the same bytes when a run goes on.
 
-use crate::train_support;
+use crate::{train::dress, train_support};
 use candle_core::{DType, Device, Tensor};
 use omni_model::{
-    Error,
     train::{CustomizerConfig, MomentForm, Recipe, Solo, States, Trainer},
     weights::Init,
 };
@@ -55,10 +54,6 @@ fn narrow_moments_take_a_quarter_and_learn_as_much() {
         "{narrow_bytes} of {wide_bytes}"
     );
     assert!(MomentForm::Narrow.bytes(1 << 20) == (2 << 20) + (8 << 12));
-}
-
-fn dress(_: &Path) -> Result<(), Error> {
-    Ok(())
 }
 
 /// A run of three steps with narrow moments, and its state.

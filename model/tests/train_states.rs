@@ -1,6 +1,6 @@
 //! States on the disk: what they write, what they share, and which are gone on from.
 
-use crate::train_support;
+use crate::{train::dress, train_support};
 use candle_core::{Device, Tensor};
 use omni_model::{
     Error,
@@ -12,10 +12,6 @@ use train_support::{data, recipe, with_table};
 
 fn trainer(recipe: &Recipe, seed: u64) -> Trainer {
     Trainer::new(recipe.clone(), &CustomizerConfig::tiny(), Init { seed }, &data(3)).unwrap()
-}
-
-fn dress(_: &Path) -> Result<(), Error> {
-    Ok(())
 }
 
 /// OCF and MTP-CA are trained, the backbone stays.

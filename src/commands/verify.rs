@@ -62,27 +62,33 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<Code> {
     #[cfg(feature = "model")]
     let place =
         omni_model::generate::Place::parse(&args.device, Some(args.dtype.as_deref().unwrap_or("f32")))?;
+    #[cfg(not(feature = "model"))]
+    for_networks_alone(args)?;
     let mut report = measured(&args.dir)?;
     // A key table is known by the folder it lies in, also where that is the one we stand in.
     #[cfg(feature = "model")]
     add_networks(&mut report, &args.dir.canonicalize()?, &place)?;
-    #[cfg(not(feature = "model"))]
-    if args.device != "cpu" || args.dtype.is_some() {
-        return Err(missing(format!(
-            "--device {}{}: this `omni` was built without `model`, whose networks alone that is for",
-            args.device,
-            args.dtype
-                .as_ref()
-                .map(|dtype| format!(" --dtype {dtype}"))
-                .unwrap_or_default()
-        )));
-    }
     if args.json {
         output::line(&serde_json::to_string_pretty(&report)?)?;
     } else {
         show(&report)?;
     }
     Ok(if report.holds() { Code::Done } else { Code::Failed })
+}
+
+/// Refuses what only the networks heed that this build was made without.
+#[cfg(not(feature = "model"))]
+fn for_networks_alone(args: &VerifyArgs) -> anyhow::Result<()> {
+    let device = (args.device != "cpu").then(|| format!(" --device {}", args.device));
+    let dtype = args.dtype.as_ref().map(|dtype| format!(" --dtype {dtype}"));
+    let given: String = device.into_iter().chain(dtype).collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    Err(missing(format!(
+        "{}: this `omni` was built without `model`, whose networks alone that is for",
+        given.trim_start()
+    )))
 }
 
 /// What the bench makes of the folder; what it does not know is unread.
@@ -162,22 +168,26 @@ fn network(file: &str, check: &omni_model::verify::Check) -> Option<Checked> {
     use omni_model::verify::{Measure, Outcome};
     let (error, tolerance, note) = match &check.outcome {
         Outcome::Unknown => return None,
-        Outcome::Broken(why) => (None, 0.0, Some(why.clone())),
-        Outcome::Unbounded { error, why } => (*error, f64::NAN, Some(why.clone())),
+        Outcome::Broken(why) => (None, Some(0.0), Some(why.clone())),
+        Outcome::Unbounded { error, why } => (*error, None, Some(why.clone())),
         Outcome::Compared {
             error,
             bound,
             measure,
         } => {
             let relative = *measure == Measure::Relative;
-            (Some(*error), *bound, relative.then(|| "relative".to_owned()))
+            (
+                Some(*error),
+                Some(*bound),
+                relative.then(|| "relative".to_owned()),
+            )
         }
     };
     Some(Checked {
         file: file.to_owned(),
         quantity: check.what.clone(),
         error,
-        tolerance: Some(tolerance).filter(|bound| !bound.is_nan()),
+        tolerance,
         verdict: match &check.outcome {
             Outcome::Unbounded { .. } => Verdict::NoBound,
             _ if check.passed() => Verdict::Pass,

@@ -4,7 +4,11 @@
 use candle_core::{DType, Device, Tensor};
 use omni_model::weights::{Formula, Weights};
 use serde_json::Value;
-use std::{collections::HashMap, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    process::Command,
+};
 
 /// Of the weights' formula.
 pub const SEED: u64 = 4242;
@@ -14,12 +18,43 @@ pub fn formula() -> Weights {
     Weights::new(Formula { seed: SEED }, DType::F32, &Device::Cpu)
 }
 
-/// Seconds of processor time of this process, all threads.
+/// Seconds of processor time of each thread of this process, by its number; to the nanosecond, where `/proc/self/stat` counts
+/// hundredths.
+pub fn thread_seconds() -> BTreeMap<String, f64> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let each = tasks.map(|task| {
+        let path = task.unwrap().path();
+        let told = std::fs::read_to_string(path.join("schedstat")).unwrap();
+        let nanoseconds: f64 = told.split_whitespace().next().unwrap().parse().unwrap();
+        (
+            path.file_name().unwrap().to_string_lossy().into_owned(),
+            nanoseconds / 1e9,
+        )
+    });
+    each.collect()
+}
+
+/// Seconds of processor time of this process, all threads that live.
 pub fn processor_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks = |index: usize| fields[index].parse::<f64>().unwrap();
-    (ticks(11) + ticks(12)) / 100.0
+    thread_seconds().values().sum()
+}
+
+/// What follows the flag `name`; ends the program with `usage` where nothing does.
+pub fn option<'a>(arguments: &'a [String], name: &str, usage: &str) -> Option<&'a str> {
+    let at = arguments.iter().position(|one| one == name)?;
+    Some(arguments.get(at + 1).unwrap_or_else(|| stop(usage)))
+}
+
+/// The number at `place`, unless a flag or nothing stands there; ends the program with `usage` where it is none.
+pub fn number(arguments: &[String], place: usize, usage: &str) -> Option<usize> {
+    let text = arguments.get(place).filter(|text| !text.starts_with("--"))?;
+    Some(text.parse().unwrap_or_else(|_| stop(usage)))
+}
+
+/// Ends the program as one that was called wrongly.
+pub fn stop(usage: &str) -> ! {
+    eprintln!("usage: {usage}");
+    std::process::exit(2)
 }
 
 /// Writes for PyTorch: weights of the formula by name and shape, inputs, and what it has to know.

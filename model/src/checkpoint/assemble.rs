@@ -16,7 +16,7 @@ use crate::{
         vocoder::{Vocoder, VocoderConfig},
     },
     text::{Tokenizer, Vocabulary},
-    weights::{Entry, Found, Mismatch, Weights, WrongShape, is_zip, open_source, write_parts},
+    weights::{Entry, Found, Mismatch, Weights, WrongShape, is_torch, open_source, write_parts},
 };
 use candle_core::Device;
 use serde::Serialize;
@@ -230,7 +230,7 @@ fn check_all(assembly: &Assembly, config: &Config) -> Result<()> {
         }
     }
     let backbone = file(assembly, Role::Backbone)?;
-    match is_zip(backbone)? {
+    match is_torch(backbone)? {
         false => Ok(()),
         true => Err(Error::Input(format!(
             "--backbone {}: it is read by memory map, so it has to be safetensors; `omni model convert` makes that of it",
@@ -356,7 +356,7 @@ fn fill(assembly: &Assembly, config: &Config, place: &Path) -> Result<Vec<Placed
     for role in Role::ALL.into_iter().filter(|role| role.belongs(assembly.preset)) {
         let from = file(assembly, role)?;
         let text = matches!(role, Role::Tokenizer | Role::Vocabulary);
-        let name = name_of(role, text || !is_zip(from)?);
+        let name = name_of(role, text || !is_torch(from)?);
         let to = place.join(name);
         if let Some(above) = to.parent() {
             fs::create_dir_all(above).map_err(|source| Error::Io {

@@ -295,15 +295,9 @@ pub fn remedies(
             with(what, &narrow(NumberForm::Bf16, MomentForm::Narrow), shares);
         }
     }
-    let new = |share: &Share| {
-        share
-            .keys
-            .split(", ")
-            .any(|key| key.starts_with("ocf") || key.starts_with("mtp_ca"))
-    };
     let frozen: Vec<Share> = shares
         .iter()
-        .map(|share| match new(share) {
+        .map(|share| match share.before_backbone {
             true => share.clone(),
             false => Share {
                 trained: 0,
@@ -372,6 +366,7 @@ mod tests {
             mode: super::super::rules::Mode::Train,
             trained: 100_000_000,
             frozen: 0,
+            before_backbone: false,
         }];
         let size = Size::default();
         let all = memory(&ovi(), &recipe, &shares, size);
@@ -440,15 +435,16 @@ mod tests {
             ema: Some(0.999),
             ..recipe
         };
-        let share = |keys: &str, trained| Share {
+        let share = |keys: &str, trained, before_backbone| Share {
             keys: keys.to_owned(),
             mode: super::super::rules::Mode::Train,
             trained,
             frozen: 0,
+            before_backbone,
         };
         let shares = [
-            share("ocf.*, mtp_ca.*", 371_700_000),
-            share("*_model.*", 11_660_753_108),
+            share("ocf.*, mtp_ca.*", 371_700_000, true),
+            share("*_model.*", 11_660_753_108, false),
         ];
         let size = Size {
             video: 15_972,
@@ -471,6 +467,7 @@ mod tests {
             mode: super::super::rules::Mode::Train,
             trained: 100_000_000,
             frozen: 900_000_000,
+            before_backbone: false,
         }];
         let size = Size::default();
         let told = |limit: u64| -> Vec<String> {

@@ -22,6 +22,8 @@ pub struct Share {
     pub trained: usize,
     /// Values that stay.
     pub frozen: usize,
+    /// Whether all that is trained of it lies in the modules before the backbone (OCF, MTP-CA).
+    pub before_backbone: bool,
 }
 
 /// What a run is going to hold, told from names and shapes alone: nothing is loaded.
@@ -57,12 +59,14 @@ pub(super) fn shares<'a>(
         mode: rule.mode,
         trained: 0,
         frozen: 0,
+        before_backbone: true,
     };
     let mut all: Vec<Share> = recipe.weights.iter().map(share).collect();
     for (name, count, stays) in weights {
         let base = base_of(name);
         if let Some(rule) = recipe.rule_of(base.as_deref().unwrap_or(name)) {
             let share = &mut all[rule];
+            share.before_backbone &= stays || before_backbone(name);
             *(if stays {
                 &mut share.frozen
             } else {

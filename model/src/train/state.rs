@@ -229,7 +229,7 @@ impl States {
             let known = frozen_of(state).filter(|known| known.weights == *weights);
             if let Some(known) = known
                 && (fs::hard_link(state.join(FROZEN), path).is_ok()
-                    || fs::copy(state.join(FROZEN), path).is_ok())
+                    || fs::copy(state.join(FROZEN), path).is_ok_and(|_| flush(path).is_ok()))
             {
                 return Ok(Some(known));
             }

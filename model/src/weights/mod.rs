@@ -152,7 +152,7 @@ impl Weights {
     /// From a safetensors file (by memory map) or one of PyTorch's (read as data, nothing in it is run); which, its first
     /// bytes tell. Fails if it cannot be opened or is damaged.
     pub fn open(path: &Path, dtype: DType, device: &Device) -> Result<Self> {
-        if is_zip(path)? {
+        if is_torch(path)? {
             Ok(Self::new(Pth::open(path)?, dtype, device))
         } else {
             Ok(Self::new(File::open(path)?, dtype, device))
@@ -350,23 +350,25 @@ impl Weights {
 pub fn open_source(path: &Path) -> Result<Box<dyn Source>> {
     Ok(if path.is_dir() {
         Box::new(Folder::open(path)?)
-    } else if is_zip(path)? {
+    } else if is_torch(path)? {
         Box::new(Pth::open(path)?)
     } else {
         Box::new(File::open(path)?)
     })
 }
 
-/// Whether a file begins as zip archives do: then it is one of PyTorch's.
-pub(crate) fn is_zip(path: &Path) -> Result<bool> {
+/// Whether a file begins as PyTorch's do: as a zip archive, or as those before there were archives.
+pub(crate) fn is_torch(path: &Path) -> Result<bool> {
     let io = |source| Error::Io {
         path: path.to_owned(),
         source,
     };
     let mut start = Vec::new();
     let file = std::fs::File::open(path).map_err(io)?;
-    file.take(4).read_to_end(&mut start).map_err(io)?;
-    Ok(start == *b"PK\x03\x04")
+    file.take(pth::OLD.len() as u64)
+        .read_to_end(&mut start)
+        .map_err(io)?;
+    Ok(start.starts_with(b"PK\x03\x04") || start == pth::OLD)
 }
 
 #[cfg(test)]

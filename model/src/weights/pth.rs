@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    io::Read,
+    io::{Read, Seek},
     path::{Path, PathBuf},
 };
 use zip::ZipArchive;
@@ -28,6 +28,9 @@ const PLACES: &[&[&str]] = &[
 /// Most bytes of a pickle: the largest known has a few thousand names.
 const PICKLE: u64 = 64 << 20;
 
+/// How a file of PyTorch before 1.6 begins: its magic number, pickled (`torch/serialization.py`, `MAGIC_NUMBER`).
+pub(super) const OLD: [u8; 14] = *b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19";
+
 /// A PyTorch file.
 pub struct Pth {
     path: PathBuf,
@@ -45,10 +48,22 @@ impl Pth {
             kind: "a PyTorch file",
             why,
         };
-        let file = std::fs::File::open(path).map_err(|source| Error::Io {
+        let mut file = std::fs::File::open(path).map_err(|source| Error::Io {
             path: path.to_owned(),
             source,
         })?;
+        let mut begin = [0; OLD.len()];
+        let read = file.read(&mut begin).and_then(|_| file.rewind());
+        read.map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        if begin == OLD {
+            return Err(refuse(
+                "it is of PyTorch before 1.6, a stream of pickles; load it there with `torch.load` and write it again with `torch.save`"
+                    .to_owned(),
+            ));
+        }
         let mut archive = ZipArchive::new(file).map_err(|error| refuse(error.to_string()))?;
         let name = |index| Some(archive.name_for_index(index)?.ok()?.into_owned());
         let pickle = (0..archive.len())

@@ -32,7 +32,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: `place` came from `System.alloc` with this layout.
+        // SAFETY: `place` came from `System.alloc` or `alloc_zeroed` with this layout.
         unsafe { System.dealloc(place, layout) }
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn tell(found: &Found) -> anyhow::Result<()> {
     tell_memory(found)?;
     let frozen = shares
         .iter()
-        .all(|share| share.trained == 0 || share.keys.contains("ocf") || share.keys.contains("mtp_ca"));
+        .all(|share| share.trained == 0 || share.before_backbone);
     let mut all = 0.0;
     for kind in [Kind::Joint, Kind::Speech] {
         let share = recipe.pattern.iter().filter(|other| **other == kind).count() as f64

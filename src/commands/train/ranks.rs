@@ -41,6 +41,14 @@ pub fn each(act: impl FnOnce(Option<&Launch>) -> anyhow::Result<Code>) -> anyhow
     }
 }
 
+/// Runs `act`, which is one process's work, in the first of however many were started.
+pub fn once(act: impl FnOnce() -> anyhow::Result<Code>) -> anyhow::Result<Code> {
+    each(|launch| match launch {
+        Some(launch) if launch.rank > 0 => Ok(Code::Done),
+        _ => act(),
+    })
+}
+
 /// Meets the other ranks and runs `act` among them, with what is wanted of this one. Where it fails, the others are told why and stop.
 pub fn together(
     launch: &Launch,

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
-    io,
+    io::{self, Read},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     sync::{
         Arc,
@@ -77,8 +77,10 @@ struct Hello {
 enum Answer {
     /// All are there: the name of this meeting, and where each rank listens.
     Begin { session: u64, doors: Vec<SocketAddr> },
-    /// And why.
+    /// This one does not belong to the run, or was given something else; why.
     Refused(String),
+    /// The run does not begin for another reason.
+    Ended(String),
 }
 
 /// What a rank says to another that is not rank 0.
@@ -137,7 +139,24 @@ fn say(stream: &mut TcpStream, what: &impl Serialize) -> io::Result<()> {
     frame::write(stream, Kind::Greeting, &serde_json::to_vec(what)?)
 }
 
-fn hear<T: DeserializeOwned>(stream: &mut TcpStream) -> io::Result<T> {
+/// Reads from a stream until a point in time, however slowly it comes.
+struct Hurried<'a> {
+    stream: &'a TcpStream,
+    until: Instant,
+}
+
+impl Read for Hurried<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(bytes)
+    }
+}
+
+fn hear<T: DeserializeOwned>(stream: &mut impl Read) -> io::Result<T> {
     match frame::read(stream, LARGEST_GREETING)? {
         (Kind::Greeting, bytes) => Ok(serde_json::from_slice(&bytes)?),
         (kind, _) => Err(io::Error::new(
@@ -199,18 +218,20 @@ impl<T: DeserializeOwned + Send + 'static> Door<T> {
         }
     }
 
-    fn greet(&self, mut stream: TcpStream) {
+    fn greet(&self, stream: TcpStream) {
         if self.greeting.fetch_add(1, Ordering::SeqCst) >= GREETING_AT_ONCE {
             self.greeting.fetch_sub(1, Ordering::SeqCst);
             return; // a rank tries again
         }
         let (tell, greeting) = (self.tell.clone(), self.greeting.clone());
         std::thread::spawn(move || {
-            let ready = stream
-                .set_nonblocking(false)
-                .and_then(|()| stream.set_read_timeout(Some(GREET)));
+            let mut hurried = Hurried {
+                stream: &stream,
+                until: Instant::now() + GREET,
+            };
+            let heard = stream.set_nonblocking(false).and_then(|()| hear(&mut hurried));
             // what a stranger says is not worth a word: it is sent away, and the run goes on waiting
-            if let Ok(said) = ready.and_then(|()| hear(&mut stream)) {
+            if let Ok(said) = heard {
                 let _ = tell.send((stream, said)); // nobody waits any more
             }
             greeting.fetch_sub(1, Ordering::SeqCst);
@@ -301,7 +322,7 @@ impl Host<'_> {
             };
             if let Err(error) = say(stream, &answer) {
                 let why = format!("rank {rank} has ended ({error})");
-                refuse_all(come, &why);
+                tell_all(come, &Answer::Ended(why.clone()));
                 return Err(stops(self.launch, why));
             }
         }
@@ -342,7 +363,7 @@ impl Host<'_> {
                     self.launch.port,
                     patience.meet.as_secs_f64()
                 );
-                refuse_all(come, &why);
+                tell_all(come, &Answer::Ended(why.clone()));
                 return Err(stops(self.launch, why));
             };
             let again = come.get(hello.rank).and_then(Option::as_ref);
@@ -363,7 +384,7 @@ impl Host<'_> {
                 Err((ours, why)) => {
                     let _ = say(&mut stream, &Answer::Refused(why.clone())); // it may be gone again
                     if ours {
-                        refuse_all(come, &why);
+                        tell_all(come, &Answer::Refused(why.clone()));
                         // those that are just being started need not wait for their patience to end
                         let until = Instant::now() + LINGER.min(patience.meet);
                         while let Ok(Some((mut stream, _))) = door.next(until) {
@@ -378,9 +399,9 @@ impl Host<'_> {
 }
 
 /// Sends everybody home.
-fn refuse_all(come: Vec<Option<(TcpStream, SocketAddr)>>, why: &str) {
+fn tell_all(come: Vec<Option<(TcpStream, SocketAddr)>>, answer: &Answer) {
     for (mut stream, _) in come.into_iter().flatten() {
-        let _ = say(&mut stream, &Answer::Refused(why.to_owned())); // those that are gone know it
+        let _ = say(&mut stream, answer); // those that are gone know it
     }
 }
 
@@ -430,6 +451,9 @@ impl Guest<'_> {
                     return Err(Error::Ranks(format!(
                         "rank 0 does not begin with this one: {why}"
                     )));
+                }
+                Ok((_, Answer::Ended(why))) => {
+                    return Err(stops(self.launch, format!("rank 0 does not begin: {why}")));
                 }
                 Err(error) => last = error.to_string(),
             }
@@ -519,5 +543,37 @@ impl Guest<'_> {
             connections[peer.rank] = Some(stream);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn one_that_says_it_letter_by_letter_is_not_heard_to_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut slow = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let dripping = std::thread::spawn(move || {
+            // ends when the other side has gone away
+            while slow.write_all(b"o").is_ok() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let began = Instant::now();
+        let mut hurried = Hurried {
+            stream: &stream,
+            until: began + Duration::from_millis(200),
+        };
+        let error = hurried.read_exact(&mut [0; 1 << 16]).unwrap_err();
+        assert!(
+            matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock),
+            "{error}"
+        );
+        assert!(began.elapsed() >= Duration::from_millis(200));
+        drop(stream);
+        dripping.join().unwrap();
     }
 }

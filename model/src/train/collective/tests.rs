@@ -316,6 +316,7 @@ fn ranks_that_do_not_fit_together_do_not_begin() {
         said[0].contains("rank 0 stops: ranks 1, 3 of 4 did not come to 127.0.0.1 port"),
         "{said:?}"
     );
+    assert!(said[1].starts_with("rank 2 stops: rank 0 "), "{said:?}");
     assert!(
         said[1].contains("did not come") || said[1].contains("was not met"),
         "{said:?}"
