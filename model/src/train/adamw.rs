@@ -35,7 +35,7 @@ impl MomentForm {
     }
 
     /// Slices of ranks begin at multiples of this.
-    fn align(self) -> usize {
+    pub(super) fn align(self) -> usize {
         match self {
             Self::Wide => 1,
             Self::Narrow => BLOCK,
@@ -362,10 +362,9 @@ impl Weight {
         // `copy` of a slice would copy, and `to_device` would move, all that lies around it
         let master = match wide {
             _ if viewed => shard.own(&flat)?,
-            Some(wide) => shard
-                .own(&wide.flatten_all()?)?
-                .force_contiguous()?
-                .to_device(&place)?,
+            // as it was kept for these ranks, or whole
+            Some(wide) if wide.elem_count() == shard.len => wide.to_device(&place)?,
+            Some(wide) => shard.own(&wide)?.force_contiguous()?.to_device(&place)?,
             None => shard
                 .own(&flat)?
                 .to_dtype(DType::F32)?

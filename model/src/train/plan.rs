@@ -4,6 +4,7 @@ use super::{
     customizer::{Customizer, CustomizerConfig},
     recipe::Recipe,
     rules::{Mode, WeightRule},
+    shard::Shard,
 };
 use crate::{
     Error, Result,
@@ -35,7 +36,7 @@ pub struct Plan {
 impl Plan {
     /// Fails where the recipe's table does not fit the network: a key without a line, a line without keys, nothing that trains.
     pub fn new(recipe: &Recipe, config: &CustomizerConfig) -> Result<Self> {
-        let weights = weights_of(recipe, ShapesOnly, &Device::Cpu);
+        let weights = weights_of(recipe, ShapesOnly, &Device::Cpu, (0, 1));
         Customizer::new(config, &weights, recipe.recompute)?;
         let asked = weights.asked();
         table_fits(recipe, asked.iter().map(|(name, _)| name.as_str()))?;
@@ -86,10 +87,19 @@ pub(super) fn base_of(name: &str) -> Option<String> {
 }
 
 /// Weights of `source`, trained and adapted as the recipe's table says.
-pub(super) fn weights_of(recipe: &Recipe, source: impl Source + 'static, device: &Device) -> Weights {
+///
+/// Of f32 values beside weights of half precision only the slices of rank `ranks.0` of `ranks.1` are kept.
+pub(super) fn weights_of(
+    recipe: &Recipe,
+    source: impl Source + 'static,
+    device: &Device,
+    ranks: (usize, usize),
+) -> Weights {
     let (trains, adapts) = (recipe.clone(), recipe.clone());
+    let align = recipe.optimizer.moments.align();
     Weights::new(source, recipe.dtype.dtype(), device)
         .train(move |name| moves(&trains, name))
+        .keep(move |row| Shard::of(row.elem_count(), align, ranks).own(row))
         .adapt(move |name| {
             let rule = &adapts.weights[adapts.rule_of(name)?];
             let rank = rule.rank.filter(|_| rule.mode == Mode::Lora)?;

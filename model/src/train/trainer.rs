@@ -109,7 +109,7 @@ impl Trainer {
         (device, route): (&Device, Option<Route>),
         ranks: (usize, usize),
     ) -> Result<Self> {
-        let weights = weights_of(&recipe, source, device);
+        let weights = weights_of(&recipe, source, device, ranks);
         let model = Customizer::new(config, &weights, recipe.recompute)?.anchored(recipe.anchored);
         weights.finish()?;
         let (held, trained) = (weights.held(), weights.trained());

@@ -79,7 +79,8 @@ pub struct Trained {
     pub shape: Vec<usize>,
     /// How the two differ.
     pub stored: Stored,
-    /// What the variable holds, as f32 on the CPU, where the variable holds it in half precision.
+    /// What the variable holds, as one row of f32 on the CPU, where the variable holds it in half precision; the part of it that
+    /// [`Weights::keep`] says.
     pub wide: Option<Tensor>,
 }
 
@@ -107,6 +108,8 @@ pub struct Lora {
 
 /// Which weights get a low-rank addition, by name.
 type Adapts = Box<dyn Fn(&str) -> Option<Lora>>;
+/// What is kept of a row of f32 beside a weight of half precision.
+type Keeps = Box<dyn Fn(&Tensor) -> Result<Tensor>>;
 
 struct Ledger {
     source: Box<dyn Source>,
@@ -117,6 +120,7 @@ struct Ledger {
     wrong: Vec<WrongShape>,
     trains: Box<dyn Fn(&str) -> bool>,
     trained: Vec<Trained>,
+    keeps: Keeps,
     adapts: Adapts,
     held: Vec<Held>,
 }
@@ -140,6 +144,7 @@ impl Weights {
             wrong: Vec::new(),
             trains: Box::new(|_| false),
             trained: Vec::new(),
+            keeps: Box::new(|row| Ok(row.clone())),
             adapts: Box::new(|_| None),
             held: Vec::new(),
         };
@@ -167,6 +172,13 @@ impl Weights {
     /// Makes variables of the weights whose full names `trains` picks, from here on.
     pub fn train(self, trains: impl Fn(&str) -> bool + 'static) -> Self {
         self.ledger.borrow_mut().trains = Box::new(trains);
+        self
+    }
+
+    /// Of what stays as f32 beside a trained weight of half precision keeps what `keeps` makes of it, one row, from here on:
+    /// what a rank does not need is gone before the next weight is read.
+    pub fn keep(self, keeps: impl Fn(&Tensor) -> Result<Tensor> + 'static) -> Self {
+        self.ledger.borrow_mut().keeps = Box::new(keeps);
         self
     }
 
@@ -229,7 +241,9 @@ impl Weights {
         let wide = match dtype {
             DType::BF16 | DType::F16 => {
                 let wide = stored.load(&found.to_dtype(DType::F32)?)?;
-                Some(wide.to_device(&Device::Cpu)?)
+                // a part shares the whole's memory until it is copied
+                let part = (ledger.keeps)(&wide.flatten_all()?)?.force_contiguous()?;
+                Some(part.to_device(&Device::Cpu)?)
             }
             _ => None,
         };
