@@ -1,6 +1,7 @@
 //! `omni train`: runs a training recipe, goes on with it, replays a step, exports a state.
 
 mod again;
+mod live;
 mod plan;
 mod ranks;
 mod samples;
