@@ -210,7 +210,8 @@ class Miniature(unittest.TestCase):
         self.assertNotIn("old", text)
         self.assertTrue(text.endswith("<!-- end -->\nafter\n"), text[-200:])
         self.assertIn("| Face: cosine to the true one | 0.60 (0.50 to 0.70) |\n", text)
-        self.assertIn("26 s (25 to 27) for the backbone", text)
+        self.assertIn("the backbone 26 s (25 to 27); a row and seed 26 s (25 to 27);\nafter a fifth of the steps 26 s (25 to 27). All that", text)
+        self.assertIn("All that is counted: 9.5 minutes.", text)
         path.write_text(places.replace(": early", ": ealry"))
         failed = self.ran("document", folder, path)
         self.assertEqual(failed.returncode, 1)
@@ -219,7 +220,7 @@ class Miniature(unittest.TestCase):
     def test_times_of_runs_that_were_stopped_are_not_counted(self):
         folder = self.folder([0.5, 0.7])
         self.change(folder / "backbone-0.json", lambda result: result.update(processor_seconds=None))
-        self.assertIn("27 s, 1 of 2 not counted, which were stopped on the way for the backbone", miniature.took(folder))
+        self.assertIn("the backbone 27 s, 1 of 2 not counted, which were stopped on the way;", miniature.took(folder))
 
     def test_the_document_has_a_place_for_every_table(self):
         text = (Path(__file__).parent.parent / "docs" / "experiments.md").read_text()

@@ -44,8 +44,9 @@ READINGS = {
 }
 # What is read of the backbone: it was asked for people whom the prompt describes, in words that it was trained on.
 BACKBONE = {
-    **{name: READINGS[name] for name in READINGS if name not in ("words", "new_words", "leak")},
+    **{name: READINGS[name] for name in READINGS if name not in ("words", "new_words", "outside", "leak")},
     "words": ("Phonemes wrong", "phoneme_errors", {}, 11 / 12, False),
+    "outside": READINGS["outside"],
     "caption": ("Share of latents with a phoneme that only the caption has, per phoneme", "caption_phonemes", {}, None, None),
     "nowhere": ("The same of a phoneme that is nowhere", "other_phonemes", {}, None, None),
     "leak": ("Caption leak, the difference of the two", "caption_leak", {}, 0, None),
@@ -128,12 +129,14 @@ def seconds(results):
 
 
 def took(folder):
-    """What the results took, as a sentence."""
+    """What the results took, as a paragraph."""
     rows = [result for row in ROWS for result in load(folder, row)]
     early = [result for row in EARLY for result in load(pathlib.Path(folder) / "early", row)]
+    backbone = load(folder, "backbone")
+    known = [result["processor_seconds"] for result in [*backbone, *rows, *early] if result.get("processor_seconds") is not None]
     return (
-        f"Processor time, one thread: {seconds(load(folder, 'backbone'))} for the backbone; a row and seed {seconds(rows)}; "
-        f"after a fifth of the steps {seconds(early)}."
+        f"Processor time, one thread: the backbone {seconds(backbone)}; a row and seed {seconds(rows)};\n"
+        f"after a fifth of the steps {seconds(early)}. All that is counted: {sum(known) / 60:.1f} minutes."
     )
 
 

@@ -65,7 +65,8 @@ impl Order {
                 "a row begins from a backbone: name its result, FOLDER/backbone-SEED.json, as the last word"
                     .to_owned(),
             )),
-            (None, _) => Ok(settings),
+            (None, Some(_)) => Err(Error::Input(format!("`{}` begins from no backbone", self.row))),
+            (None, None) => Ok(settings),
         }
     }
 
@@ -114,6 +115,7 @@ fn order() -> Option<Order> {
         clips: next()?.parse().ok()?,
         backbone: next().map(PathBuf::from),
     })
+    .filter(|_| std::env::args().len() <= 7)
 }
 
 fn main() -> std::process::ExitCode {
