@@ -68,5 +68,6 @@ python_env() {
 # Sets figures_python to a Python that has Matplotlib.
 figures_python() {
   python_env "${OMNI_FIGURES_VENV:-$OMNI_STORE/tools/figures-venv}" scripts/figures/requirements.txt "half a minute, 30 MB to download" 3.11
+  # shellcheck disable=SC2034 # read by the scripts that source this
   figures_python="$env_python"
 }
