@@ -34,15 +34,40 @@ find_npm() {
   fi
 }
 
-# Sets figures_python to a Python that has Matplotlib, in an environment of its own.
-figures_python() {
-  local venv="${OMNI_FIGURES_VENV:-$OMNI_STORE/tools/figures-venv}" list=scripts/figures/requirements.txt
-  if ! cmp --silent "$list" "$venv/installed.txt"; then
-    step "Python packages of the figures, in $venv" "half a minute, 30 MB to download"
-    [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || fail "no environment in $venv: install python3-venv"
-    "$venv/bin/python" -m pip install --quiet --no-deps --no-cache-dir -r "$list" ||
-      fail "the packages of $list could not be installed: connect this machine to its package index, or point pip at a folder that holds them"
-    cp "$list" "$venv/installed.txt"
+# Whether a Python is there and is of a version: python_fits PYTHON LOWEST [HIGHEST].
+python_fits() {
+  "$1" -c 'import sys
+lowest, highest = (tuple(map(int, word.split("."))) for word in sys.argv[1:])
+sys.exit(not lowest <= sys.version_info[:2] <= highest)' "$2" "${3:-3.99}" >/dev/null 2>&1
+}
+
+# Sets env_python to a Python with the packages of a list, in an environment of its own: python_env FOLDER LIST COST LOWEST [HIGHEST].
+python_env() {
+  local venv="$1" list="$2" cost="$3" versions=("${@:4}") needed="$4 or later"
+  if [ $# -gt 4 ]; then needed="$4 to $5"; fi
+  case "$venv" in /*) ;; *) venv="$PWD/$venv" ;; esac
+  env_python="$venv/bin/python"
+  step "Python packages of $list, in $venv" "nothing to do; else $cost"
+  if cmp --silent "$list" "$venv/installed.txt" && python_fits "$env_python" "${versions[@]}"; then
+    note "all there"
+    return
   fi
-  figures_python="$venv/bin/python"
+  # One that was begun without python3-venv has a python and no pip.
+  if ! python_fits "$env_python" "${versions[@]}" || ! "$env_python" -m pip --version >/dev/null 2>&1; then
+    python_fits python3 "${versions[@]}" ||
+      fail "the packages of $list need Python $needed; 'python3' is $(python3 --version 2>&1 || true)"
+    [ -e "$venv/pyvenv.cfg" ] || [ ! -d "$venv" ] || rmdir "$venv" 2>/dev/null || fail "$venv holds something other than a Python environment: name another folder"
+    python3 -m venv --clear "$venv" || fail "no environment in $venv: install python3-venv"
+  fi
+  # The list is closed: nothing else is asked for, so that no package brings what nobody needs.
+  "$env_python" -m pip install --quiet --no-deps --no-cache-dir -r "$list" ||
+    fail "the packages of $list could not be installed: connect this machine to its package index, or point pip at a folder that holds them"
+  cp "$list" "$venv/installed.txt"
+}
+
+# Sets figures_python to a Python that has Matplotlib.
+figures_python() {
+  python_env "${OMNI_FIGURES_VENV:-$OMNI_STORE/tools/figures-venv}" scripts/figures/requirements.txt "half a minute, 30 MB to download" 3.11
+  # shellcheck disable=SC2034 # read by the scripts that source this
+  figures_python="$env_python"
 }

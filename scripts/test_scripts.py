@@ -1,4 +1,4 @@
-"""Tests of the sample corpus' plan, of demo-check, of train-demo and of the miniature: `python3 -m unittest discover -s scripts -p 'test_*.py'`."""
+"""Tests of the sample corpus' plan, of demo-check, train-demo, the miniature and lib.sh: `python3 -m unittest discover -s scripts -p 'test_*.py'`."""
 import importlib.machinery
 import importlib.util
 import json
@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
@@ -114,39 +115,202 @@ class TrainDemo(unittest.TestCase):
 
 
 class Miniature(unittest.TestCase):
-    """The table of scripts/miniature, on results made here."""
+    """Check, tables and document of scripts/miniature, on results made here."""
 
     def folder(self, faces, truth=1.0, losses=(3.0, 1.0)):
         folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, folder)
-        names = {reading[1] for reading in miniature.READINGS.values()}
-        good = {name: [0.0 if name in ("phoneme_errors", "speech_outside", "caption_leak") else 1.0] for name in names}
+        (folder / "early").mkdir()
         points = [{"kind": "joint", "step": step, "video": loss / 2, "audio": loss / 2} for step, loss in enumerate(losses)]
         for row in ("truth", "untrained", "backbone", *miniature.ROWS):
             for seed, face in enumerate(faces):
-                readings = dict(good, face_sim=[truth if row == "truth" else face])
-                clips = [{"kind": kind, "readings": readings} for kind in ("clip_words", "utterance_words")]
-                stages = {} if row in ("truth", "untrained") else {"all": points}
-                result = {"row": row, "seed": seed, "losses": stages, "clips": clips}
-                (folder / f"{row}-{seed}.json").write_text(json.dumps(result))
+                self.write(folder / f"{row}-{seed}.json", row, truth if row == "truth" else face, points)
+                if row in miniature.EARLY:
+                    self.write(folder / "early" / f"{row}-{seed}.json", row, face, points)
         return folder
+
+    def write(self, path, row, face, points):
+        names = {reading[1] for readings in (miniature.READINGS, miniature.BACKBONE) for reading in readings.values()}
+        none = ("phoneme_errors", "speech_outside", "caption_phonemes", "other_phonemes", "caption_leak")
+        readings = {name: [0.0 if name in none else 1.0] for name in names}
+        kinds = ("described",) if row == "backbone" else ("clip_words", "utterance_words")
+        clips = [{"kind": kind, "readings": dict(readings, face_sim=[face])} for kind in kinds]
+        losses = {} if row in ("truth", "untrained") else {"backbone" if row == "backbone" else "all": points}
+        path.write_text(json.dumps({"losses": losses, "clips": clips, "processor_seconds": 20.0 + 10.0 * face}))
+
+    def change(self, path, change):
+        result = json.loads(path.read_text())
+        change(result)
+        path.write_text(json.dumps(result))
 
     def test_means_are_those_of_the_seeds_and_intervals_hold_them(self):
         results = miniature.load(self.folder([0.2, 0.4, 0.9]), "base")
-        middle, low, high = miniature.interval(results, "face_sim", random.Random(1))
+        middle, low, high = miniature.interval(results, miniature.READINGS["face_sim"], random.Random(1))
         self.assertAlmostEqual(middle, 0.5)
         self.assertTrue(0.2 <= low < middle < high <= 0.9, (low, high))
-        shown = miniature.table(self.folder([0.25]))
-        self.assertIn("| Face: cosine to the true one | 0.25 (0.25 to 0.25) |", shown)
+        self.assertIn("| Face: cosine to the true one | 0.25 (0.25 to 0.25) |", miniature.tables(self.folder([0.25]))["rows"])
 
-    def test_a_smoke_run_that_lacks_something_is_told(self):
+    def test_a_run_that_lacks_something_is_told(self):
         self.assertEqual(miniature.check(self.folder([0.5])), [])
-        self.assertIn("the true latents have face_sim 0.500, not 1", miniature.check(self.folder([0.5], truth=0.5)))
+        wrong = miniature.check(self.folder([0.5], truth=0.5))
+        self.assertEqual(wrong, ["truth-0.json: face_sim of the true latents is 0.500, not 1"])
         risen = miniature.check(self.folder([0.5], losses=(1.0, 2.0)))
-        self.assertEqual(risen, ["backbone: its loss went from 1.000 to 2.000"])
+        self.assertEqual(risen, ["backbone-0.json: its loss went from 1.000 to 2.000"])
         folder = self.folder([0.5])
         (folder / "ocf-0.json").unlink()
-        self.assertEqual(miniature.check(folder), ["no result of ocf"])
+        (folder / "early" / "base-0.json").unlink()
+        self.assertEqual(miniature.check(folder), [f"no result of ocf in {folder}", f"no result of base in {folder / 'early'}"])
+
+    def test_a_reading_or_loss_that_is_missing_or_no_number_is_named(self):
+        def gone(result):
+            for clip in result["clips"]:
+                del clip["readings"]["voice_sim"]
+
+        def no_number(result):
+            result["clips"][1]["readings"]["phoneme_errors"] = [None]
+
+        def nothing(result):
+            result["clips"] = []
+
+        for change, name, said in (
+            (gone, "ocf-0.json", "ocf-0.json: voice_sim is not there"),
+            (gone, "truth-0.json", "truth-0.json: voice_sim is not there"),
+            (no_number, "early/unmasked-0.json", "unmasked-0.json: phoneme_errors of utterance_words is no number"),
+            (lambda result: result["clips"][0]["readings"].update(bound=[float("nan")]), "backbone-0.json", "backbone-0.json: bound is no number"),
+            (lambda result: result["losses"]["all"][0].update(audio=None), "base-0.json", "base-0.json: a loss of all is no number"),
+            (lambda result: result.update(losses={}), "mtp-ca-0.json", "mtp-ca-0.json has no losses"),
+        ):
+            folder = self.folder([0.5])
+            self.change(folder / name, change)
+            self.assertEqual(miniature.check(folder), [said])
+        folder = self.folder([0.5])
+        self.change(folder / "ocf-0.json", nothing)
+        self.assertEqual(len(miniature.check(folder)), len(miniature.READINGS))
+
+    def ran(self, *words):
+        script = Path(__file__).parent / "figures" / "miniature.py"
+        return subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=60)
+
+    def test_tables_fail_with_the_name_of_what_is_missing(self):
+        folder = self.folder([0.5])
+        self.assertEqual(self.ran("check", folder).returncode, 0)
+        (folder / "ocf-0.json").unlink()
+        self.assertEqual(self.ran("check", folder).returncode, 1)
+        failed = self.ran("tables", folder)
+        self.assertEqual((failed.returncode, failed.stderr), (1, f"error: no result of ocf in {folder}\n"))
+        self.assertEqual(self.ran("table", folder).returncode, 2)
+
+    def test_a_document_gets_its_tables_and_keeps_the_rest(self):
+        folder = self.folder([0.5, 0.7])
+        places = "".join(f"{name} is\n<!-- scripts/miniature: {name} -->\nold\n<!-- end -->\n" for name in ("backbone", "rows", "early", "time"))
+        path = folder / "document.md"
+        path.write_text(places + "after\n")
+        self.assertEqual(self.ran("document", folder, path).returncode, 0)
+        text = path.read_text()
+        self.assertNotIn("old", text)
+        self.assertTrue(text.endswith("<!-- end -->\nafter\n"), text[-200:])
+        self.assertIn("| Face: cosine to the true one | 0.60 (0.50 to 0.70) |\n", text)
+        self.assertIn("the backbone 26 s (25 to 27); a row and seed 26 s (25 to 27);\nafter a fifth of the steps 26 s (25 to 27). All that", text)
+        self.assertIn("All that is counted: 9.5 minutes.", text)
+        path.write_text(places.replace(": early", ": ealry"))
+        failed = self.ran("document", folder, path)
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("the document has no place for `early`", failed.stderr)
+
+    def test_times_of_runs_that_were_stopped_are_not_counted(self):
+        folder = self.folder([0.5, 0.7])
+        self.change(folder / "backbone-0.json", lambda result: result.update(processor_seconds=None))
+        self.assertIn("the backbone 27 s, 1 of 2 not counted, which were stopped on the way;", miniature.took(folder))
+
+    def test_the_document_has_a_place_for_every_table(self):
+        text = (Path(__file__).parent.parent / "docs" / "experiments.md").read_text()
+        self.assertEqual(miniature.document(text, {}), text)
+        for name in ("backbone", "rows", "early", "time"):
+            self.assertNotEqual(miniature.document(text, {name: "other"}), text)
+
+
+class Environments(unittest.TestCase):
+    """python_env of lib.sh, with a stand-in for Python that says its version, has pip or not, and makes environments."""
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        (self.folder / "bin").mkdir()
+        (self.folder / "list.txt").write_text("package==1\n")
+        self.python(self.folder / "bin" / "python3", version="3.12", pip=True)
+
+    def python(self, path, version, pip):
+        path.write_text(f"""#!/usr/bin/env bash
+echo "$0 $*" | head -n 1 >>"{self.folder}/asked"
+case "$1 $2" in
+  "-m venv")
+    if [ -e "{self.folder}/no-venv" ]; then mkdir -p "$4/bin"; touch "$4/pyvenv.cfg"; exit 1; fi
+    rm -rf "$4"; mkdir -p "$4/bin"; touch "$4/pyvenv.cfg"; cp "$0" "$4/bin/python" ;;
+  "-m pip") exit {0 if pip else 1} ;;
+  --version*) echo "Python {version}.0" ;;
+  -c*) shift; exec {sys.executable} -c "import sys; sys.version_info = ({version.replace('.', ', ')}); $1" "${{@:2}}" ;;
+esac
+""")
+        path.chmod(0o755)
+
+    def environment(self, name, *versions):
+        """What python_env does with the folder `name`: exit code, and what it says."""
+        library = Path(__file__).with_name("lib.sh")
+        words = " ".join(versions)
+        command = f'set -eu; . "{library}"; cd "{self.folder}"; python_env {name} list.txt "a minute" {words}; echo "it is $env_python"'
+        place = dict(os.environ, PATH=f"{self.folder}/bin:{os.environ['PATH']}")
+        ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, env=place)
+        return ran.returncode, ran.stdout + ran.stderr
+
+    def asked(self, word):
+        lines = (self.folder / "asked").read_text().splitlines() if (self.folder / "asked").exists() else []
+        return [line for line in lines if word in line]
+
+    def test_one_is_made_once(self):
+        code, said = self.environment("venv", "3.11")
+        self.assertEqual(code, 0, said)
+        self.assertIn(f"it is {self.folder}/venv/bin/python", said)
+        self.assertEqual(len(self.asked("-m venv")), 1)
+        self.assertEqual(len(self.asked("pip install")), 1)
+        code, said = self.environment("venv", "3.11")
+        self.assertEqual(code, 0, said)
+        self.assertIn("all there", said)
+        self.assertEqual((len(self.asked("-m venv")), len(self.asked("pip install"))), (1, 1))
+        (self.folder / "list.txt").write_text("package==2\n")
+        self.assertEqual(self.environment("venv", "3.11")[0], 0)
+        self.assertEqual((len(self.asked("-m venv")), len(self.asked("pip install"))), (1, 2))
+
+    def test_a_half_made_one_is_made_anew(self):
+        (self.folder / "no-venv").touch()
+        code, said = self.environment("venv", "3.11")
+        self.assertEqual(code, 1)
+        self.assertIn("install python3-venv", said)
+        self.python(self.folder / "venv" / "bin" / "python", version="3.12", pip=False)
+        (self.folder / "no-venv").unlink()
+        code, said = self.environment("venv", "3.11")
+        self.assertEqual(code, 0, said)
+        self.assertEqual((len(self.asked("-m venv")), len(self.asked("pip install"))), (2, 1))
+
+    def test_one_of_another_python_is_made_anew(self):
+        self.assertEqual(self.environment("venv", "3.11", "3.12")[0], 0)
+        self.python(self.folder / "venv" / "bin" / "python", version="3.9", pip=True)
+        self.assertEqual(self.environment("venv", "3.11", "3.12")[0], 0)
+        self.assertEqual(len(self.asked("-m venv")), 2)
+
+    def test_a_python_that_does_not_fit_is_named(self):
+        for versions, needed in ((["3.13"], "3.13 or later"), (["3.9", "3.11"], "3.9 to 3.11")):
+            code, said = self.environment("venv", *versions)
+            self.assertEqual(code, 1)
+            self.assertIn(f"the packages of list.txt need Python {needed}; 'python3' is Python 3.12.0", said)
+        self.assertFalse((self.folder / "venv").exists())
+
+    def test_a_folder_of_other_things_is_left_alone(self):
+        (self.folder / "other").mkdir()
+        (self.folder / "other" / "letter").write_text("dear")
+        code, said = self.environment("other", "3.11")
+        self.assertEqual(code, 1)
+        self.assertIn("holds something other than a Python environment", said)
+        self.assertTrue((self.folder / "other" / "letter").exists())
 
 
 class Setup(unittest.TestCase):

@@ -1,8 +1,11 @@
-//! The made-up world of the example `miniature`, and that its readings read what is there.
+//! The made-up world of the example `miniature`, that its readings read what is there, and that its results are what is asked for.
 
 #[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../examples/miniature/readings.rs"]
 mod readings;
+#[allow(dead_code, reason = "the example uses the rest")]
+#[path = "../examples/miniature/results.rs"]
+mod results;
 #[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../examples/miniature/world.rs"]
 mod world;
@@ -13,6 +16,8 @@ use omni_model::{
     train::{Draw, Sample, Samples},
 };
 use readings::read;
+use results::Settings;
+use std::path::Path;
 use world::{CHANNELS, Clip, GRID, Kind, LENGTH, SOUND, STARTS, World, phoneme_of, say};
 
 fn truth(sample: &Sample) -> Latents {
@@ -178,4 +183,53 @@ fn equal_numbers_give_equal_clips_and_tests_have_people_and_recordings_of_their_
             assert_eq!(video.dims(), [CHANNELS, GRID[0], GRID[1], GRID[2]]);
         }
     }
+}
+
+#[test]
+fn a_result_is_done_for_its_own_settings_and_refused_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, row) = (
+        folder.path().join("backbone-0.json"),
+        folder.path().join("ocf-1.json"),
+    );
+    let backbone = Settings::new("backbone", 0, 2000, 48);
+    assert!(!backbone.made(&first).unwrap());
+    backbone.write(&first, serde_json::Map::new()).unwrap();
+    assert!(backbone.made(&first).unwrap());
+    let refused = |settings: &Settings, path: &Path, words: &[&str]| {
+        let error = settings.made(path).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "no `{word}` in: {error}");
+        }
+    };
+    let (steps, clips) = (
+        Settings::new("backbone", 0, 150, 48),
+        Settings::new("backbone", 0, 2000, 4),
+    );
+    refused(&steps, &first, &["backbone-0.json", "2000 steps", "150 steps"]);
+    refused(&clips, &first, &["backbone-0.json", "48 clips", "4 clips"]);
+
+    let ocf = |from: &Path| Settings::new("ocf", 1, 100, 48).begun_from(from);
+    ocf(&first).unwrap().write(&row, serde_json::Map::new()).unwrap();
+    assert!(ocf(&first).unwrap().made(&row).unwrap());
+    // the same row from another backbone
+    steps.write(&first, serde_json::Map::new()).unwrap();
+    refused(
+        &ocf(&first).unwrap(),
+        &row,
+        &["ocf-1.json", "2000 steps", "150 steps"],
+    );
+    let no_backbone = ocf(&row).unwrap_err().to_string();
+    assert!(
+        no_backbone.contains("a row begins from a backbone"),
+        "{no_backbone}"
+    );
+    assert!(ocf(&folder.path().join("none.json")).is_err());
+
+    std::fs::write(&row, r#"{"row": "ocf", "steps": 100}"#).unwrap();
+    refused(
+        &ocf(&first).unwrap(),
+        &row,
+        &["ocf-1.json does not say with which settings"],
+    );
 }

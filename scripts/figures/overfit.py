@@ -1,9 +1,10 @@
-"""What scripts/train-overfit learned: loss curve, contact sheet, and how near each generated clip is to each real one.
+"""What scripts/train-overfit learned: losses, contact sheet, and how near each generated clip is to each real one.
 
     python3 scripts/figures/overfit.py FOLDER STEPS CORPUS
 
-Writes FOLDER/loss.png, FOLDER/sheet.png (original, the codec's round trip, generated) and FOLDER/likeness.json. Needs Matplotlib and
-the program ffmpeg. The sheet shows people: it is not for publishing.
+Writes FOLDER/loss.png, FOLDER/sheet.png (original, the codec's round trip, generated) and FOLDER/likeness.json, and prints the losses as
+a table. Clips of random weights (FOLDER/clips-base) are read for scale. Needs Matplotlib and the program ffmpeg. The sheet shows people:
+it is not for publishing.
 """
 
 import json
@@ -34,15 +35,32 @@ def psnr(a, b):
     return float(-10 * numpy.log10(max(numpy.mean((a[:count] - b[:count]) ** 2), 1e-10)))
 
 
-def curve(folder, steps):
-    """Losses of the log, means of 20 steps."""
-    lines = [json.loads(line)["report"] for line in (folder / f"run-{steps}" / "log.jsonl").open()]
+SPANS = [(1, 10), (41, 50), (91, 100), (191, 200), (391, 400), (791, 800), (1191, 1200), (1591, 1600)]
+
+
+def log(folder, steps):
+    """What the log says of each step."""
+    return [json.loads(line) for line in (folder / f"run-{steps}" / "log.jsonl").open()]
+
+
+def losses(lines):
+    """Mean losses of some spans of ten steps, as Markdown."""
+    spans = [(first, last) for first, last in SPANS if last <= len(lines)]
+    rows = [f"| steps | {' | '.join(f'{first}-{last}' for first, last in spans)} |", "| --- " * (len(spans) + 1) + "|"]
+    for name in ("video", "audio"):
+        means = [numpy.mean([line["report"][name] for line in lines[first - 1 : last]]) for first, last in spans]
+        rows.append(f"| {name} | {' | '.join(f'{mean:.3f}' for mean in means)} |")
+    return "\n".join(rows)
+
+
+def curve(folder, lines):
+    """Draws the losses of the log, means of 20 steps; gives those of the last 50."""
     chart, axis = pyplot.subplots(figsize=(6, 3.2))
     for name in ("video", "audio"):
-        values = [line[name] for line in lines]
+        values = [line["report"][name] for line in lines]
         means = [numpy.mean(values[at : at + 20]) for at in range(0, len(values), 20)]
         axis.plot([20 * at + 10 for at in range(len(means))], means, label=name)
-    axis.axhline(2 / 3, color="gray", linestyle=":", linewidth=1)
+    axis.axhline(2 / 3, color="gray", linestyle=":", linewidth=1, label="least of `tiny`, video")
     axis.set_xlabel("step (two clips each)")
     axis.set_ylabel("flow loss")
     axis.set_ylim(bottom=0)
@@ -50,7 +68,26 @@ def curve(folder, steps):
     chart.tight_layout()
     chart.savefig(folder / "loss.png", dpi=90)
     tail = lines[-50:]
-    return {name: float(numpy.mean([line[name] for line in tail])) for name in ("video", "audio")}
+    return {name: round(float(numpy.mean([line["report"][name] for line in tail])), 4) for name in ("video", "audio")}
+
+
+def likeness(clips, coded):
+    """How near each clip is to each one that the codec gives back, in decibels, and what that says."""
+    matrix = numpy.array([[psnr(mine, other) for other in coded] for mine in clips])
+    own = matrix.diagonal()
+    others = numpy.where(numpy.eye(len(coded), dtype=bool), -numpy.inf, matrix).max(axis=1)
+    return matrix, {
+        "nearest_to_its_own": int((own > others).sum()),
+        "psnr_to_own": round(float(own.mean()), 2),
+        "psnr_to_the_nearest_other": round(float(others.mean()), 2),
+    }
+
+
+def likest(keys, coded):
+    """The two clips that are nearest to each other as the codec gives them back."""
+    pairs = [(psnr(coded[a], coded[b]), keys[a], keys[b]) for a in range(len(keys)) for b in range(a)]
+    near, *two = max(pairs)
+    return {"clips": two, "psnr": round(near, 2)}
 
 
 def find(folder, key):
@@ -63,25 +100,26 @@ def find(folder, key):
 
 def main(folder, steps, corpus):
     folder = pathlib.Path(folder)
-    made = folder / f"clips-{steps}"
+    made, base = folder / f"clips-{steps}", folder / "clips-base"
     keys = sorted(path.stem for path in made.glob("*.mp4"))
     generated = [pictures(find(made, key)) for key in keys]
+    untrained = [pictures(find(base, key)) for key in keys]
     coded = [pictures(find(folder / "latents" / "check", key)) for key in keys]
     shown = ["omni", "show", "out/demo", "clip", "--json"]
     lines = subprocess.run(shown, check=True, capture_output=True, text=True).stdout.splitlines()
     paths = {row["clip"]: row["path"] for row in map(json.loads, lines)}
     originals = [pictures(pathlib.Path(corpus) / paths[key], len(clip)) for key, clip in zip(keys, coded)]
-    matrix = numpy.array([[psnr(mine, other) for other in coded] for mine in generated])
-    own = matrix.diagonal()
-    others = numpy.where(numpy.eye(len(keys), dtype=bool), -numpy.inf, matrix).max(axis=1)
+    matrix, found = likeness(generated, coded)
+    steps_done = log(folder, steps)
     report = {
         "steps": int(steps),
-        "loss_of_the_last_50_steps": curve(folder, steps),
+        "minutes_of_training": round(sum(line["seconds"] for line in steps_done) / 60, 1),
+        "loss_of_the_last_50_steps": curve(folder, steps_done),
         "clips": keys,
         "psnr_generated_to_coded": matrix.round(2).tolist(),
-        "nearest_to_its_own": int((own > others).sum()),
-        "psnr_to_own": round(float(own.mean()), 2),
-        "psnr_to_the_nearest_other": round(float(others.mean()), 2),
+        **found,
+        "random_weights": likeness(untrained, coded)[1],
+        "likest_two": likest(keys, coded),
         "psnr_coded_to_original": round(float(numpy.mean([psnr(a, b) for a, b in zip(coded, originals)])), 2),
     }
     (folder / "likeness.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -94,6 +132,7 @@ def main(folder, steps, corpus):
         panel.set_title(title, fontsize=8)
     sheet.tight_layout()
     sheet.savefig(folder / "sheet.png", dpi=90)
+    print(losses(steps_done), end="\n\n")
     print(json.dumps({key: value for key, value in report.items() if key != "psnr_generated_to_coded"}, indent=1))
 
 

@@ -1,11 +1,18 @@
 //! The paper's Table 2 in miniature: a row of it trained on a made-up world and sampled for people that were held out.
 //!
-//! `cargo run --release -p omni-model --example miniature -- ROW SEED FOLDER STEPS CLIPS` writes `FOLDER/ROW-SEED.json`; a run
-//! that was stopped goes on from its last state. ROW `list` prints the rows, `truth` reads the true latents in place of
-//! generated ones, `untrained` those of random weights. `scripts/miniature` runs all and draws the figures.
-#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+//! `cargo run --release -p omni-model --example miniature -- ROW SEED FOLDER STEPS CLIPS [BACKBONE]` writes
+//! `FOLDER/ROW-SEED.json`; a run that was stopped goes on from its last state, one that is done is passed over, and one that was
+//! done with other settings is refused. A row of the table begins from the result `BACKBONE` of the row `backbone`. ROW `list`
+//! prints the rows of the table, `truth` reads the true latents in place of generated ones, `untrained` those of random weights.
+//! `scripts/miniature` runs all and draws the figure.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for the terminal"
+)]
 
 mod readings;
+mod results;
 mod rows;
 mod world;
 
@@ -18,13 +25,13 @@ use omni_model::{
     weights::{Folder, Found, Init, Source, Weights, value_of},
 };
 use readings::{Readings, read};
-use rows::{ROWS, Row, Stage};
+use results::{Settings, io, processor_seconds};
+use rows::{BASE, CURRICULUM, ROWS, Row, Stage};
 use serde_json::{Value, json};
 use std::{
     cell::RefCell,
     fs,
     path::{Path, PathBuf},
-    time::Instant,
 };
 use world::{Clip, Kind};
 
@@ -40,6 +47,61 @@ struct Order {
     folder: PathBuf,
     steps: u64,
     clips: u64,
+    /// The result of the backbone that a row begins from.
+    backbone: Option<PathBuf>,
+}
+
+impl Order {
+    /// The row of the table; `None` for what is none.
+    fn table_row(&self) -> Option<Row> {
+        Row::named(&self.row)
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        let settings = Settings::new(&self.row, self.seed, self.steps, self.clips);
+        match (self.table_row(), &self.backbone) {
+            (Some(_), Some(path)) => settings.begun_from(path),
+            (Some(_), None) => Err(Error::Input(
+                "a row begins from a backbone: name its result, FOLDER/backbone-SEED.json, as the last word"
+                    .to_owned(),
+            )),
+            (None, Some(_)) => Err(Error::Input(format!("`{}` begins from no backbone", self.row))),
+            (None, None) => Ok(settings),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("{}-{}", self.row, self.seed)
+    }
+
+    /// Where its result is to lie.
+    fn path(&self) -> PathBuf {
+        self.folder.join(format!("{}.json", self.name()))
+    }
+
+    /// Where its trainings lie.
+    fn runs(&self) -> PathBuf {
+        runs(&self.path())
+    }
+}
+
+/// What came out.
+struct Made {
+    clips: Value,
+    losses: Value,
+    /// Whether this process did all of it, none being there from one that was stopped.
+    alone: bool,
+}
+
+impl Made {
+    /// What nothing was trained for.
+    fn read(clips: Value) -> Self {
+        Self {
+            clips,
+            losses: json!({}),
+            alone: true,
+        }
+    }
 }
 
 fn order() -> Option<Order> {
@@ -51,7 +113,9 @@ fn order() -> Option<Order> {
         folder: next()?.into(),
         steps: next()?.parse().ok()?,
         clips: next()?.parse().ok()?,
+        backbone: next().map(PathBuf::from),
     })
+    .filter(|_| std::env::args().len() <= 7)
 }
 
 fn main() -> std::process::ExitCode {
@@ -60,54 +124,46 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::SUCCESS;
     }
     let Some(order) = order() else {
-        println!("miniature ROW SEED FOLDER STEPS CLIPS, or miniature list");
+        eprintln!("miniature ROW SEED FOLDER STEPS CLIPS [BACKBONE], or miniature list");
         return std::process::ExitCode::from(2);
     };
     // inside of the pool: a loop that is handed to another thread waits for it, and there are thousands in a step
     match rayon::scope(|_| run(&order)) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            println!("{}-{}: {error}", order.row, order.seed);
+            eprintln!("{}: {error}", order.name());
             std::process::ExitCode::FAILURE
         }
     }
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
-    move |source| Error::Io {
-        path: path.to_owned(),
-        source,
-    }
-}
-
 fn run(order: &Order) -> Result<()> {
-    let path = order.folder.join(format!("{}-{}.json", order.row, order.seed));
-    if path.exists() {
+    let settings = order.settings()?;
+    let path = order.path();
+    if settings.made(&path)? {
         return Ok(());
     }
     fs::create_dir_all(&order.folder).map_err(io(&order.folder))?;
-    let begin = Instant::now();
-    let (clips, losses) = match Row::named(&order.row) {
-        Some(row) => trained(order, &row)?,
-        None if order.row == "truth" => (
-            test(order, &TESTS, &mut |sample, _| Ok(latents_of(sample)))?,
-            json!({}),
-        ),
-        None if order.row == "backbone" => backbone(order)?,
-        None if order.row == "untrained" => (untrained(order)?, json!({})),
-        None => return Err(Error::Input(format!("no row `{}`", order.row))),
-    };
-    let result = json!({
-        "row": order.row,
-        "seed": order.seed,
-        "steps": order.steps,
-        "seconds": begin.elapsed().as_secs_f64(),
-        "losses": losses,
-        "clips": clips,
-    });
-    let beside = path.with_extension("unfinished");
-    fs::write(&beside, result.to_string()).map_err(io(&beside))?;
-    fs::rename(&beside, &path).map_err(io(&path))
+    let made = make(order, &settings.to_string())?;
+    let mut result = serde_json::Map::new();
+    result.insert("clips".to_owned(), made.clips);
+    result.insert("losses".to_owned(), made.losses);
+    let seconds = if made.alone { processor_seconds() } else { None };
+    result.insert("processor_seconds".to_owned(), json!(seconds));
+    settings.write(&path, result)
+}
+
+/// `data` is what a run that goes on must have been about.
+fn make(order: &Order, data: &str) -> Result<Made> {
+    if let (Some(row), Some(backbone)) = (order.table_row(), &order.backbone) {
+        return trained(order, &row, backbone, data);
+    }
+    match order.row.as_str() {
+        "backbone" => backbone(order, data),
+        "truth" => test(order, &TESTS, &mut |sample, _| Ok(latents_of(sample))).map(Made::read),
+        "untrained" => untrained(order).map(Made::read),
+        name => Err(Error::Input(format!("no row `{name}`"))),
+    }
 }
 
 fn latents_of(sample: &Sample) -> Latents {
@@ -159,38 +215,45 @@ impl Source for Begun {
     }
 }
 
-/// Where a row's runs lie.
-fn runs(order: &Order, name: &str) -> PathBuf {
-    order.folder.join("runs").join(name)
+/// Where the runs of a result lie.
+fn runs(result: &Path) -> PathBuf {
+    let name = result.file_stem().unwrap_or_default();
+    result.with_file_name("runs").join(name)
 }
 
 /// Trains what every row begins from, and reads what it makes of prompts that describe people who were held out.
-fn backbone(order: &Order) -> Result<(Value, Value)> {
-    let (stage, folder) = (Row::backbone(order.seed, order.steps)?, runs(order, "backbone"));
+fn backbone(order: &Order, data: &str) -> Result<Made> {
+    let stage = Row::backbone(order.seed, order.steps)?;
+    let folder = order.runs();
     let source = Fresh(Init { seed: order.seed });
-    let state = train(&stage, &ROWS[0].network(), source, &folder)?;
-    let model = model(&ROWS[0], &state)?;
+    let (state, alone) = train(&stage, &BASE.network(), source, (&folder, data))?;
+    let model = model(&BASE, &state)?;
     let clips = test(order, &[(Kind::TestPlain, "described")], &mut |sample, number| {
         generate(&model, sample, number)
     })?;
-    Ok((clips, json!({ "backbone": curve(&folder)? })))
+    Ok(Made {
+        clips,
+        losses: json!({ "backbone": curve(&folder)? }),
+        alone,
+    })
 }
 
-/// Runs a training to its end, from its last state if it has one; gives its last state.
+/// Runs a training to its end, from its last state if it has one; gives its last state, and whether it had none.
 fn train(
     stage: &Stage,
     network: &CustomizerConfig,
     source: impl Source + 'static,
-    folder: &Path,
-) -> Result<PathBuf> {
+    (folder, data): (&Path, &str),
+) -> Result<(PathBuf, bool)> {
     let mut trainer = Trainer::new(stage.recipe.clone(), network, source, &stage.world)?;
     let run = Place {
         folder,
-        data: "miniature",
+        data,
         dress: &|_| Ok(()),
     };
-    run.resume(&mut trainer)?;
-    Ok(run.train(&mut trainer, &stage.world, &Solo, &mut |_| true)?.state)
+    let alone = run.resume(&mut trainer)?.is_none();
+    let ended = run.train(&mut trainer, &stage.world, &Solo, &mut |_| true)?;
+    Ok((ended.state, alone))
 }
 
 /// The network of a row with the weights of a state.
@@ -202,27 +265,37 @@ fn model(row: &Row, state: &Path) -> Result<Customizer> {
 }
 
 /// Trains a row stage by stage from the backbone, then samples; gives the readings and the losses.
-fn trained(order: &Order, row: &Row) -> Result<(Value, Value)> {
-    let place = runs(order, &format!("{}-{}", row.name, order.seed));
-    let states = States::open(&runs(order, "backbone").join("checkpoints"))?.list()?;
+fn trained(order: &Order, row: &Row, backbone: &Path, data: &str) -> Result<Made> {
+    let states = States::open(&runs(backbone).join("checkpoints"))?.list()?;
     let Some((_, mut from)) = states.into_iter().next_back() else {
-        return Err(Error::Input("train `backbone` in this folder first".to_owned()));
+        return Err(Error::Input(format!(
+            "the backbone of {} is not in {}: remove the file, and train it again",
+            backbone.display(),
+            runs(backbone).display()
+        )));
     };
     let mut losses = serde_json::Map::new();
+    let mut alone = true;
     for stage in row.stages(order.seed, order.steps)? {
-        let folder = place.join(&stage.recipe.name);
+        let folder = order.runs().join(&stage.recipe.name);
         let source = Begun {
             folder: Folder::open(&from)?,
             fresh: Init { seed: order.seed },
         };
-        from = train(&stage, &row.network(), source, &folder)?;
+        let (state, fresh) = train(&stage, &row.network(), source, (&folder, data))?;
+        from = state;
+        alone &= fresh;
         losses.insert(stage.recipe.name.clone(), curve(&folder)?);
     }
     let model = model(row, &from)?;
     let clips = test(order, &TESTS, &mut |sample, number| {
         generate(&model, sample, number)
     })?;
-    Ok((clips, Value::Object(losses)))
+    Ok(Made {
+        clips,
+        losses: Value::Object(losses),
+        alone,
+    })
 }
 
 /// Losses of a log, means of up to 20 parts: kind, last step, video, audio.
@@ -249,13 +322,12 @@ fn curve(folder: &Path) -> Result<Value> {
 }
 
 fn untrained(order: &Order) -> Result<Value> {
-    let row = ROWS[ROWS.len() - 2];
     let weights = Weights::new(
         Fresh(Init { seed: order.seed }),
         candle_core::DType::F32,
         &Device::Cpu,
     );
-    let model = Customizer::new(&row.network(), &weights, false)?;
+    let model = Customizer::new(&CURRICULUM.network(), &weights, false)?;
     test(order, &TESTS, &mut |sample, number| {
         generate(&model, sample, number)
     })

@@ -1,8 +1,8 @@
 //! What a generated clip shows, read from its latents: whose face, whose voice, bound to whom, what is said, what leaks.
 
 use super::world::{
-    Clip, FACE, GRID, HOLD, Identity, LENGTH, NOISE, PHONEMES, SLOT, SOUND, STARTS, TIMBRE, brightness,
-    phoneme_of, phoneme_sound, phonemes_said,
+    Clip, FACE, GRID, HOLD, Identity, LENGTH, NOISE, PHONEMES, Person, SLOT, SOUND, STARTS, TIMBRE,
+    brightness, phoneme_of, phoneme_sound, phonemes_said,
 };
 use omni_model::{Error, Result, net::Latents};
 use serde::Serialize;
@@ -140,16 +140,17 @@ fn picked(seen: &[f64], own: &[f64], others: &[&[f64]]) -> bool {
     others.iter().all(|other| cosine(seen, other) < near)
 }
 
+/// The other person of the clip, if there are two.
+fn other_than(clip: &Clip, place: usize) -> Option<&Person> {
+    let mut people = clip.people.iter().enumerate();
+    people.find(|(at, _)| *at != place).map(|(_, person)| person)
+}
+
 fn faces(clip: &Clip, seen: &Seen, number: u64, readings: &mut Readings) -> Result<()> {
     for (place, person) in clip.people.iter().enumerate() {
         let face = seen.face(person.left);
         let own = &person.identity.face;
-        let other = clip
-            .people
-            .iter()
-            .enumerate()
-            .find(|(at, _)| *at != place)
-            .map(|(_, other)| other);
+        let other = other_than(clip, place);
         let strangers = strangers(number, LINE_UP - 1 - usize::from(other.is_some()))?;
         let mut others: Vec<&[f64]> = strangers.iter().map(|who| who.face.as_slice()).collect();
         others.extend(other.map(|other| other.identity.face.as_slice()));
@@ -181,12 +182,7 @@ fn voices(clip: &Clip, seen: &Seen, number: u64, readings: &mut Readings) -> Res
         let person = &clip.people[said.who];
         let voice = seen.sound(0..TIMBRE, STARTS[slot]..STARTS[slot] + SLOT);
         let own = &person.identity.voice;
-        let other = clip
-            .people
-            .iter()
-            .enumerate()
-            .find(|(at, _)| *at != said.who)
-            .map(|(_, other)| other);
+        let other = other_than(clip, said.who);
         let strangers = strangers(number, LINE_UP - 1 - usize::from(other.is_some()))?;
         let mut others: Vec<&[f64]> = strangers.iter().map(|who| who.voice.as_slice()).collect();
         others.extend(other.map(|other| other.identity.voice.as_slice()));
@@ -218,33 +214,31 @@ fn words(clip: &Clip, seen: &Seen, readings: &mut Readings) -> Result<()> {
 }
 
 fn leaks(clip: &Clip, seen: &Seen, readings: &mut Readings) -> Result<()> {
-    let spoken: Vec<usize> = clip.said.iter().flat_map(phonemes_said).collect();
+    let said: Vec<usize> = clip.said.iter().flat_map(phonemes_said).collect();
     let captioned: Vec<usize> = clip.caption.iter().map(|word| phoneme_of(*word)).collect();
     let in_slot = |latent: usize| {
         (0..clip.said.len()).any(|slot| (STARTS[slot]..STARTS[slot] + SLOT).contains(&latent))
     };
     let mut counts = [0.0; PHONEMES];
-    let (mut outside, mut silent) = (Vec::new(), 0.0);
+    let (mut outside, mut spoken) = (0.0, 0.0);
     for latent in 0..LENGTH {
-        let loud = seen.loudness(latent);
+        let audible = seen.loudness(latent) > AUDIBLE;
         if !in_slot(latent) {
-            outside.push(loud);
-            silent += f64::from(u8::from(loud > AUDIBLE));
+            outside += 1.0;
+            spoken += f64::from(u8::from(audible));
         }
-        if loud > AUDIBLE {
+        if audible {
             counts[heard(&seen.sound(TIMBRE..SOUND, latent..latent + 1))?] += 1.0;
         }
     }
-    let count = outside.len() as f64;
-    readings.add("sound_outside", outside.iter().sum::<f64>() / count);
-    readings.add("speech_outside", silent / count);
+    readings.add("speech_outside", spoken / outside);
     // latents with a phoneme of the caption's that nobody says, against those with a phoneme that is nowhere
     let rate = |wanted: &dyn Fn(usize) -> bool| {
         let chosen: Vec<usize> = (0..PHONEMES).filter(|phoneme| wanted(*phoneme)).collect();
         let sum: f64 = chosen.iter().map(|phoneme| counts[*phoneme]).sum();
         (!chosen.is_empty()).then(|| sum / chosen.len() as f64 / LENGTH as f64)
     };
-    let unsaid = |phoneme: usize| !spoken.contains(&phoneme);
+    let unsaid = |phoneme: usize| !said.contains(&phoneme);
     let caption = rate(&|phoneme| unsaid(phoneme) && captioned.contains(&phoneme));
     let nowhere = rate(&|phoneme| unsaid(phoneme) && !captioned.contains(&phoneme));
     if let (Some(caption), Some(nowhere)) = (caption, nowhere) {

@@ -21,6 +21,9 @@ const LAST: f64 = 0.05;
 const BEFORE: f64 = 2e-3;
 const NEW: f64 = 3e-3;
 const OLD: f64 = 1e-3;
+/// Clips of each kind that rows are trained on, and those that the backbone is.
+const CLIPS: u64 = 4096;
+const BEFORE_CLIPS: u64 = 65_536;
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +38,8 @@ pub struct Row {
     pub curriculum: bool,
 }
 
-const BASE: Row = Row {
+/// The streams alone, which every other row adds to.
+pub const BASE: Row = Row {
     name: "base",
     ocf: false,
     anchored: true,
@@ -43,6 +47,16 @@ const BASE: Row = Row {
     masked: true,
     speech: false,
     curriculum: false,
+};
+
+/// The whole of the paper's.
+pub const CURRICULUM: Row = Row {
+    name: "curriculum",
+    ocf: true,
+    mtp: true,
+    speech: true,
+    curriculum: true,
+    ..BASE
 };
 
 /// As the paper has them, and one more: the last one with the mask of MTP-CA taken off.
@@ -72,22 +86,11 @@ pub const ROWS: [Row; 7] = [
         speech: true,
         ..BASE
     },
-    Row {
-        name: "curriculum",
-        ocf: true,
-        mtp: true,
-        speech: true,
-        curriculum: true,
-        ..BASE
-    },
+    CURRICULUM,
     Row {
         name: "unmasked",
-        ocf: true,
-        mtp: true,
         masked: false,
-        speech: true,
-        curriculum: true,
-        ..BASE
+        ..CURRICULUM
     },
 ];
 
@@ -97,7 +100,7 @@ pub struct Stage {
     pub world: World,
 }
 
-fn stream(stream: StreamConfig, channels: usize, scaling: f64) -> StreamConfig {
+fn stream(stream: StreamConfig, channels: usize) -> StreamConfig {
     StreamConfig {
         dim: WIDTH,
         ffn_dim: 3 * WIDTH,
@@ -109,7 +112,7 @@ fn stream(stream: StreamConfig, channels: usize, scaling: f64) -> StreamConfig {
         text_dim: TEXT,
         text_len: ROOM,
         // one latent of sound is a twentieth of a clip here, not a hundred and fiftieth
-        temporal_rope_scaling_factor: scaling,
+        temporal_rope_scaling_factor: 1.0,
         ..stream
     }
 }
@@ -125,8 +128,8 @@ impl Row {
         let FusionConfig { video, audio } = FusionConfig::ovi();
         CustomizerConfig {
             backbone: FusionConfig {
-                video: stream(video, CHANNELS, 1.0),
-                audio: stream(audio, SOUND, 1.0),
+                video: stream(video, CHANNELS),
+                audio: stream(audio, SOUND),
             },
             ocf: self.ocf.then_some(OcfConfig {
                 dim: WIDTH,
@@ -153,7 +156,7 @@ impl Row {
     pub fn backbone(seed: u64, steps: u64) -> Result<Stage> {
         Ok(Stage {
             recipe: BASE.recipe("backbone", (seed, steps), "\"joint\"", [0.0, 1.0])?,
-            world: World::new(&[(Kind::Plain, 65_536)])?,
+            world: World::new(&[(Kind::Plain, BEFORE_CLIPS)])?,
         })
     }
 
@@ -161,8 +164,7 @@ impl Row {
     /// rows with steps on speech take `steps` of those besides.
     pub fn stages(&self, seed: u64, steps: u64) -> Result<Vec<Stage>> {
         let (joint, both) = ("\"joint\"", "\"joint\", \"speech\"");
-        let clips = 4096;
-        let speech = (Kind::Speech, clips);
+        let speech = (Kind::Speech, CLIPS);
         if self.curriculum {
             let first = self.recipe("stage1", (seed, 2 * steps), both, [0.0, 0.5])?;
             let second = self.recipe("stage2", (seed + 100, steps), joint, [0.5, 0.75])?;
@@ -174,9 +176,9 @@ impl Row {
                 })
             };
             return Ok(vec![
-                stage(first, &[(Kind::Single, clips), speech])?,
-                stage(second, &[(Kind::Multi, clips)])?,
-                stage(third, &[(Kind::Cross, clips)])?,
+                stage(first, &[(Kind::Single, CLIPS), speech])?,
+                stage(second, &[(Kind::Multi, CLIPS)])?,
+                stage(third, &[(Kind::Cross, CLIPS)])?,
             ]);
         }
         let (pattern, total) = if self.speech {
@@ -185,9 +187,9 @@ impl Row {
             (joint, 3 * steps)
         };
         let kinds = [
-            (Kind::Single, clips),
-            (Kind::Multi, clips),
-            (Kind::Cross, clips),
+            (Kind::Single, CLIPS),
+            (Kind::Multi, CLIPS),
+            (Kind::Cross, CLIPS),
             speech,
         ];
         Ok(vec![Stage {
