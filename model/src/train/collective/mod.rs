@@ -3,6 +3,7 @@
 //! several talk over TCP ([`Processes`]), and hand each other the name under which their cards meet (`Nccl`, a cargo feature).
 
 mod frame;
+mod greet;
 mod launch;
 mod meet;
 #[cfg(feature = "nccl")]
@@ -13,8 +14,9 @@ mod threads;
 #[cfg(test)]
 mod tests;
 
+pub use greet::Meeting;
 pub use launch::Launch;
-pub use meet::{Meeting, Patience};
+pub use meet::Patience;
 #[cfg(feature = "nccl")]
 pub use nccl::Nccl;
 pub use processes::Processes;
