@@ -26,6 +26,7 @@ def load(name):
 
 
 miniature = load("figures/miniature.py")
+PLACES = ("backbone", "rows", "early", "said", "mask", "time")
 
 
 class Plan(unittest.TestCase):
@@ -122,7 +123,7 @@ class Miniature(unittest.TestCase):
         self.addCleanup(shutil.rmtree, folder)
         (folder / "early").mkdir()
         points = [{"kind": "joint", "step": step, "video": loss / 2, "audio": loss / 2} for step, loss in enumerate(losses)]
-        for row in ("truth", "untrained", "backbone", *miniature.ROWS):
+        for row in ("truth", "untrained", "backbone", *miniature.ROWS, *miniature.SAID):
             for seed, face in enumerate(faces):
                 self.write(folder / f"{row}-{seed}.json", row, truth if row == "truth" else face, points)
                 if row in miniature.EARLY:
@@ -150,6 +151,26 @@ class Miniature(unittest.TestCase):
         self.assertTrue(0.2 <= low < middle < high <= 0.9, (low, high))
         self.assertIn("| Face: cosine to the true one | 0.25 (0.25 to 0.25) |", miniature.tables(self.folder([0.25]))["rows"])
 
+    def test_a_difference_is_of_the_same_seeds_and_clips(self):
+        folder = self.folder([0.5, 0.7, 0.9])
+        for seed, value in enumerate((0.1, 0.2, 0.6)):
+            for row, less in (("captions-said", value), ("captions-said-unmasked", value + 0.05)):
+                self.change(folder / f"{row}-{seed}.json", lambda result: [
+                    clip["readings"].update(caption_leak=[less + 0.3 * number]) for number, clip in enumerate(result["clips"])])
+        # each row differs from seed to seed and clip to clip, their difference does not
+        self.assertIn("| Caption leak, the difference of the two | 0.450 (", miniature.tables(folder)["said"])
+        _, low, high = miniature.interval(miniature.load(folder, "captions-said"), miniature.READINGS["leak"], random.Random(1))
+        self.assertGreater(high - low, 0.2)
+        none = "0.000 (0.000 to 0.000); seeds 0.000, 0.000, 0.000"
+        less = "-0.050 (-0.050 to -0.050); seeds -0.050, -0.050, -0.050"
+        self.assertIn(f"| Caption leak | {none} | {none} | {less} |", miniature.mask(folder))
+        self.change(folder / "captions-said-1.json", lambda result: result["clips"][0]["readings"].pop("speech_outside"))
+        failed = self.ran("tables", folder)
+        self.assertEqual(failed.stderr, "error: speech_outside of captions-said-1.json and captions-said-unmasked-1.json"
+                                        " are not of the same clips\n")
+        (folder / "captions-said-1.json").unlink()
+        self.assertIn("not of the same seeds: captions-said-0.json, captions-said-2.json, captions-said-un", self.ran("tables", folder).stderr)
+
     def test_a_run_that_lacks_something_is_told(self):
         self.assertEqual(miniature.check(self.folder([0.5])), [])
         wrong = miniature.check(self.folder([0.5], truth=0.5))
@@ -174,6 +195,8 @@ class Miniature(unittest.TestCase):
 
         for change, name, said in (
             (gone, "ocf-0.json", "ocf-0.json: voice_sim is not there"),
+            (lambda result: result["clips"][0]["readings"].update(caption_phonemes=[None]), "captions-said-0.json",
+             "captions-said-0.json: caption_phonemes is no number"),
             (gone, "truth-0.json", "truth-0.json: voice_sim is not there"),
             (no_number, "early/unmasked-0.json", "unmasked-0.json: phoneme_errors of utterance_words is no number"),
             (lambda result: result["clips"][0]["readings"].update(bound=[float("nan")]), "backbone-0.json", "backbone-0.json: bound is no number"),
@@ -202,7 +225,7 @@ class Miniature(unittest.TestCase):
 
     def test_a_document_gets_its_tables_and_keeps_the_rest(self):
         folder = self.folder([0.5, 0.7])
-        places = "".join(f"{name} is\n<!-- scripts/miniature: {name} -->\nold\n<!-- end -->\n" for name in ("backbone", "rows", "early", "time"))
+        places = "".join(f"{name} is\n<!-- scripts/miniature: {name} -->\nold\n<!-- end -->\n" for name in PLACES)
         path = folder / "document.md"
         path.write_text(places + "after\n")
         self.assertEqual(self.ran("document", folder, path).returncode, 0)
@@ -211,7 +234,7 @@ class Miniature(unittest.TestCase):
         self.assertTrue(text.endswith("<!-- end -->\nafter\n"), text[-200:])
         self.assertIn("| Face: cosine to the true one | 0.60 (0.50 to 0.70) |\n", text)
         self.assertIn("the backbone 26 s (25 to 27); a row and seed 26 s (25 to 27);\nafter a fifth of the steps 26 s (25 to 27). All that", text)
-        self.assertIn("All that is counted: 9.5 minutes.", text)
+        self.assertIn("All that is counted: 11.3 minutes.", text)
         path.write_text(places.replace(": early", ": ealry"))
         failed = self.ran("document", folder, path)
         self.assertEqual(failed.returncode, 1)
@@ -225,7 +248,7 @@ class Miniature(unittest.TestCase):
     def test_the_document_has_a_place_for_every_table(self):
         text = (Path(__file__).parent.parent / "docs" / "experiments.md").read_text()
         self.assertEqual(miniature.document(text, {}), text)
-        for name in ("backbone", "rows", "early", "time"):
+        for name in PLACES:
             self.assertNotEqual(miniature.document(text, {name: "other"}), text)
 
 

@@ -7,6 +7,11 @@ mod readings;
 #[path = "../examples/miniature/results.rs"]
 mod results;
 #[allow(dead_code, reason = "the example uses the rest")]
+#[path = "../examples/miniature/rows.rs"]
+mod rows;
+#[path = "../examples/miniature/samples.rs"]
+mod samples;
+#[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../examples/miniature/world.rs"]
 mod world;
 
@@ -17,8 +22,10 @@ use omni_model::{
 };
 use readings::read;
 use results::Settings;
+use rows::Row;
+use samples::World;
 use std::path::Path;
-use world::{CHANNELS, Clip, GRID, Kind, LENGTH, SOUND, STARTS, World, phoneme_of, say};
+use world::{CHANNELS, Clip, GRID, Kind, LENGTH, SOUND, STARTS, phoneme_of, say};
 
 fn truth(sample: &Sample) -> Latents {
     Latents {
@@ -145,6 +152,64 @@ fn a_caption_that_is_said_in_the_free_slot_is_a_leak() {
     };
     assert!(mean(&all(Kind::Test, "caption_leak", leaking)) > 0.05);
     assert!(mean(&all(Kind::Test, "speech_outside", leaking)) > 0.2);
+}
+
+#[test]
+fn rows_whose_captions_are_said_differ_in_that_alone_and_it_is_read_as_a_leak() {
+    let row = |name: &str| Row::named(name).unwrap();
+    let said = row("captions-said");
+    assert_eq!((said.masked, row("captions-said-unmasked").masked), (true, false));
+    let stages = |row: Row| row.stages(1, 4).unwrap();
+    let kinds = [Kind::Single, Kind::Multi, Kind::Cross];
+    for ((stage, plain), kind) in stages(said).iter().zip(stages(row("curriculum"))).zip(kinds) {
+        assert_eq!(stage.world.entries(), plain.world.entries());
+        let (mut silent, mut leaks) = (Vec::new(), Vec::new());
+        let (mut free, mut said_here) = (0, 0);
+        for number in 0..60 {
+            let clip = Clip::new(kind, number).unwrap();
+            // absent where all phonemes of the caption are said anyhow
+            let leak = |sample: &Sample| {
+                let found = read(&clip, &truth(sample), number).unwrap().0;
+                found.get("caption_leak").cloned().unwrap_or_default()
+            };
+            let [with, without] =
+                [&stage.world, &plain.world].map(|world| world.load(number as usize).unwrap());
+            // pictures, prompt and references are the same to the byte, and what is said stands where it stood
+            let quiet = Sample {
+                audio: without.audio.clone(),
+                ..with.clone()
+            };
+            assert_eq!(quiet.to_bytes().unwrap(), without.to_bytes().unwrap());
+            assert_eq!(
+                read(&clip, &truth(&with), number).unwrap().0["phoneme_errors"],
+                vec![0.0; 2 * clip.said.len()]
+            );
+            free += if clip.said.len() == 1 { 1 } else { 0 };
+            if with.to_bytes().unwrap() != without.to_bytes().unwrap() {
+                assert_eq!(clip.said.len(), 1);
+                silent.extend(leak(&without));
+                said_here += 1;
+                leaks.extend(leak(&with));
+            }
+        }
+        assert!(
+            4 * said_here > free && 4 * said_here < 3 * free,
+            "{said_here} of {free}"
+        );
+        assert!(leaks.len() > said_here / 2, "{} of {said_here}", leaks.len());
+        assert!(silent.iter().all(|leak| *leak == 0.0), "{silent:?}");
+        assert!(leaks.iter().all(|leak| *leak > 0.1), "{leaks:?}");
+    }
+    // utterances without pictures have no caption
+    let speech = stages(said)[0]
+        .world
+        .entries()
+        .iter()
+        .position(|entry| !entry.video)
+        .unwrap();
+    let [with, without] =
+        [said, row("curriculum")].map(|row| stages(row)[0].world.load(speech).unwrap().to_bytes().unwrap());
+    assert_eq!(with, without);
 }
 
 #[test]

@@ -5,7 +5,8 @@
     python3 scripts/figures/miniature.py document FOLDER DOCUMENT   # writes them into a Markdown file, between its marks
     python3 scripts/figures/miniature.py figure FOLDER TARGET       # draws TARGET/miniature.png; needs Matplotlib, the others nothing
 
-The intervals are a bootstrap over both what differs by chance: seeds are drawn with replacement, and of each the clips.
+The intervals are a bootstrap over both what differs by chance: seeds are drawn with replacement, and of each the clips. Those of a
+difference are drawn of the differences clip by clip, of rows of the same seed.
 """
 
 import json
@@ -22,6 +23,17 @@ ROWS = {
     "speech-steps": "+ steps on speech",
     "curriculum": "+ curriculum",
     "unmasked": "its mask off",
+}
+# The last two again, on clips of which some say their caption.
+SAID = {
+    "captions-said": "captions said in training",
+    "captions-said-unmasked": "the same, its mask off",
+}
+# With the mask, without it, and how both were trained: the folder, from that of all.
+MASKS = {
+    "a fifth of the steps": ("early", "curriculum", "unmasked"),
+    "all steps": (".", "curriculum", "unmasked"),
+    "all steps, captions said in training": (".", "captions-said", "captions-said-unmasked"),
 }
 # Those that are trained for a fifth of the steps, too.
 EARLY = ["base", "curriculum", "unmasked"]
@@ -50,6 +62,11 @@ BACKBONE = {
     "caption": ("Share of latents with a phoneme that only the caption has, per phoneme", "caption_phonemes", {}, None, None),
     "nowhere": ("The same of a phoneme that is nowhere", "other_phonemes", {}, None, None),
     "leak": ("Caption leak, the difference of the two", "caption_leak", {}, 0, None),
+}
+# What is read of rows that were trained on captions that are said.
+OF_SAID = {
+    **{name: READINGS[name] for name in READINGS if name != "leak"},
+    **{name: BACKBONE[name] for name in ("caption", "nowhere", "leak")},
 }
 # Read as small shares.
 SMALL = ("outside", "caption", "nowhere", "leak")
@@ -86,7 +103,24 @@ def mean(lists):
 
 def interval(results, reading, dice):
     """Mean over seeds, and the middle 95 of 100 of the bootstrap."""
-    clips = [per_clip(result, reading) for result in results]
+    return spread([per_clip(result, reading) for result in results], dice)
+
+
+def differences(first, second, reading):
+    """Of each seed and clip, the values of one row less those of the other. An error if they are not of the same seeds and clips."""
+    if not first or [result["file"].rsplit("-", 1)[1] for result in first] != [result["file"].rsplit("-", 1)[1] for result in second]:
+        raise ValueError(f"not of the same seeds: {', '.join(result['file'] for result in [*first, *second]) or 'no result'}")
+    seeds = []
+    for one, other in zip(first, second):
+        lists, others = per_clip(one, reading), per_clip(other, reading)
+        if [len(values) for values in lists] != [len(values) for values in others]:
+            raise ValueError(f"{reading[1]} of {one['file']} and {other['file']} are not of the same clips")
+        seeds.append([[value - less for value, less in zip(*pair)] for pair in zip(lists, others)])
+    return seeds
+
+
+def spread(clips, dice):
+    """Mean and interval of lists for each clip of each seed."""
     means = []
     for _ in range(DRAWS):
         drawn = [dice.choice(clips) for _ in clips]
@@ -106,11 +140,30 @@ def table(folder, rows, readings):
             results = load(folder, row)
             if not results:
                 raise ValueError(f"no result of {row} in {folder}")
-            digits = 3 if name in SMALL else 2
-            middle, low, high = (shown(value, digits) for value in interval(results, reading, dice))
-            cells.append(f"{middle} ({low} to {high})")
+            cells.append(cell(name, interval(results, reading, dice)))
         lines.append(f"| {reading[0]} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def mask(folder):
+    """Small readings of rows with the mask less those without it, as Markdown."""
+    dice = random.Random(1)
+    lines = [f"| with the mask less without it | {' | '.join(MASKS)} |", "| --- " * (len(MASKS) + 1) + "|"]
+    for name in ("outside", "leak"):
+        cells = []
+        for place, *rows in MASKS.values():
+            pair = [load(pathlib.Path(folder) / place, row) for row in rows]
+            clips = differences(*pair, READINGS[name])
+            seeds = ", ".join(shown(mean(lists), 3) for lists in clips)
+            cells.append(f"{cell(name, spread(clips, dice))}; seeds {seeds}")
+        lines.append(f"| {READINGS[name][0]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def cell(name, values):
+    """Mean and interval of a reading as text."""
+    middle, low, high = (shown(value, 3 if name in SMALL else 2) for value in values)
+    return f"{middle} ({low} to {high})"
 
 
 def shown(value, digits):
@@ -130,7 +183,7 @@ def seconds(results):
 
 def took(folder):
     """What the results took, as a paragraph."""
-    rows = [result for row in ROWS for result in load(folder, row)]
+    rows = [result for row in [*ROWS, *SAID] for result in load(folder, row)]
     early = [result for row in EARLY for result in load(pathlib.Path(folder) / "early", row)]
     backbone = load(folder, "backbone")
     known = [result["processor_seconds"] for result in [*backbone, *rows, *early] if result.get("processor_seconds") is not None]
@@ -147,6 +200,8 @@ def tables(folder):
         "backbone": table(folder, {"backbone": "backbone"}, BACKBONE),
         "rows": table(folder, {**scale, **ROWS}, READINGS),
         "early": table(pathlib.Path(folder) / "early", {row: ROWS[row] for row in EARLY}, READINGS),
+        "said": table(folder, SAID, OF_SAID),
+        "mask": mask(folder),
         "time": took(folder),
     }
 
@@ -194,26 +249,30 @@ def check(folder):
     perfect = {name: 0 if name in ("words", "new_words", "outside", "leak") else 1 for name in READINGS}
     early = pathlib.Path(folder) / "early"
     wrong = []
-    for place, row in [(folder, row) for row in ["truth", "untrained", "backbone", *ROWS]] + [(early, row) for row in EARLY]:
+    for place, row in [(folder, row) for row in ["truth", "untrained", "backbone", *ROWS, *SAID]] + [(early, row) for row in EARLY]:
         results = load(place, row)
         if not results:
             wrong.append(f"no result of {row} in {place}")
         for result in results:
-            readings = BACKBONE if row == "backbone" else READINGS
+            readings = BACKBONE if row == "backbone" else OF_SAID if row in SAID else READINGS
             wrong.extend(readings_wrong(result, readings, perfect if row == "truth" else None))
             if row not in ("truth", "untrained"):
                 wrong.extend(losses_wrong(result))
     return wrong
 
 
+# Where rows lie in a panel: those on other clips apart.
+PLACES = [*range(len(ROWS)), *(place + 0.5 for place in range(len(ROWS), len(ROWS) + len(SAID)))]
+
+
 def panel_of(panel, folder, name, dice):
     """Draws one reading of every row."""
     reading = READINGS[name]
     title, _, _, chance, better = reading
-    for place, row in enumerate(ROWS):
+    for place, row in zip(PLACES, [*ROWS, *SAID]):
         results = load(folder, row)
         middle, low, high = interval(results, reading, dice)
-        colour = "tab:gray" if row == "unmasked" else "tab:blue"
+        colour = "tab:gray" if row.endswith("unmasked") else "tab:blue"
         panel.plot([low, high], [place, place], color=colour, linewidth=5, alpha=0.35, solid_capstyle="butt")
         seeds = [mean(per_clip(result, reading)) for result in results]
         panel.plot(seeds, [place] * len(seeds), "o", color=colour, markersize=3.5)
@@ -227,7 +286,9 @@ def panel_of(panel, folder, name, dice):
         panel.set_xlim(-0.03, 1.03)
     best = {True: "more is better", False: "less is better", None: "0 is best"}[better]
     panel.set_title(f"{title}\n({best})", fontsize=9)
-    panel.set_yticks(range(len(ROWS)), list(ROWS.values()), fontsize=9)
+    # other data of training: not to be compared with the rows above
+    panel.axhline((PLACES[len(ROWS) - 1] + PLACES[len(ROWS)]) / 2, color="0.6", linewidth=0.8)
+    panel.set_yticks(PLACES, [*ROWS.values(), *SAID.values()], fontsize=9)
     panel.tick_params(axis="x", labelsize=8)
     panel.grid(axis="x", color="0.92")
     panel.set_axisbelow(True)
@@ -256,11 +317,11 @@ def figure(folder, target):
 
     dice = random.Random(1)
     names = [name for name in READINGS if name not in ("face_sim", "voice_sim")]
-    pictures, panels = pyplot.subplots(3, 4, figsize=(14, 8.6), sharey=True)
+    pictures, panels = pyplot.subplots(3, 4, figsize=(14, 9.6), sharey=True)
     for panel, name in zip(panels.flat, names):
         panel_of(panel, folder, name, dice)
     legend(panels.flat[len(names)])
-    panels.flat[0].set_ylim(len(ROWS) - 0.5, -0.5)
+    panels.flat[0].set_ylim(PLACES[-1] + 0.5, -0.5)
     pictures.tight_layout()
     pathlib.Path(target).mkdir(parents=True, exist_ok=True)
     pictures.savefig(pathlib.Path(target) / "miniature.png", dpi=90)

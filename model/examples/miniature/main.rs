@@ -14,6 +14,7 @@
 mod readings;
 mod results;
 mod rows;
+mod samples;
 mod world;
 
 use candle_core::{Device, Tensor};

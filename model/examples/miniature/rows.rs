@@ -1,6 +1,9 @@
 //! The rows of the paper's Table 2, each with the parts of those above it, and how each is trained.
 
-use super::world::{CHANNELS, Kind, PHONEME_ROW, SOUND, TEXT, World};
+use super::{
+    samples::World,
+    world::{CHANNELS, Kind, PHONEME_ROW, SOUND, TEXT},
+};
 use omni_model::{
     Result,
     net::{FusionConfig, MtpCaConfig, OcfConfig, StreamConfig},
@@ -36,6 +39,8 @@ pub struct Row {
     pub masked: bool,
     pub speech: bool,
     pub curriculum: bool,
+    /// Trained on clips some of which say the words of their caption.
+    pub vocal: bool,
 }
 
 /// The streams alone, which every other row adds to.
@@ -47,6 +52,7 @@ pub const BASE: Row = Row {
     masked: true,
     speech: false,
     curriculum: false,
+    vocal: false,
 };
 
 /// The whole of the paper's.
@@ -59,8 +65,9 @@ pub const CURRICULUM: Row = Row {
     ..BASE
 };
 
-/// As the paper has them, and one more: the last one with the mask of MTP-CA taken off.
-pub const ROWS: [Row; 7] = [
+/// As the paper has them, and three more: the last one with the mask of MTP-CA taken off, and both of these on clips that say their
+/// captions.
+pub const ROWS: [Row; 9] = [
     BASE,
     Row {
         name: "ocf",
@@ -89,6 +96,17 @@ pub const ROWS: [Row; 7] = [
     CURRICULUM,
     Row {
         name: "unmasked",
+        masked: false,
+        ..CURRICULUM
+    },
+    Row {
+        name: "captions-said",
+        vocal: true,
+        ..CURRICULUM
+    },
+    Row {
+        name: "captions-said-unmasked",
+        vocal: true,
         masked: false,
         ..CURRICULUM
     },
@@ -172,7 +190,7 @@ impl Row {
             let stage = |recipe, kinds: &[(Kind, u64)]| -> Result<Stage> {
                 Ok(Stage {
                     recipe,
-                    world: World::new(kinds)?,
+                    world: self.world(kinds)?,
                 })
             };
             return Ok(vec![
@@ -194,8 +212,14 @@ impl Row {
         ];
         Ok(vec![Stage {
             recipe: self.recipe("all", (seed, total), pattern, [0.0, 1.0])?,
-            world: World::new(&kinds)?,
+            world: self.world(&kinds)?,
         }])
+    }
+
+    /// So many clips of each kind, as the row has them.
+    fn world(&self, kinds: &[(Kind, u64)]) -> Result<World> {
+        let world = World::new(kinds)?;
+        Ok(if self.vocal { world.vocal() } else { world })
     }
 
     /// `part` is where the training lies on the cosine of the whole row, 0..1.

@@ -9,7 +9,7 @@
 use candle_core::{Device, Tensor};
 use omni_model::{
     Result,
-    train::{Draw, Entry, Sample, SampleSubject, SampleUtterance, Samples},
+    train::{Draw, Sample, SampleSubject, SampleUtterance},
 };
 use std::ops::Range;
 
@@ -201,9 +201,14 @@ impl Kind {
         matches!(self, Self::Plain | Self::TestPlain)
     }
 
-    fn own_reference(self) -> bool {
+    pub fn own_reference(self) -> bool {
         matches!(self, Self::Single | Self::Multi)
     }
+}
+
+/// Whether the words of a caption are said, if there is room.
+fn goes_on(dice: Dice) -> bool {
+    dice.coin("vocal")
 }
 
 impl Clip {
@@ -246,7 +251,16 @@ impl Clip {
             caption: (0..caption)
                 .map(|place| dice.below(&format!("caption {place}"), KNOWN_WORDS))
                 .collect(),
-            vocal: kind == Kind::Plain && dice.coin("vocal"),
+            vocal: kind == Kind::Plain && goes_on(dice),
+        })
+    }
+
+    /// Clip `number` of its kind, and if it has one utterance, as likely as not it goes on with the words of its caption, as
+    /// clips of the backbone do. All else of it is as in [`Clip::new`].
+    pub fn vocal(kind: Kind, number: u64) -> Result<Self> {
+        Ok(Self {
+            vocal: goes_on(Dice::new(16 + kind as u64, number)),
+            ..Self::new(kind, number)?
         })
     }
 
@@ -529,45 +543,4 @@ fn phoneme_rows(said: &Said) -> Result<Tensor> {
         rows.extend(row.iter().zip(place).map(|(row, place)| row + place));
     }
     tensor(rows, &[phonemes.len(), PHONEME_ROW])
-}
-
-/// Clips and utterances of some kinds, made when they are asked for.
-pub struct World {
-    entries: Vec<Entry>,
-    all: Vec<(Kind, u64)>,
-}
-
-impl World {
-    /// So many of each kind.
-    pub fn new(kinds: &[(Kind, u64)]) -> Result<Self> {
-        let numbered = |(kind, count): &(Kind, u64)| {
-            let kind = *kind;
-            (0..*count).map(move |number| (kind, number))
-        };
-        let all: Vec<(Kind, u64)> = kinds.iter().flat_map(numbered).collect();
-        let entry = |(kind, number): &(Kind, u64)| -> Result<Entry> {
-            let clip = Clip::new(*kind, *number)?;
-            Ok(Entry {
-                id: format!("{kind:?}-{number}").to_lowercase(),
-                video: *kind != Kind::Speech,
-                subjects: clip.people.len(),
-                own_reference: kind.own_reference(),
-            })
-        };
-        Ok(Self {
-            entries: all.iter().map(entry).collect::<Result<_>>()?,
-            all,
-        })
-    }
-}
-
-impl Samples for World {
-    fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    fn load(&self, index: usize) -> Result<Sample> {
-        let (kind, number) = self.all[index];
-        Clip::new(kind, number)?.sample(kind, number)
-    }
 }
