@@ -33,12 +33,18 @@ pub fn quiet_broken_pipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
-/// The first SIGINT or SIGTERM asks the run to stop; a second one ends the process at once.
+/// The first SIGINT, SIGTERM or SIGHUP (a terminal that is closed) asks the run to stop; a second one ends the process at once.
 pub fn on_interrupt(cancel: &Cancel) {
     let _ = CANCEL.set(cancel.clone());
-    for signal in [libc::SIGINT, libc::SIGTERM] {
+    let handler = interrupted as *const () as libc::sighandler_t;
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: `interrupted` only touches atomics and calls `write` and `_exit`, all allowed in a signal handler.
-        unsafe { libc::signal(signal, interrupted as *const () as libc::sighandler_t) };
+        let before = unsafe { libc::signal(signal, handler) };
+        if signal == libc::SIGHUP && before == libc::SIG_IGN {
+            // `nohup` asks for a life beyond the terminal
+            // SAFETY: setting the disposition to "ignore" touches no memory.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
     }
 }
 
@@ -48,7 +54,7 @@ pub fn leave(code: u8) -> ! {
     unsafe { libc::_exit(i32::from(code)) }
 }
 
-/// Whether a SIGINT or SIGTERM came.
+/// Whether one of them came.
 pub fn was_interrupted() -> bool {
     INTERRUPTS.load(Ordering::SeqCst) > 0
 }
@@ -61,7 +67,7 @@ extern "C" fn interrupted(_signal: i32) {
     if let Some(cancel) = CANCEL.get() {
         cancel.cancel();
     }
-    let line = b"\nstopping: clips in flight end first; once more ends at once\n";
+    let line = b"\nstopping: what is in flight ends first; once more ends at once\n";
     // SAFETY: `write` is async-signal-safe; a line that cannot be written is lost.
     unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
 }

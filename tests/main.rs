@@ -40,6 +40,7 @@ mod services;
 mod sources;
 mod train;
 mod train_corpus;
+mod train_faults;
 mod train_samples;
 mod usage;
 mod verify;

@@ -67,7 +67,7 @@ fn log(run: &Path) -> Vec<(f64, Value)> {
 }
 
 /// Steps in a log that may be under the pen.
-fn steps(run: &Path) -> usize {
+pub fn steps(run: &Path) -> usize {
     std::fs::read_to_string(run.join("log.jsonl")).map_or(0, |text| text.matches('\n').count())
 }
 
@@ -143,7 +143,7 @@ fn stopped(scratch: &Scratch, name: &str, world: usize, asked: usize) {
 }
 
 /// Waits until a run has done so many steps, or a rank has ended.
-fn reach(run: &Path, count: usize, children: &mut [Child]) {
+pub fn reach(run: &Path, count: usize, children: &mut [Child]) {
     let ended = |child: &mut Child| child.try_wait().unwrap().is_some();
     while steps(run) < count && !children.iter_mut().any(ended) {
         std::thread::sleep(Duration::from_millis(2));
@@ -151,10 +151,11 @@ fn reach(run: &Path, count: usize, children: &mut [Child]) {
 }
 
 /// Whether there was a process to tell.
-fn signal(name: &str, child: &Child) -> bool {
-    let mut kill = Command::new("kill");
-    kill.args([name, &child.id().to_string()]).stderr(Stdio::null());
-    kill.status().unwrap().success()
+pub fn signal(name: &str, child: &Child) -> bool {
+    // the shell's own: a bare system has no program of that name
+    let mut kill = Command::new("sh");
+    kill.args(["-c", &format!("kill {name} {}", child.id())]);
+    kill.stderr(Stdio::null()).status().unwrap().success()
 }
 
 #[test]

@@ -548,6 +548,8 @@ fn references_from_other_clips_are_no_references_from_the_target() {
 #[test]
 fn the_examples_of_what_can_be_done_with_a_run_parse() {
     let scratch = Scratch::new();
+    let recipe = stdout(&scratch.omni(&["recipe", "stage1"]));
+    assert!(recipe.contains("pattern = [\"joint\", \"speech\"]"), "{recipe}");
     for command in ["replay", "export"] {
         let help = stdout(&scratch.omni(&["train", command, "--help"]));
         let example = help

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file cannot be read.
-    #[error("cannot read `{}`", path.display())]
+    /// A file cannot be read, or not be written.
+    #[error("`{}` cannot be read or written", path.display())]
     Io {
         /// The file.
         path: PathBuf,

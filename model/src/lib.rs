@@ -25,6 +25,7 @@ pub mod weights;
 extern crate self as omni_model;
 
 mod error;
+mod files;
 mod param;
 
 pub use error::{Error, Result};

@@ -128,7 +128,7 @@ fn files_that_are_unknown_damaged_or_without_their_weights_are_listed() {
         panic!("{checks:?}")
     };
     assert!(
-        why.contains("cannot read") && why.contains("fused.safetensors"),
+        why.contains("cannot be read") && why.contains("fused.safetensors"),
         "{why}"
     );
     assert_eq!(outcome("something.safetensors"), Outcome::Unknown);

@@ -184,6 +184,11 @@ fn tell_origin(assembly: &Assembly, config: &mut Config) -> Result<()> {
         }
     };
     if let Some(known) = known {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // a damaged file would be given a new mark
+        if let Some(mark) = known.files.get(&*name) {
+            mark.check(path)?;
+        }
         take_over(config, &known);
     }
     config.check()

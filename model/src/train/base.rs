@@ -1,12 +1,10 @@
 //! The checkpoint that a run begins from, and what a state takes over from it.
 
-use super::{
-    customizer::CustomizerConfig,
-    state::{FROZEN, frozen_of},
-};
+use super::{customizer::CustomizerConfig, state::marks_of};
 use crate::{
     Error, Result,
     checkpoint::{CONFIG, Checkpoint, Config, Origin, seal_but},
+    files::share,
     net::{MtpCaConfig, OcfConfig},
     weights::{Folder, Found, Init, Source},
 };
@@ -98,8 +96,8 @@ pub fn dress(folder: &Path, config: &Config, from: &Path) -> Result<()> {
         for entry in fs::read_dir(&source).map_err(|error| io(&source, error))? {
             let path = entry.map_err(|error| io(&source, error))?.path();
             let to = target.join(path.file_name().unwrap_or_default());
-            if path.is_file() && fs::hard_link(&path, &to).is_err() {
-                fs::copy(&path, &to).map_err(|error| io(&to, error))?;
+            if path.is_file() {
+                share(&path, &to)?;
             }
         }
     }
@@ -108,8 +106,6 @@ pub fn dress(folder: &Path, config: &Config, from: &Path) -> Result<()> {
     // what was taken over as it is was read and hashed when `from` was opened, or when it was written
     let mut known = Config::read(&from.join(CONFIG))?.files;
     known.retain(|name, _| name.contains('/'));
-    if let Some(frozen) = frozen_of(folder) {
-        known.insert(FROZEN.to_owned(), frozen.file);
-    }
+    known.extend(marks_of(folder));
     seal_but(folder, &known)
 }

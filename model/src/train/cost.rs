@@ -140,7 +140,8 @@ pub fn step_flops(config: &CustomizerConfig, recipe: &Recipe, kind: Kind, size: 
         Kind::Speech => Size { video: 0, ..size },
     };
     let references = size.video.min(2048) + size.audio;
-    wide(recipe.batch_of(kind)) * times * (forward_flops(config, size) + context_flops(config, references))
+    let one = times * (forward_flops(config, size) + context_flops(config, references));
+    one.saturating_mul(wide(recipe.batch_of(kind)))
 }
 
 /// Operations of one sample of its own sizes in a step of its kind, forward and backward; `recompute` and `stays` (the
@@ -280,19 +281,21 @@ pub fn remedies(
     };
     let (own, moments) = (recipe.dtype, recipe.optimizer.moments);
     let bf16 = own == NumberForm::F32;
+    let less = |what: &str| match recipe.ema {
+        Some(_) => format!("{what} and no `ema`"),
+        None => what.to_owned(),
+    };
     if bf16 {
-        with(
-            "dtype = \"bf16\" and no `ema`",
-            &narrow(NumberForm::Bf16, moments),
-            shares,
-        );
+        let other = narrow(NumberForm::Bf16, moments);
+        with(&less("dtype = \"bf16\""), &other, shares);
     }
     if moments == MomentForm::Wide {
-        let what = "optimizer.moments = \"8bit\" and no `ema`";
-        with(what, &narrow(own, MomentForm::Narrow), shares);
+        let other = narrow(own, MomentForm::Narrow);
+        with(&less("optimizer.moments = \"8bit\""), &other, shares);
         if bf16 {
-            let what = "dtype = \"bf16\", optimizer.moments = \"8bit\" and no `ema`";
-            with(what, &narrow(NumberForm::Bf16, MomentForm::Narrow), shares);
+            let other = narrow(NumberForm::Bf16, MomentForm::Narrow);
+            let what = less("dtype = \"bf16\", optimizer.moments = \"8bit\"");
+            with(&what, &other, shares);
         }
     }
     let frozen: Vec<Share> = shares

@@ -51,7 +51,7 @@ impl Trainer {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let beside = folder.with_file_name(format!(".{name}.unfinished"));
+        let beside = folder.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
         fs::create_dir_all(&beside).map_err(io)?;
         let done = self
             .write_plain(Some(&beside), part, ranks)

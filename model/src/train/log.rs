@@ -52,14 +52,17 @@ pub fn read_log(run: &Path) -> Result<Vec<Line>> {
     let lines = text[..whole]
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty());
-    let parse = |line: &[u8]| {
+    let parse = |(number, line): (usize, &[u8])| {
         serde_json::from_slice(line).map_err(|error| Error::Format {
             path: path.clone(),
             kind: "a log of training",
-            why: error.to_string(),
+            why: format!(
+                "line {} is damaged ({error}); take it out, or move the file away to begin a new one",
+                number + 1
+            ),
         })
     };
-    lines.map(parse).collect()
+    lines.enumerate().map(parse).collect()
 }
 
 impl Log {

@@ -274,6 +274,9 @@ fn yes() -> bool {
     true
 }
 
+/// Of one step; far more than the paper's 1,024.
+const MOST_SAMPLES: usize = 1 << 20;
+
 impl Recipe {
     /// Reads TOML. Fails with [`Error::Recipe`], which names the line, on keys that do not exist and values that cannot be meant.
     pub fn parse(text: &str) -> Result<Self> {
@@ -302,6 +305,13 @@ impl Recipe {
             return refuse("`steps` is 0 or `pattern` is empty: it would train nothing".to_owned());
         }
         for kind in &self.pattern {
+            if self.batch_of(*kind) > MOST_SAMPLES {
+                return refuse(format!(
+                    "`batch.{}` is {}; at most {MOST_SAMPLES} samples are in a step",
+                    kind.name(),
+                    self.batch_of(*kind)
+                ));
+            }
             if self.batch_of(*kind) == 0 {
                 return refuse(format!(
                     "`batch.{}` is 0, and `pattern` has such steps",

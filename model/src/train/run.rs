@@ -61,7 +61,9 @@ impl Place<'_> {
     }
 
     /// Trains to the recipe's end, or until `on` says no, on every rank at the same step; `on` is shown every step. Rank 0 writes
-    /// the log and the states, one at the end in any case, and every rank gives what it holds to them. A loss that is no number ends it with [`Error::NotFinite`], after the state before it was written.
+    /// the log and the states, one at the end in any case, and every rank gives what it holds to them. A loss that is no number
+    /// ends it with [`Error::NotFinite`], and a sample that cannot be read ends a run of one rank, after the state before it was
+    /// written.
     pub fn train(
         &self,
         trainer: &mut Trainer,
@@ -88,6 +90,13 @@ impl Place<'_> {
                 Ok(report) => report,
                 // every rank sees the same sums, so that all of them come here
                 Err(error @ Error::NotFinite { .. }) => {
+                    states.save_of(trainer, self.data, self.dress, ranks)?;
+                    return Err(error);
+                }
+                // a sample that cannot be read: nothing has moved since the last step, and what was learned is not lost
+                Err(error @ (Error::Sample { .. } | Error::Io { .. } | Error::Format { .. }))
+                    if ranks.world() == 1 =>
+                {
                     states.save_of(trainer, self.data, self.dress, ranks)?;
                     return Err(error);
                 }

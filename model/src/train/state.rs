@@ -10,7 +10,7 @@ use super::{
     sums::all,
     trainer::Trainer,
 };
-use crate::{Error, Result, checkpoint::FileMark, weights::Held};
+use crate::{Error, Result, checkpoint::FileMark, files::share, weights::Held};
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -29,6 +29,8 @@ const TRAINED: &str = "model.safetensors";
 pub(super) const FROZEN: &str = "frozen.safetensors";
 /// Moments.
 const OPTIMIZER: &str = "optimizer.safetensors";
+/// Moving averages.
+const AVERAGES: &str = "ema.safetensors";
 /// Key of the optimizer's step counts in its file, in states of formats 1 and 2.
 const STEPS: &str = "steps";
 /// Layout of the states that are written. 1 and 2 are read, too: 1 had all weights in one file, and both had every moment as
@@ -61,9 +63,42 @@ struct Card {
     /// In how many steps each weight had a gradient; absent in formats 1 and 2.
     #[serde(default)]
     gradients: BTreeMap<String, i32>,
+    /// The files of what is trained, by their paths in the state's folder; absent in states of earlier builds.
+    #[serde(default)]
+    files: BTreeMap<String, FileMark>,
 }
 
 impl Card {
+    /// Fails unless the files of the state in `folder` are those that were written, and the folder has the name of its step. What is
+    /// damaged would be trained on, and given a new mark; the states to come share the weights that stay. So all bytes are read
+    /// once more (docs/train.md tells the cost).
+    fn check(&self, folder: &Path) -> Result<()> {
+        let frozen = self.frozen.iter().map(|frozen| (FROZEN, &frozen.file));
+        let files = self.files.iter().map(|(name, mark)| (name.as_str(), mark));
+        for (name, mark) in files.chain(frozen) {
+            mark.check(&folder.join(name)).map_err(|error| match error {
+                Error::Format { path, kind, why } => Error::Format {
+                    path,
+                    kind,
+                    why: format!(
+                        "{why}; move `{}` away to go on from the state before it",
+                        folder.display()
+                    ),
+                },
+                error => error,
+            })?;
+        }
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        match name.strip_prefix("step-").map(str::parse::<u64>) {
+            Some(Ok(step)) if step != self.step => Err(Error::Resume(format!(
+                "`{}` says that it is the state after {} steps",
+                folder.display(),
+                self.step
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// That of the state in `folder`. Fails on one of a layout that this build does not know.
     fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(OWN).join(CARD);
@@ -87,8 +122,19 @@ impl Card {
 }
 
 /// The weights that stay, of the state in `folder`; `None` if it has none or is no state.
-pub(super) fn frozen_of(folder: &Path) -> Option<Frozen> {
+fn frozen_of(folder: &Path) -> Option<Frozen> {
     Card::read(folder).ok()?.frozen
+}
+
+/// Marks of the checkpoint's files that the state in `folder` has; none if it is no state.
+pub(super) fn marks_of(folder: &Path) -> BTreeMap<String, FileMark> {
+    let Ok(card) = Card::read(folder) else {
+        return BTreeMap::new();
+    };
+    let mut marks = card.files;
+    marks.retain(|name, _| !name.contains('/'));
+    marks.extend(card.frozen.map(|frozen| (FROZEN.to_owned(), frozen.file)));
+    marks
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
@@ -210,6 +256,7 @@ impl States {
             data: data.to_owned(),
             frozen: self.frozen(trainer, folder)?,
             gradients: trainer.trained.iter().enumerate().map(steps).collect(),
+            files: own_files(folder)?,
         };
         let text = serde_json::to_string_pretty(&card).map_err(|error| Error::Resume(error.to_string()))?;
         let path = own.join(CARD);
@@ -228,8 +275,7 @@ impl States {
         for (_, state) in self.list()?.iter().rev() {
             let known = frozen_of(state).filter(|known| known.weights == *weights);
             if let Some(known) = known
-                && (fs::hard_link(state.join(FROZEN), path).is_ok()
-                    || fs::copy(state.join(FROZEN), path).is_ok_and(|_| flush(path).is_ok()))
+                && share(&state.join(FROZEN), path).is_ok()
             {
                 return Ok(Some(known));
             }
@@ -264,6 +310,19 @@ fn give(trainer: &Trainer, folder: Option<&Path>, ranks: &dyn Collective) -> Res
     let own = folder.map(|folder| folder.join(OWN));
     trainer.write_moments(own.as_deref(), ranks)?;
     trainer.write_averages(own.as_deref(), ranks)
+}
+
+/// Marks of the files of what is trained.
+fn own_files(folder: &Path) -> Result<BTreeMap<String, FileMark>> {
+    let names = [
+        TRAINED.to_owned(),
+        format!("{OWN}/{OPTIMIZER}"),
+        format!("{OWN}/{AVERAGES}"),
+    ];
+    let there = names.into_iter().filter(|name| folder.join(name).is_file());
+    there
+        .map(|name| FileMark::of(&folder.join(&name)).map(|mark| (name, mark)))
+        .collect()
 }
 
 /// Flushes a folder, so that names in it last.
@@ -317,17 +376,16 @@ impl Trainer {
                 card.data
             )));
         }
-        if let Some(frozen) = &card.frozen {
-            if self.frozen()?.as_ref() != Some(&frozen.weights) {
-                return Err(Error::Resume(format!(
-                    "`{}` was trained over other weights that stay; give the checkpoint it was begun from (--from), or another --out",
-                    folder.display()
-                )));
-            }
-            // the states to come share this file, so its bytes are read once more (docs/train.md tells the cost)
-            if self.rank() == 0 {
-                frozen.file.check(&folder.join(FROZEN))?;
-            }
+        if let Some(frozen) = &card.frozen
+            && self.frozen()?.as_ref() != Some(&frozen.weights)
+        {
+            return Err(Error::Resume(format!(
+                "`{}` was trained over other weights that stay; give the checkpoint it was begun from (--from), or another --out",
+                folder.display()
+            )));
+        }
+        if self.rank() == 0 {
+            card.check(folder)?;
         }
         self.restore(folder, &card)?;
         self.step = card.step;
@@ -344,7 +402,7 @@ impl Trainer {
             _ => steps_of(&moments)?,
         };
         let averages = match self.recipe.ema {
-            Some(_) => Some(Rows::open(own.join("ema.safetensors"))?),
+            Some(_) => Some(Rows::open(own.join(AVERAGES))?),
             None => None,
         };
         for index in 0..self.trained.len() {

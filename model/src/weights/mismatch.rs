@@ -110,6 +110,13 @@ impl fmt::Display for Mismatch {
             &self.wrong.iter().map(shape).collect::<Vec<_>>(),
         )?;
         let extra: Vec<String> = self.extra.iter().map(|name| format!("`{name}`")).collect();
-        list(f, "not part of the network", &extra)
+        list(f, "not part of the network", &extra)?;
+        if self.extra.iter().any(|name| name.contains(".lora_")) {
+            write!(
+                f,
+                "\n  low-rank additions of a run: `omni train export RUN --out DIR` folds them into the weights"
+            )?;
+        }
+        Ok(())
     }
 }

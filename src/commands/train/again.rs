@@ -37,7 +37,7 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<Code> {
         ))?;
         let Some(logged) = logged else {
             output::note("the log does not have this step: nothing to compare with");
-            return Ok(Code::Done);
+            return Ok(Code::Failed);
         };
         let report = trainer.step(data, &Solo)?;
         let (bits, same) = (report == logged.report, alike(&report, &logged.report));
@@ -51,6 +51,9 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<Code> {
             match (bits, same) {
                 (true, _) => " (the same)",
                 (false, true) => " (the same but for rounding: it was made by another number of ranks)",
+                (false, false) if report.ids != logged.report.ids => {
+                    " (NOT the same: other samples than then; was `exclude` changed since?)"
+                }
                 (false, false) => " (NOT the same)",
             }
         ))?;

@@ -2,6 +2,7 @@
 
 mod again;
 mod live;
+mod lock;
 mod plan;
 mod ranks;
 mod samples;
@@ -22,7 +23,7 @@ use anyhow::Context;
 use omni_model::{
     checkpoint::{CONFIG, Checkpoint, Config},
     generate,
-    train::{self, Base, Collective, CustomizerConfig, Ended, Place, Plan, Recipe, Solo, Trainer},
+    train::{self, Base, Collective, CustomizerConfig, Ended, Mode, Place, Plan, Recipe, Solo, Trainer},
 };
 use std::path::{Path, PathBuf};
 
@@ -68,7 +69,10 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<Code> {
     match &args.command {
         Some(TrainCommand::Replay(args)) => ranks::once(|| again::replay(args)),
         Some(TrainCommand::Export(args)) => ranks::once(|| again::export(args)),
-        None => start(args),
+        None => {
+            output::work_on();
+            start(args)
+        }
     }
 }
 
@@ -116,17 +120,24 @@ fn begin(
     if args.dry_run {
         return Ok(Code::Done);
     }
+    let lora = found.recipe.weights.iter().any(|rule| rule.mode == Mode::Lora);
     let opened = found.open(ranks).map_err(full)?;
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
         output::note(
             "a small network trains several times faster on a CPU with CANDLE_NUM_THREADS=1 in the environment",
         );
     }
+    let _lock = lock::Lock::take(out)?;
+    wanted::fresh(args, out)?; // another process may have been faster
     let ended = steps::make(opened, Some(wanted), out, ranks).map_err(full)?;
     output::line(&format!(
-        "{} steps done; the state lies in {} (a checkpoint like any other), curves in {}",
+        "{} steps done; the state lies in {} ({}), curves in {}",
         ended.steps,
         ended.state.display(),
+        match lora {
+            true => "with its low-rank additions apart; `omni train export` makes a checkpoint of it",
+            false => "a checkpoint like any other",
+        },
         out.display()
     ))?;
     Ok(code(&ended))

@@ -47,6 +47,13 @@ pub fn make(
         }
         let mut log = train::read_log(out)?;
         log.retain(|line| line.report.step < trainer.next());
+        let lost = trainer.next() - (log.len() as u64).min(trainer.next());
+        if first && lost > 0 {
+            output::note(&format!(
+                "the log lacks {lost} of the {} steps before; the run goes on without their lines",
+                trainer.next()
+            ));
+        }
         let mut live = Live::new((trainer.next(), trainer.recipe().steps), &log, first);
         loop {
             let mut on = |line: &Line| {

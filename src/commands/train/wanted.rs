@@ -5,7 +5,10 @@ use crate::{
     exit::{missing, usage},
 };
 use anyhow::Context;
-use omni_model::train::{self, NumberForm, Recipe};
+use omni_model::{
+    checkpoint::CONFIG,
+    train::{self, NumberForm, Recipe},
+};
 use omni_pipeline::nearest;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -30,18 +33,20 @@ fn processor() -> String {
 
 /// What is to be trained: from the flags, or with --resume from the run itself where a flag is not given.
 pub fn wanted(args: &TrainArgs, out: &Path) -> anyhow::Result<RunFile> {
-    let begun = out.join("checkpoints").is_dir();
-    if begun && !args.resume && !args.dry_run {
-        return Err(usage(format!(
-            "{} holds a run: go on with --resume, or give another --out",
-            out.display()
-        )));
+    if !args.dry_run {
+        fresh(args, out)?;
     }
     let known = if args.resume && out.join(RUN).is_file() {
         Some(read(out)?)
     } else {
         None
     };
+    if args.resume && known.is_none() && args.recipe.is_none() {
+        return Err(missing(format!(
+            "there is no run in {} to go on with ({RUN} is not there)",
+            out.display()
+        )));
+    }
     let of_run = |what: &str| usage(format!("no {what}; a run that goes on has its own (--resume)"));
     let recipe = match (&args.recipe, &known) {
         (Some(name), _) => recipe(name, &args.set)?,
@@ -109,6 +114,29 @@ pub fn read(run: &Path) -> anyhow::Result<RunFile> {
     Ok(found)
 }
 
+/// Fails where a run would be begun in a folder that has one, or that is something else.
+pub fn fresh(args: &TrainArgs, out: &Path) -> anyhow::Result<()> {
+    let is = |what: &str| usage(format!("{} {what}; give another --out", out.display()));
+    if out.join(CONFIG).is_file() {
+        return Err(is(&format!("is a checkpoint ({CONFIG} is there)")));
+    }
+    if args.resume {
+        return Ok(());
+    }
+    if out.join("checkpoints").is_dir() {
+        return Err(usage(format!(
+            "{} holds a run: go on with --resume, or give another --out",
+            out.display()
+        )));
+    }
+    match std::fs::read(out.join(RUN)) {
+        Ok(text) if serde_json::from_slice::<RunFile>(&text).is_err() => {
+            Err(is(&format!("is another command's ({RUN} is none of training)")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A built-in recipe or a file, with keys set on the command line.
 fn recipe(name: &str, set: &[String]) -> anyhow::Result<Recipe> {
     let built_in = train::BUILT_IN.iter().find(|(known, _)| *known == name);
@@ -120,7 +148,7 @@ fn recipe(name: &str, set: &[String]) -> anyhow::Result<Recipe> {
                 .map(|name| format!(" (did you mean `{name}`?)"))
                 .unwrap_or_default();
             usage(format!(
-                "no training recipe or file `{name}`{hint}: {error}; the built-in ones are {}",
+                "no training recipe or file `{name}`{hint}: {error}; the built-in ones are {} (`omni recipe stage1` prints one)",
                 known.collect::<Vec<_>>().join(", ")
             ))
         })?,
@@ -130,7 +158,10 @@ fn recipe(name: &str, set: &[String]) -> anyhow::Result<Recipe> {
     } else {
         overridden(&text, set)?
     };
-    Recipe::parse(&text).with_context(|| name.to_owned())
+    Recipe::parse(&text).with_context(|| match set {
+        [] => name.to_owned(),
+        set => format!("{name} with --set {}", set.join(" --set ")),
+    })
 }
 
 fn overridden(text: &str, set: &[String]) -> anyhow::Result<String> {
