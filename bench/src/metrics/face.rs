@@ -256,7 +256,7 @@ impl Likeness {
     /// For each reference the mean of its faces' likeness, 0 when it was never assigned one.
     pub fn similarities(&self) -> Vec<f64> {
         let similarity =
-            |faces: &Vec<Sighting>| mean(faces.iter().map(|face| face.cosine.max(0.0))).unwrap_or(0.0);
+            |faces: &Vec<Sighting>| mean(faces.iter().map(|face| positive(face.cosine))).unwrap_or(0.0);
         self.assigned.iter().map(similarity).collect()
     }
 
@@ -274,15 +274,27 @@ impl Likeness {
         let like = |a: &Sighting, b: &Sighting| f64::from(cosine(&a.vector, &b.vector));
         let cons = steps(&|faces, k| like(&faces[k], &faces[k - 1]));
         let first = steps(&|faces, k| {
-            (like(&faces[k], &faces[k - 1]).max(0.0) + like(&faces[k], &faces[0]).max(0.0)) / 2.0
+            (positive(like(&faces[k], &faces[k - 1])) + positive(like(&faces[k], &faces[0]))) / 2.0
         });
         let seen = self.assigned.iter().map(Vec::len).sum::<usize>() as f64;
+        let alone = match self.frames {
+            1 => "too_few_frames",
+            _ => "no_face",
+        };
         vec![
             Outcome::of(Some(sim), "no_face"),
-            Outcome::of(cons, "no_face"),
-            Outcome::of(first, "no_face"),
+            Outcome::of(cons, alone),
+            Outcome::of(first, alone),
             Outcome::of(Some(seen / (subjects * self.frames as f64)), "no_face"),
         ]
+    }
+}
+
+/// At least 0; what is no number stays so, which `f64::max` would make 0.
+fn positive(x: f64) -> f64 {
+    match x.is_nan() {
+        true => x,
+        false => x.max(0.0),
     }
 }
 

@@ -137,6 +137,9 @@ fn reference(path: &Path) -> Result<Vec<f32>, Fault> {
     if wave.len() < SHORTEST {
         return Err(Fault::drop("short_reference_voice"));
     }
+    if !wave.iter().all(|x| x.is_finite()) {
+        return Err(Fault::drop("nan"));
+    }
     Ok(wave)
 }
 
