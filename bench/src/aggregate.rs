@@ -221,6 +221,13 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_row_is_the_reason_of_a_case_without_a_value() {
+        let clips = [Err("missing_output"), Err("missing_output"), Err(NOT_SCORED)];
+        assert_eq!(over_seeds(clips), Err(NOT_SCORED.to_owned()));
+        assert_eq!(over_seeds([Ok(0.5), Err(NOT_SCORED)]), Ok(0.5));
+    }
+
+    #[test]
     fn no_value_is_no_number() {
         let cells = table(
             &[row("a", 1, Err("missing_output")), row("b", 1, Ok(f64::NAN))],

@@ -240,14 +240,15 @@ fn pass(
             ControlFlow::Break(())
         }
     };
-    read_frames_twice(path, span, &Limits::default(), &mut show)
-        .map_err(|error| unreadable(path, error))?;
+    read_frames_twice(path, span, &Limits::default(), &mut show).map_err(|error| unreadable(path, error))?;
     Ok(stopped?)
 }
 
 fn unreadable(path: &Path, error: omni_media::Error) -> Unscored {
     let said = error.to_string();
-    let said = said.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&said);
+    let said = said
+        .strip_prefix(&format!("{}: ", path.display()))
+        .unwrap_or(&said);
     Unscored {
         fault: Fault::drop(error.reason()),
         why: Some(said.to_owned()),
@@ -426,13 +427,23 @@ mod tests {
         assert!(matches!(stopped, Err(Unscored { fault: Fault::Drop(reason), .. }) if reason == "cancelled"));
         assert!(matches!(
             score(&clip, Case::default(), &toys(&["broken"])),
-            Err(Unscored { fault: Fault::Stop(_), .. })
+            Err(Unscored {
+                fault: Fault::Stop(_),
+                ..
+            })
         ));
         let gone = score(&folder.path().join("gone.mp4"), Case::default(), &toys(&["none"]));
-        let Err(Unscored { fault: Fault::Drop(reason), why: Some(why) }) = gone else {
+        let Err(Unscored {
+            fault: Fault::Drop(reason),
+            why: Some(why),
+        }) = gone
+        else {
             panic!("{gone:?}");
         };
-        assert!(reason == "not_found" && why.starts_with("cannot be opened"), "{why}");
+        assert!(
+            reason == "not_found" && why.starts_with("cannot be opened"),
+            "{why}"
+        );
     }
 
     /// A WAV file of 32-bit floats at 16 kHz.

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// ONNX Runtime's library could not be opened.
-    #[error("ONNX Runtime could not be opened from {path}: {message}; run `omni models pull {}`", library(path))]
+    #[error(
+        "ONNX Runtime could not be opened from {path}: {message}; run `omni models pull {}`",
+        library(path)
+    )]
     Runtime {
         /// The library asked for.
         path: PathBuf,

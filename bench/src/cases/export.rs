@@ -79,7 +79,10 @@ pub fn export(format: Format, cases: &[Case], out: &Path) -> io::Result<Exported
                     .and_then(|ending| ending.to_str())
                     .unwrap_or("png");
                 write(&file(ending), &bytes)?;
-                write(&file("txt"), format!("{}\n", without_anchors(&case.prompt)).as_bytes())?;
+                write(
+                    &file("txt"),
+                    format!("{}\n", without_anchors(&case.prompt)).as_bytes(),
+                )?;
             }
         }
         done.written += 1;
@@ -279,6 +282,10 @@ mod tests {
         case.first_frame = case.subjects[0].voice.clone();
         let done = export(Format::FirstFrames, std::slice::from_ref(&case), &out).unwrap();
         assert_eq!(done.written, 0);
-        assert!(done.notes[0].contains("voice1.wav is no picture"), "{:?}", done.notes);
+        assert!(
+            done.notes[0].contains("voice1.wav is no picture"),
+            "{:?}",
+            done.notes
+        );
     }
 }

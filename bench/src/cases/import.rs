@@ -75,7 +75,11 @@ pub fn import(format: Format, path: &Path, root: &Path, language: &str) -> Resul
                 }
             }
             // Of a single picture that was named, the others are not asked for.
-            let texts = if path.is_dir() { files(path, &["txt"])? } else { Vec::new() };
+            let texts = if path.is_dir() {
+                files(path, &["txt"])?
+            } else {
+                Vec::new()
+            };
             for text in texts.iter().filter(|text| !taken.contains_key(&stem(text))) {
                 found.note(&shown(text), "there is no picture of its name; left out");
             }
@@ -276,7 +280,10 @@ impl Finder {
 
 /// What an object needs to be a case of MultiTalk's and does not have.
 fn lacks(case: &Value) -> Vec<String> {
-    let text = |key: &str| case.get(key).is_some_and(|value| value.as_str().is_some_and(|text| !text.is_empty()));
+    let text = |key: &str| {
+        case.get(key)
+            .is_some_and(|value| value.as_str().is_some_and(|text| !text.is_empty()))
+    };
     let mut out: Vec<String> = ["prompt", "cond_image"]
         .into_iter()
         .filter(|key| !text(key))
@@ -366,7 +373,10 @@ fn stem(path: &Path) -> String {
 
 /// The name of a file, as remarks say it.
 fn shown(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CaseError> {

@@ -189,7 +189,10 @@ fn culprit(value: &Value) -> Option<(String, String)> {
 fn wrong<T: Default + Serialize + DeserializeOwned>(value: &Value) -> Option<(String, String)> {
     let base = serde_json::to_value(T::default()).ok()?;
     let known = base.as_object()?.clone();
-    let own = value.as_object()?.iter().filter(|(key, _)| known.contains_key(*key));
+    let own = value
+        .as_object()?
+        .iter()
+        .filter(|(key, _)| known.contains_key(*key));
     let fault = |(key, own): (&String, &Value)| {
         let mut one = base.clone();
         one[key] = own.clone();

@@ -278,7 +278,12 @@ impl Points {
                 .as_u64()
                 .map_or("unknown".to_owned(), |n| n.to_string())
         };
-        self.add("offset", &format!("mouths followed{of}"), measured(a, mouths(a)), measured(b, mouths(b)));
+        self.add(
+            "offset",
+            &format!("mouths followed{of}"),
+            measured(a, mouths(a)),
+            measured(b, mouths(b)),
+        );
     }
 
     fn sync(&mut self, of: &str, a: &Value, b: &Value) {
@@ -300,7 +305,12 @@ impl Points {
                 false => told.join("; "),
             }
         };
-        self.add("offset", &format!("SyncNet's tracks{of}"), measured(a, tracks(a)), measured(b, tracks(b)));
+        self.add(
+            "offset",
+            &format!("SyncNet's tracks{of}"),
+            measured(a, tracks(a)),
+            measured(b, tracks(b)),
+        );
     }
 
     fn words(&mut self, of: &str, a: &Value, b: &Value) {

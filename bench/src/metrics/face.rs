@@ -10,6 +10,7 @@ use omni_perception::vision::{Face, FaceDetector, FaceEmbedder, cosine, hungaria
 use omni_pipeline::Fault;
 use serde_json::{Value, json};
 
+use super::finite;
 use crate::{
     metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::TakeInfo,
@@ -68,9 +69,8 @@ impl Faces {
         }
         let largest = found.0.iter().max_by(|a, b| a.area().total_cmp(&b.area()));
         let largest = largest.ok_or_else(|| Fault::drop("no_reference_face"))?;
-        self.embedder
-            .embed(&found.1, &largest.points)
-            .map_err(Fault::stop)
+        let vector = self.embedder.embed(&found.1, &largest.points);
+        finite(vector.map_err(Fault::stop)?)
     }
 }
 
@@ -151,7 +151,7 @@ impl Scoring for Looking<'_> {
             match self.faces.embedder.embed(frame.image, &face.points) {
                 Ok(vector) => {
                     kept.push(face);
-                    vectors.push(vector);
+                    vectors.push(finite(vector)?);
                 }
                 // Points that span nothing: no face to compare.
                 Err(omni_perception::Error::Input(_)) => {}
@@ -346,6 +346,18 @@ mod tests {
         assert_eq!(values(&empty), [None; 4]);
         empty.push(Vec::new());
         assert_eq!(values(&empty), [Some(0.0), None, None, Some(0.0)]);
+    }
+
+    #[test]
+    fn one_frame_is_too_few_to_compare_frames_and_what_is_no_number_stays_none() {
+        let mut likeness = Likeness::new(vec![vec![1.0, 0.0]]);
+        likeness.push(vec![vec![1.0, 0.0]]);
+        let few = Outcome::Absent("too_few_frames");
+        let got = likeness.readings();
+        assert_eq!(got, [Outcome::Value(1.0), few, few, Outcome::Value(1.0)]);
+        assert!(positive(f64::NAN).is_nan());
+        assert_eq!((positive(-0.5), positive(0.5)), (0.0, 0.5));
+        assert!(matches!(finite(vec![0.0, f32::NAN]), Err(Fault::Drop(reason)) if reason == "nan"));
     }
 
     #[test]

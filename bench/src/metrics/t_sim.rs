@@ -20,7 +20,7 @@ use omni_pipeline::Fault;
 use omni_schemas::{Case, CaseSubject};
 use serde_json::{Value, json};
 
-use super::wer::main_language;
+use super::{finite, wer::main_language};
 use crate::{
     metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::{Sound, TakeInfo},
@@ -50,8 +50,8 @@ impl Voice {
 
     fn embed(&self, wave: &[f32]) -> Result<Vec<f32>, Fault> {
         match self {
-            Voice::WavLm(network) => network.embed(wave).map_err(Fault::stop),
-            Voice::Bank(network) => network.embed(wave).map_err(Fault::stop),
+            Voice::WavLm(network) => finite(network.embed(wave).map_err(Fault::stop)?),
+            Voice::Bank(network) => finite(network.embed(wave).map_err(Fault::stop)?),
         }
     }
 }

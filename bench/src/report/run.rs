@@ -167,10 +167,16 @@ impl MethodRun {
     /// that was dropped never had any.
     pub fn lost(&self) -> Option<String> {
         let outputs = &self.header.outputs;
-        let dropped = |clip: &Clip| outputs.dropped.iter().any(|one| one.generation == clip.generation);
+        let dropped = |clip: &Clip| {
+            outputs
+                .dropped
+                .iter()
+                .any(|one| one.generation == clip.generation)
+        };
         let all = self.header.metrics.iter().flat_map(|metric| &metric.readings);
         let names: Vec<&str> = all.map(|reading| reading.name.as_str()).collect();
-        let scored = |clip: &&Clip| dropped(clip) || names.iter().all(|name| clip.readings.contains_key(*name));
+        let scored =
+            |clip: &&Clip| dropped(clip) || names.iter().all(|name| clip.readings.contains_key(*name));
         let clips = self.cases.values().flat_map(|case| &case.clips);
         let lost = outputs.clips.saturating_sub(clips.filter(scored).count());
         (lost > 0).then(|| {
@@ -193,7 +199,10 @@ impl MethodRun {
 /// The words of an error about the runner's own files, without the remedy of another command.
 fn without_remedy(error: &omni_pipeline::Error) -> String {
     let words = error.to_string();
-    words.strip_suffix("; run `omni curate` again").unwrap_or(&words).to_owned()
+    words
+        .strip_suffix("; run `omni curate` again")
+        .unwrap_or(&words)
+        .to_owned()
 }
 
 /// Every reading of the header that applies, with a value or a word for every case of the run.

@@ -118,7 +118,10 @@ impl Outputs {
             return;
         }
         // The first row of a metric tells.
-        let detail = score.detail.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let detail = score
+            .detail
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok());
         let detail: Value = detail.unwrap_or_default();
         let Some(reason) = detail["output"].as_str() else {
             return;
@@ -329,7 +332,9 @@ impl Header {
             self.outputs.take(&score);
             count(&mut counts, &score);
         }
-        self.outputs.broken.sort_by(|a, b| a.generation.cmp(&b.generation));
+        self.outputs
+            .broken
+            .sort_by(|a, b| a.generation.cmp(&b.generation));
         self.outputs.dropped = troubles(drops(&run)?);
         self.readings_counts = self
             .metrics
@@ -468,7 +473,10 @@ mod tests {
             outputs.take(&row(clip, Some(json!({ "output": "missing" }))));
         }
         outputs.take(&row("ours/b", None));
-        outputs.take(&row("ours/c", Some(json!({ "output": "unreadable", "why": "is empty" }))));
+        outputs.take(&row(
+            "ours/c",
+            Some(json!({ "output": "unreadable", "why": "is empty" })),
+        ));
         assert_eq!(outputs.missing, ["ours/a", "ours/b"]);
         assert_eq!(outputs.broken.len(), 1);
         assert_eq!(outputs.broken[0].why.as_deref(), Some("is empty"));

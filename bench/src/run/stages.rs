@@ -243,7 +243,12 @@ mod tests {
         let rows = run(&scorer(Paradigm::Joint), folder.path());
         let detail: Value = serde_json::from_str(rows[0].detail.as_deref().unwrap()).unwrap();
         assert_eq!(detail["output"], "unreadable");
-        assert!(detail["why"].as_str().is_some_and(|why| why.contains("cannot be read")), "{detail}");
+        assert!(
+            detail["why"]
+                .as_str()
+                .is_some_and(|why| why.contains("cannot be read")),
+            "{detail}"
+        );
         assert_eq!(rows[0].absent.as_deref(), Some(MISSING));
     }
 

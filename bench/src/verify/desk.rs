@@ -33,7 +33,12 @@ pub struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    pub(super) fn new(verifier: &'a Verifier, root: &'a Path, (folder, left_out): (&'a Path, &'a BTreeSet<String>), file: &str) -> Desk<'a> {
+    pub(super) fn new(
+        verifier: &'a Verifier,
+        root: &'a Path,
+        (folder, left_out): (&'a Path, &'a BTreeSet<String>),
+        file: &str,
+    ) -> Desk<'a> {
         let mut desk = Desk {
             verifier,
             root,

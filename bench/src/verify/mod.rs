@@ -187,7 +187,11 @@ impl Verifier {
         let left_out = match left_out(folder, files, read) {
             Ok(names) => names,
             Err(problem) => {
-                Desk::new(self, root, (folder, &BTreeSet::new()), LEFT_OUT).finish(Err(problem), read, report);
+                Desk::new(self, root, (folder, &BTreeSet::new()), LEFT_OUT).finish(
+                    Err(problem),
+                    read,
+                    report,
+                );
                 return;
             }
         };
@@ -220,7 +224,11 @@ const LEFT_OUT: &str = "left_out.json";
 
 /// The names that a folder says are left out of it; none where it says nothing. A name of a file that is here after all
 /// is refused, so that the list does not outlive its reason.
-fn left_out(folder: &Path, files: &[PathBuf], read: &mut BTreeSet<PathBuf>) -> Result<BTreeSet<String>, Problem> {
+fn left_out(
+    folder: &Path,
+    files: &[PathBuf],
+    read: &mut BTreeSet<PathBuf>,
+) -> Result<BTreeSet<String>, Problem> {
     let path = folder.join(LEFT_OUT);
     if !files.contains(&path) {
         return Ok(BTreeSet::new());
@@ -287,14 +295,28 @@ mod tests {
     fn sampling(folder: &Path) -> PathBuf {
         let sampling = folder.join("sampling");
         std::fs::create_dir(&sampling).unwrap();
-        std::fs::write(sampling.join(LEFT_OUT), r#"["fps25_maps.json", "hungarian.json"]"#).unwrap();
+        std::fs::write(
+            sampling.join(LEFT_OUT),
+            r#"["fps25_maps.json", "hungarian.json"]"#,
+        )
+        .unwrap();
         sampling
     }
 
     fn failed(report: &Report) -> Vec<String> {
-        let failed = report.checks.iter().filter(|check| check.verdict == Verdict::Fail);
+        let failed = report
+            .checks
+            .iter()
+            .filter(|check| check.verdict == Verdict::Fail);
         failed
-            .map(|check| format!("{} {}: {}", check.file, check.quantity, check.note.as_deref().unwrap_or_default()))
+            .map(|check| {
+                format!(
+                    "{} {}: {}",
+                    check.file,
+                    check.quantity,
+                    check.note.as_deref().unwrap_or_default()
+                )
+            })
             .collect()
     }
 
@@ -311,10 +333,16 @@ mod tests {
         let report = verify(folder.path());
         let told = failed(&report);
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains("hungarian.json") && told[0].contains("is missing"), "{told:?}");
+        assert!(
+            told[0].contains("hungarian.json") && told[0].contains("is missing"),
+            "{told:?}"
+        );
         assert!(!report.holds());
         // The list itself must be true.
-        for (text, why) in [(r#"["linspace_frames.json"]"#, "is here"), ("5", "no list of names")] {
+        for (text, why) in [
+            (r#"["linspace_frames.json"]"#, "is here"),
+            ("5", "no list of names"),
+        ] {
             std::fs::write(sampling.join(LEFT_OUT), text).unwrap();
             let told = failed(&verify(folder.path())).join("; ");
             assert!(told.contains(why), "{told}");
@@ -342,7 +370,10 @@ mod tests {
             let of_it = |check: &&Checked| check.file.ends_with(file) && check.quantity != file;
             let checks: Vec<_> = report.checks.iter().filter(of_it).collect();
             assert!(!checks.is_empty(), "{file}");
-            assert!(checks.iter().all(|check| check.verdict == Verdict::Fail), "{file}: {checks:?}");
+            assert!(
+                checks.iter().all(|check| check.verdict == Verdict::Fail),
+                "{file}: {checks:?}"
+            );
         }
     }
 

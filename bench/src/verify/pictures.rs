@@ -85,7 +85,11 @@ fn sequence(
         &valid,
         &case.count("valid")?,
     );
-    let mask: Vec<i64> = input.mask.iter().map(|x| if x.is_nan() { -1 } else { *x as i64 }).collect();
+    let mask: Vec<i64> = input
+        .mask
+        .iter()
+        .map(|x| if x.is_nan() { -1 } else { *x as i64 })
+        .collect();
     for (name, got) in [
         ("spatial", &input.spatial),
         ("scale", &input.scale),

@@ -219,9 +219,7 @@ fn filters(desk: &mut Desk<'_>, golden: &Value, tokenizer: &Tokenizer) -> Result
         // What is no number is not forbidden: it would be chosen.
         let may = |x: &f32| *x != f32::NEG_INFINITY;
         let count = |part: &[f32]| part.iter().filter(|x| may(x)).count();
-        let times: Vec<usize> = (0..width - begin)
-            .filter(|t| may(&logits[begin + t]))
-            .collect();
+        let times: Vec<usize> = (0..width - begin).filter(|t| may(&logits[begin + t])).collect();
         let mut shown: Vec<usize> = times.iter().copied().take(3).collect();
         shown.push(times.len());
         let got = [

@@ -63,7 +63,10 @@ fn import(args: &ImportArgs) -> anyhow::Result<Code> {
     let out = std::path::absolute(&args.out)?;
     let text = cases::to_lines(&found.cases, out.parent().unwrap_or(Path::new("/")))?;
     if found.cases.is_empty() {
-        output::note(&format!("no case: {} is not written, {lacks} remarks", args.out.display()));
+        output::note(&format!(
+            "no case: {} is not written, {lacks} remarks",
+            args.out.display()
+        ));
         return Ok(Code::Failed);
     }
     omni_manifests::write_file(&out, text.as_bytes())
@@ -103,7 +106,10 @@ fn export(args: &CaseExportArgs) -> anyhow::Result<Code> {
         .iter()
         .for_each(|fault| output::note(&fault.to_string()));
     if found.cases.is_empty() {
-        output::note(&format!("{} holds no sound case: nothing is written", args.file.display()));
+        output::note(&format!(
+            "{} holds no sound case: nothing is written",
+            args.file.display()
+        ));
         return Ok(Code::Failed);
     }
     let done = cases::export(format(args.format), &found.cases, &args.out)?;

@@ -46,7 +46,12 @@ pub(in crate::commands) fn open(
 fn ways(args: &WayArgs, config: Option<&BenchConfig>) -> anyhow::Result<Ways> {
     let mut ways = Ways::default();
     let own = |key: fn(&BenchConfig) -> &Option<String>| config.and_then(|config| key(config).as_ref());
-    let sync = given("sync", "mode", args.sync_mode.as_ref(), own(|config| &config.sync_mode));
+    let sync = given(
+        "sync",
+        "mode",
+        args.sync_mode.as_ref(),
+        own(|config| &config.sync_mode),
+    );
     if let Some((place, word)) = sync {
         let known = || Mode::ALL.map(Mode::name).join(", ");
         ways.sync = Mode::of(word).ok_or_else(|| usage(format!("{place} {word}: there are: {}", known())))?;
@@ -55,7 +60,8 @@ fn ways(args: &WayArgs, config: Option<&BenchConfig>) -> anyhow::Result<Ways> {
     let wer = given("wer", "protocol", protocol, own(|config| &config.wer_protocol));
     if let Some((place, word)) = wer {
         let known = || Protocol::ALL.map(Protocol::name).join(", ");
-        ways.wer = Protocol::of(word).ok_or_else(|| usage(format!("{place} {word}: there are: {}", known())))?;
+        ways.wer =
+            Protocol::of(word).ok_or_else(|| usage(format!("{place} {word}: there are: {}", known())))?;
     }
     Ok(ways)
 }

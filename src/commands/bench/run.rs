@@ -379,8 +379,15 @@ fn troubles(header: &Header) {
         output::note(&format!("missing: {key}"));
     }
     for trouble in outputs.broken.iter().chain(&outputs.dropped) {
-        let why = trouble.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-        output::note(&format!("broken: {} ({}){why}", trouble.generation, trouble.reason));
+        let why = trouble
+            .why
+            .as_ref()
+            .map(|why| format!(": {why}"))
+            .unwrap_or_default();
+        output::note(&format!(
+            "broken: {} ({}){why}",
+            trouble.generation, trouble.reason
+        ));
     }
     if !header.failed().is_empty() {
         output::note(&format!(
