@@ -354,7 +354,7 @@ mod tests {
         likeness.push(vec![vec![1.0, 0.0]]);
         let few = Outcome::Absent("too_few_frames");
         let got = likeness.readings();
-        assert_eq!(got, [Outcome::Value(1.0), few, few, Outcome::Value(1.0)]);
+        assert_eq!(got, [Outcome::Value(1.0), few.clone(), few, Outcome::Value(1.0)]);
         assert!(positive(f64::NAN).is_nan());
         assert_eq!((positive(-0.5), positive(0.5)), (0.0, 0.5));
         assert!(matches!(finite(vec![0.0, f32::NAN]), Err(Fault::Drop(reason)) if reason == "nan"));
