@@ -17,7 +17,11 @@ pub fn read(out: &Path) -> anyhow::Result<MethodRun> {
     if !out.exists() {
         return Err(missing(format!("{} does not exist", out.display())));
     }
-    MethodRun::read(out).with_context(|| format!("{} cannot be read", out.display()))
+    let run = MethodRun::read(out).with_context(|| format!("{} cannot be read", out.display()))?;
+    match run.lost().filter(|_| run.cases.is_empty()) {
+        Some(lost) => Err(anyhow::anyhow!(lost)),
+        None => Ok(run),
+    }
 }
 
 /// Says of which runs scores are lost.

@@ -77,8 +77,9 @@ pub fn run(args: &BenchRunArgs) -> anyhow::Result<Code> {
     let header = before.header();
     tell(&header);
     let plan = plan(&task, &found, metrics)?;
+    let options = options(args, &task)?;
     let _alone = lock::take(&task.out)?;
-    let summary = work(&plan, &options(args, &task)?)?;
+    let summary = work(&plan, &options)?;
     finish(header, &task.out, &summary, args.strict)
 }
 
