@@ -22,7 +22,7 @@ pub fn write_cases(scratch: &Scratch, cases: &[Value]) {
     scratch.write("cases.jsonl", &lines);
 }
 
-fn picture(scratch: &Scratch, name: &str, what: &str) -> bool {
+pub fn picture(scratch: &Scratch, name: &str, what: &str) -> bool {
     std::fs::create_dir_all(scratch.join("clips")).unwrap();
     ffmpeg(&["-f", "lavfi", "-i", what, scratch.join(name).to_str().unwrap()])
 }
@@ -105,9 +105,14 @@ fn what_is_missing_or_broken_is_named_counted_and_never_a_number() {
     );
     let header = header(&scratch, "out");
     assert_eq!(header["outputs"]["missing"], json!(["ours/c"]));
+    let why = header["outputs"]["broken"][0]["why"].as_str().unwrap();
+    assert!(
+        why.contains("cannot be read") && stderr(&output).contains(why),
+        "{why}"
+    );
     assert_eq!(
         header["outputs"]["broken"],
-        json!([{ "generation": "ours/d", "reason": "unreadable" }])
+        json!([{ "generation": "ours/d", "reason": "unreadable", "why": header["outputs"]["broken"][0]["why"] }])
     );
     assert_eq!(header["outputs"]["unclaimed"], json!(["stranger.mp4"]));
     assert_eq!(header["cases"]["by_subset"], json!({ "1": 1, "2": 2, "3": 1 }));

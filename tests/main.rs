@@ -13,6 +13,7 @@ mod bench_odd;
 mod bench_page;
 mod bench_report;
 mod bench_run;
+mod bench_whole;
 mod bind_service;
 mod browser;
 mod common;

@@ -58,7 +58,23 @@ fn flickering_is_measured_without_networks_and_the_rest_says_why_not() {
     scratch.write("broken.mp4", "no clip");
     let output = scratch.omni(&["bench", "score", "broken.mp4", "--metrics", "tf"]);
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains("unreadable"), "{}", stderr(&output));
+    for word in ["unreadable", "cannot be read"] {
+        assert!(stderr(&output).contains(word), "{word}: {}", stderr(&output));
+    }
+    let folder = scratch.omni(&["bench", "score", ".", "--metrics", "tf"]);
+    assert_eq!(code(&folder), 2, "{}", stderr(&folder));
+    assert!(stderr(&folder).contains(". is a folder"), "{}", stderr(&folder));
+    let language = scratch.omni(&["bench", "score", "still.mp4", "--language", "english"]);
+    assert_eq!(code(&language), 2, "{}", stderr(&language));
+    assert!(
+        stderr(&language).contains("--language english"),
+        "{}",
+        stderr(&language)
+    );
+    let tone = scratch.join("tone.wav");
+    ffmpeg(&["-f", "lavfi", "-i", "sine=f=440:d=1", tone.to_str().unwrap()]);
+    let got = readings(&scratch.omni(&["bench", "score", "tone.wav", "--metrics", "tf", "--json"]));
+    assert_eq!(absent(&got, "tf"), "no_video");
     assert_eq!(code(&scratch.omni(&["bench", "score", "gone.mp4"])), 3);
 }
 
@@ -371,4 +387,29 @@ fn the_cases_of_others_come_in() {
         "x.csv",
     ]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
+}
+
+#[test]
+fn digital_silence_says_nothing() {
+    if store().is_none() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let silence = scratch.join("silence.wav");
+    let source = ["-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-t", "2"];
+    if !ffmpeg(&[&source[..], &[silence.to_str().unwrap()]].concat()) {
+        return;
+    }
+    // What the recogniser hears in zeros.
+    let score = [
+        "bench",
+        "score",
+        "silence.wav",
+        "--metrics",
+        "wer",
+        "--text",
+        "you",
+        "--json",
+    ];
+    assert_eq!(value(&readings(&scratch.omni(&score)), "wer"), 1.0);
 }

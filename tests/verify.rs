@@ -100,6 +100,55 @@ fn a_changed_number_an_unknown_file_and_an_unknown_tensor_fail() {
 }
 
 #[test]
+fn files_that_are_missing_and_lists_of_nothing_fail_by_name() {
+    let scratch = Scratch::new();
+    let golden = scratch.join("golden");
+    copy(&fixtures("tests/fixtures/golden"), &golden);
+    let whole = scratch.omni(&["verify", "golden"]);
+    assert_eq!(code(&whole), 0, "{}", stderr(&whole));
+    assert!(
+        stderr(&whole).contains("left out on purpose"),
+        "{}",
+        stderr(&whole)
+    );
+    for gone in [
+        "face/scrfd_maps.safetensors",
+        "vbench/tf_synthetic.safetensors",
+        "sampling/hungarian.json",
+    ] {
+        // A folder without any file of its kind is no folder of golden files.
+        if gone.starts_with("vbench") {
+            scratch.write("golden/vbench/temporal_flickering.json", "[]");
+            scratch.write("golden/vbench/left_out.json", "[]");
+        }
+        std::fs::remove_file(golden.join(gone)).unwrap();
+    }
+    scratch.write("golden/sampling/fps25_maps.json", "[]");
+    let output = scratch.omni(&["verify", "golden", "--json"]);
+    assert_eq!(code(&output), 1);
+    let report = report(&output);
+    let failed: Vec<String> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["verdict"] == "fail")
+        .map(|check| format!("{} {} {}", check["file"], check["quantity"], check["note"]))
+        .collect();
+    for word in [
+        "scrfd_maps.safetensors",
+        "tf_synthetic.safetensors",
+        "hungarian.json",
+        "fps25_maps.json",
+        "temporal_flickering.json",
+    ] {
+        assert!(
+            failed.iter().any(|line| line.contains(word)),
+            "{word}: {failed:?}"
+        );
+    }
+}
+
+#[test]
 fn a_changed_tensor_of_a_network_and_a_file_of_none_fail() {
     let scratch = Scratch::new();
     let golden = scratch.join("golden");

@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::stats::{Mean, mean};
 
+/// Stands in place of a reading whose row is lost.
+pub const NOT_SCORED: &str = "not_scored";
+
 /// One reading of one case.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CaseReading {
@@ -62,9 +65,13 @@ pub(crate) fn over_seeds<'a>(clips: impl IntoIterator<Item = Result<f64, &'a str
     if count > 0 {
         return Ok(sum / count as f64);
     }
+    // Of a clip whose row is lost nobody knows what it had: that is the reason, and not what the others lack.
+    if reasons.contains_key(NOT_SCORED) {
+        return Err(NOT_SCORED.to_owned());
+    }
     let most = reasons.values().copied().max().unwrap_or_default();
     let why = reasons.into_iter().find(|(_, count)| *count == most);
-    Err(why.map_or("not_scored", |(why, _)| why).to_owned())
+    Err(why.map_or(NOT_SCORED, |(why, _)| why).to_owned())
 }
 
 /// One cell of the table.
@@ -211,6 +218,13 @@ mod tests {
         let mut turned = rows.clone();
         turned.reverse();
         assert_eq!(table(&rows, SEED), table(&turned, SEED));
+    }
+
+    #[test]
+    fn a_lost_row_is_the_reason_of_a_case_without_a_value() {
+        let clips = [Err("missing_output"), Err("missing_output"), Err(NOT_SCORED)];
+        assert_eq!(over_seeds(clips), Err(NOT_SCORED.to_owned()));
+        assert_eq!(over_seeds([Ok(0.5), Err(NOT_SCORED)]), Ok(0.5));
     }
 
     #[test]

@@ -99,11 +99,35 @@ enum At<'a> {
     Gone(String),
 }
 
+impl At<'_> {
+    /// It does not go on, unless it had gone before.
+    fn lose(&mut self, reason: &str) {
+        if let At::Work(_) = self {
+            *self = At::Gone(reason.to_owned());
+        }
+    }
+}
+
+/// Why a clip has no readings at all.
+#[derive(Debug)]
+pub struct Unscored {
+    /// [`Fault::Drop`] with the media's reason when the clip cannot be read; [`Fault::Stop`] when a network fails.
+    pub fault: Fault,
+    /// What the decoder said, where it was the decoder; without the path of the file.
+    pub why: Option<String>,
+}
+
+impl From<Fault> for Unscored {
+    fn from(fault: Fault) -> Unscored {
+        Unscored { fault, why: None }
+    }
+}
+
 /// Scores one clip with all metrics, decoding it once.
 ///
 /// # Errors
 /// As [`measure`].
-pub fn score(path: &Path, case: Case, metrics: &[Box<dyn Metric>]) -> Result<Vec<Scored>, Fault> {
+pub fn score(path: &Path, case: Case, metrics: &[Box<dyn Metric>]) -> Result<Vec<Scored>, Unscored> {
     let metrics: Vec<&dyn Metric> = metrics.iter().map(AsRef::as_ref).collect();
     let taken = measure(path, &Span::default(), case, &metrics, &|| true)?;
     Ok(taken.into_iter().flat_map(|taken| taken.readings).collect())
@@ -113,15 +137,16 @@ pub fn score(path: &Path, case: Case, metrics: &[Box<dyn Metric>]) -> Result<Vec
 /// no, the result is a fault that means nothing.
 ///
 /// # Errors
-/// [`Fault::Drop`] with the media's reason when the clip cannot be read; [`Fault::Stop`] when a network fails.
+/// [`Unscored`] when the clip cannot be read, or a network fails.
 pub fn measure(
     path: &Path,
     span: &Span,
     case: Case,
     metrics: &[&dyn Metric],
     going: &dyn Fn() -> bool,
-) -> Result<Vec<Taken>, Fault> {
+) -> Result<Vec<Taken>, Unscored> {
     let limits = Limits::default();
+    let unreadable = |error| unreadable(path, error);
     let info = probe(path, span, &limits).map_err(unreadable)?;
     let take = TakeInfo {
         video: info.video,
@@ -133,7 +158,7 @@ pub fn measure(
         working.push(match metric.start(&take) {
             Ok(scoring) => At::Work(scoring),
             Err(Fault::Drop(reason)) => At::Gone(reason),
-            Err(stop) => return Err(stop),
+            Err(stop) => return Err(stop.into()),
         });
     }
     if take.audio.is_some() && metrics.iter().any(|metric| metric.hears()) {
@@ -142,9 +167,14 @@ pub fn measure(
             speech: read_audio_16k(path, span, &limits).map_err(unreadable)?,
             sinc: OnceLock::new(),
         };
-        for at in &mut working {
+        let sane = sound.pcm.samples.iter().all(|x| x.is_finite());
+        for (at, metric) in working.iter_mut().zip(metrics) {
             going();
-            feed(at, |scoring| scoring.audio(&sound))?;
+            match sane || !metric.hears() {
+                true => feed(at, |scoring| scoring.audio(&sound))?,
+                // Every network would make some number of it.
+                false => at.lose("nan"),
+            }
         }
     }
     if take.video.is_some() && metrics.iter().any(|metric| metric.sees()) {
@@ -164,7 +194,7 @@ fn show(
     metrics: &[&dyn Metric],
     working: &mut [At<'_>],
     going: &dyn Fn() -> bool,
-) -> Result<(), Fault> {
+) -> Result<(), Unscored> {
     let looking = working
         .iter_mut()
         .zip(metrics)
@@ -193,7 +223,7 @@ fn pass(
     (path, span): (&Path, &Span),
     looking: &mut [&mut At<'_>],
     going: &dyn Fn() -> bool,
-) -> Result<(), Fault> {
+) -> Result<(), Unscored> {
     let mut stopped = Ok(());
     let mut show = |frame: Frame<'_>| {
         if !going() {
@@ -210,12 +240,19 @@ fn pass(
             ControlFlow::Break(())
         }
     };
-    read_frames_twice(path, span, &Limits::default(), &mut show).map_err(unreadable)?;
-    stopped
+    read_frames_twice(path, span, &Limits::default(), &mut show).map_err(|error| unreadable(path, error))?;
+    Ok(stopped?)
 }
 
-fn unreadable(error: omni_media::Error) -> Fault {
-    Fault::drop(error.reason())
+fn unreadable(path: &Path, error: omni_media::Error) -> Unscored {
+    let said = error.to_string();
+    let said = said
+        .strip_prefix(&format!("{}: ", path.display()))
+        .unwrap_or(&said);
+    Unscored {
+        fault: Fault::drop(error.reason()),
+        why: Some(said.to_owned()),
+    }
 }
 
 /// Hands something to a metric that is still at work; it is gone once it says why it cannot go on.
@@ -306,6 +343,10 @@ mod tests {
             true
         }
 
+        fn hears(&self) -> bool {
+            self.0 == "ears"
+        }
+
         fn start<'a>(&'a self, _take: &'a TakeInfo) -> Result<Box<dyn Scoring + 'a>, Fault> {
             match self.0 {
                 "start" => Err(Fault::drop("not_mine")),
@@ -383,12 +424,60 @@ mod tests {
         assert_eq!((taken[0].detail.as_ref(), taken[0].metric), (None, "toy"));
         assert_eq!(taken[1].detail, Some(json!({ "frames": 5 })));
         let stopped = measure(&clip, &Span::default(), Case::default(), &toys_of_run, &|| false);
-        assert!(matches!(stopped, Err(Fault::Drop(reason)) if reason == "cancelled"));
+        assert!(matches!(stopped, Err(Unscored { fault: Fault::Drop(reason), .. }) if reason == "cancelled"));
         assert!(matches!(
             score(&clip, Case::default(), &toys(&["broken"])),
-            Err(Fault::Stop(_))
+            Err(Unscored {
+                fault: Fault::Stop(_),
+                ..
+            })
         ));
         let gone = score(&folder.path().join("gone.mp4"), Case::default(), &toys(&["none"]));
-        assert!(matches!(gone, Err(Fault::Drop(reason)) if reason == "not_found"));
+        let Err(Unscored {
+            fault: Fault::Drop(reason),
+            why: Some(why),
+        }) = gone
+        else {
+            panic!("{gone:?}");
+        };
+        assert!(
+            reason == "not_found" && why.starts_with("cannot be opened"),
+            "{why}"
+        );
+    }
+
+    /// A WAV file of 32-bit floats at 16 kHz.
+    fn wave(samples: &[f32]) -> Vec<u8> {
+        let data: Vec<u8> = samples.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let mut out = b"RIFF".to_vec();
+        out.extend((36 + data.len() as u32).to_le_bytes());
+        out.extend(b"WAVEfmt ");
+        out.extend(16_u32.to_le_bytes());
+        // IEEE floats, one channel.
+        out.extend([3, 0, 1, 0]);
+        out.extend(16_000_u32.to_le_bytes());
+        out.extend(64_000_u32.to_le_bytes());
+        out.extend([4, 0, 32, 0]);
+        out.extend(b"data");
+        out.extend((data.len() as u32).to_le_bytes());
+        out.extend(data);
+        out
+    }
+
+    #[test]
+    fn what_listens_has_no_reading_of_sound_that_holds_no_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let clip = folder.path().join("clip.wav");
+        let words = |samples: &[f32]| -> Vec<Option<String>> {
+            std::fs::write(&clip, wave(samples)).unwrap();
+            let toys: Vec<Box<dyn Metric>> = vec![Box::new(Toy("ears")), Box::new(Toy("none"))];
+            let got = score(&clip, Case::default(), &toys).unwrap();
+            got.into_iter().map(|scored| scored.absent).collect()
+        };
+        let nan = || Some("nan".to_owned());
+        assert_eq!(words(&[0.25; 16_000]), [None, nan(), None, nan()]);
+        let mut odd = [0.25; 16_000];
+        odd[8000] = f32::NAN;
+        assert_eq!(words(&odd), [nan(), nan(), None, nan()]);
     }
 }

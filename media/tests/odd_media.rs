@@ -116,6 +116,27 @@ fn damaged_files_are_unreadable() {
 }
 
 #[test]
+fn a_clip_whose_time_starts_late_is_whole_and_half_of_it_is_not() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for ending in ["mp4", "mkv", "flv"] {
+        let late = folder.path().join(format!("late.{ending}"));
+        let inputs = PICTURES.replace("-f", "-itsoffset 3 -f") + " " + &TONE.replace("-f", "-itsoffset 3 -f");
+        let line = format!("{inputs} -copyts {H264} -c:a aac -ar 44100 -movflags +faststart");
+        assert!(ffmpeg(&line, &late), "{ending}");
+        assert_eq!(reasons(&late), ["fine"; 3], "{ending}");
+        let seen = frames(&late, &ALL).unwrap();
+        assert_eq!((seen.times.len(), seen.times[0]), (50, 0.0), "{ending}");
+        let bytes = std::fs::read(&late).unwrap();
+        let half = folder.path().join(format!("half.{ending}"));
+        std::fs::write(&half, &bytes[..bytes.len() / 2]).unwrap();
+        assert_eq!(reasons(&half), ["unreadable"; 3], "{ending}");
+    }
+}
+
+#[test]
 fn playlists_and_folders_and_devices_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("list.mp4");

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// ONNX Runtime's library could not be opened.
-    #[error("ONNX Runtime could not be opened from {path}: {message}; run `omni models pull onnxruntime`")]
+    #[error(
+        "ONNX Runtime could not be opened from {path}: {message}; run `omni models pull {}`",
+        library(path)
+    )]
     Runtime {
         /// The library asked for.
         path: PathBuf,
@@ -56,4 +59,13 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
+}
+
+/// The id of the library that belongs at a path: the one for graphics cards has a folder of its name.
+fn library(path: &std::path::Path) -> &'static str {
+    const CARDS: &str = "onnxruntime-gpu";
+    match path.components().any(|part| part.as_os_str() == CARDS) {
+        true => CARDS,
+        false => "onnxruntime",
+    }
 }

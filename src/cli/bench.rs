@@ -21,8 +21,8 @@ Exit codes: 0 scored, 1 the clip cannot be read, 2 wrong usage, 3 a metric named
 The clip of a case is CLIPS/<case>.mp4, or <case>.<seed>.mp4 for several seeds, which are averaged within their case.\n\
 `cases`, `outputs`, `method`, `out` and more may stand under [bench] in omni.toml; name and paradigm of the method also in\n\
 method.toml beside the clips. A run that was stopped goes on where it was; OUT/bench.json says what the scores rest on.\n\
-Exit codes: 0 scored, 1 the cases are not sound or (--strict) a clip could not be scored, 2 wrong usage, 3 something named is\n\
-not there, or a metric named with --metrics lacks its network, 4 a clip hung, 130 stopped."
+Exit codes: 0 scored, 1 the cases are not sound or (--strict) a clip could not be scored, 2 wrong usage, or another run is at\n\
+work in --out, 3 something named is not there, or a metric named with --metrics lacks its network, 4 a clip hung, 130 stopped."
     )]
     Run(Box<BenchRunArgs>),
     /// Benchmark cases.
@@ -34,7 +34,8 @@ not there, or a metric named with --metrics lacks its network, 4 a clip hung, 13
 omni bench report ours theirs --format csv\n\n\
 The page is one file and loads nothing but the clips, pictures and voices beside it. Readings made with other networks\n\
 than the paper's stand in columns of their own; published rows only beside profile `paper`.\n\
-Exit codes: 0 done, 1 a run cannot be read, or --strict and an output is missing or broken, 2 wrong usage, 3 no such folder."
+Exit codes: 0 done, 1 a run cannot be read, or --strict and an output is missing, broken or not scored, 2 wrong usage,\n\
+3 no such folder."
     )]
     Report(BenchReportArgs),
     /// Compare two runs case by case: differences of means with intervals, and the cases that moved most.
@@ -147,13 +148,13 @@ Exit codes: 0 every case is sound, 1 some are not or there are none, 3 there is 
     /// Take over the cases of another project.
     #[command(
         after_help = "Example:\n  omni bench cases import prompts.csv --format ovi-csv --root Ovi --out cases.jsonl\n\n\
-Exit codes: 0 taken over, 1 a case was left out or is not sound (each is said), 3 there is no such file."
+Exit codes: 0 taken over, 1 a case was left out or is not sound (each is said), 2 wrong usage, 3 no such file."
     )]
     Import(ImportArgs),
     /// Write cases for another project's generator.
     #[command(
         after_help = "Example:\n  omni bench cases export cases.jsonl --format first-frames --out frames\n\n\
-Exit codes: 0 written, 1 a case was left out or is not sound (each is said), 3 there is no such file."
+Exit codes: 0 written, 1 a case was left out or is not sound (each is said), 2 wrong usage, 3 no such file."
     )]
     Export(CaseExportArgs),
     /// Make a suite of three subsets out of curated clips, of people no training clip shows.
@@ -276,7 +277,7 @@ pub struct BenchReportArgs {
     /// A case that is shown with five frames of each method; may be given several times [default: one of each subset].
     #[arg(long)]
     pub case: Vec<String>,
-    /// End with 1 when an output is missing or broken.
+    /// End with 1 when an output is missing or broken, or scores that were made are gone.
     #[arg(long)]
     pub strict: bool,
 }

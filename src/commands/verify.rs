@@ -15,6 +15,7 @@ enum Verdict {
     Pass,
     Fail,
     NeedsWeights,
+    LeftOut,
     NoBound,
 }
 
@@ -112,6 +113,7 @@ fn measured(dir: &Path) -> anyhow::Result<Report> {
             bench::Verdict::Pass => Verdict::Pass,
             bench::Verdict::Fail => Verdict::Fail,
             bench::Verdict::NeedsWeights => Verdict::NeedsWeights,
+            bench::Verdict::LeftOut => Verdict::LeftOut,
         },
         note: check.note,
     });
@@ -222,6 +224,10 @@ fn show(report: &Report) -> anyhow::Result<()> {
     if waiting > 0 {
         words.push_str(&format!(", {waiting} not compared for lack of published weights"));
     }
+    let left = report.count(Verdict::LeftOut);
+    if left > 0 {
+        words.push_str(&format!(", {left} files left out on purpose (left_out.json)"));
+    }
     let unbounded = report.count(Verdict::NoBound);
     if unbounded > 0 {
         words.push_str(&format!(
@@ -247,6 +253,7 @@ fn row(check: &Checked) -> Vec<String> {
         Verdict::Pass => "pass",
         Verdict::Fail => "FAIL",
         Verdict::NeedsWeights => "needs weights",
+        Verdict::LeftOut => "left out",
         Verdict::NoBound => "no bound",
     };
     vec![

@@ -5,10 +5,14 @@
 
 use std::{fs, io, path::Path};
 
+use omni_media::{decode_picture, read_window};
 use omni_schemas::{Case, CaseSubject};
 use serde_json::{Map, Value, json};
 
 use super::import::Format;
+
+/// Largest picture, bytes.
+const MOST: u64 = 256 << 20;
 
 /// What was written, and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,15 +36,18 @@ pub fn export(format: Format, cases: &[Case], out: &Path) -> io::Result<Exported
             text.push_str(&format!("{},{}\n", cell(&ovi_prompt(case)), cell(picture)));
         }
         done.written = cases.len();
-        return write(out, &text).map(|()| done);
+        return match cases.is_empty() {
+            true => Ok(done),
+            false => write(out, text.as_bytes()).map(|()| done),
+        };
     }
     fs::create_dir_all(out).map_err(|error| named(out, error))?;
     for case in cases {
         let file = |ending: &str| out.join(format!("{}.{ending}", case.case));
         match format {
-            Format::Dreamid => write(&file("json"), &Value::String(dreamid(case)).to_string())?,
+            Format::Dreamid => write(&file("json"), Value::String(dreamid(case)).to_string().as_bytes())?,
             Format::Multitalk => match multitalk(case) {
-                Ok(object) => write(&file("json"), &format!("{object:#}\n"))?,
+                Ok(object) => write(&file("json"), format!("{object:#}\n").as_bytes())?,
                 Err(lack) => {
                     done.notes.push(format!("{}: {lack}; left out", case.case));
                     continue;
@@ -54,12 +61,28 @@ pub fn export(format: Format, cases: &[Case], out: &Path) -> io::Result<Exported
                     ));
                     continue;
                 };
+                let bytes = read_window(Path::new(from), MOST);
+                let picture = bytes.map_err(|error| error.to_string()).and_then(|bytes| {
+                    let whole = decode_picture(&bytes).map_err(|error| error.to_string());
+                    whole.map(|_| bytes)
+                });
+                let bytes = match picture {
+                    Ok(bytes) => bytes,
+                    Err(why) => {
+                        done.notes
+                            .push(format!("{}: {from} is no picture ({why}); left out", case.case));
+                        continue;
+                    }
+                };
                 let ending = Path::new(from)
                     .extension()
                     .and_then(|ending| ending.to_str())
                     .unwrap_or("png");
-                fs::copy(from, file(ending)).map_err(|error| named(Path::new(from), error))?;
-                write(&file("txt"), &format!("{}\n", without_anchors(&case.prompt)))?;
+                write(&file(ending), &bytes)?;
+                write(
+                    &file("txt"),
+                    format!("{}\n", without_anchors(&case.prompt)).as_bytes(),
+                )?;
             }
         }
         done.written += 1;
@@ -137,8 +160,14 @@ fn multitalk(case: &Case) -> Result<Value, &'static str> {
     Ok(object)
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    fs::write(path, text).map_err(|error| named(path, error))
+/// Whole or not at all: what stood there before stays until the new one is there.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    omni_manifests::write_file(path, bytes).map_err(|error| {
+        // Its words name the file, and the cause stands behind them.
+        let cause = std::error::Error::source(&error);
+        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        io::Error::other(format!("{error}{cause}"))
+    })
 }
 
 fn named(path: &Path, error: io::Error) -> io::Error {
@@ -151,10 +180,16 @@ mod tests {
     use super::*;
     use omni_schemas::CaseUtterance;
 
+    /// One grey pixel.
+    const PICTURE: &[u8] = b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00\x90\x77\x53\xde\x00\x00\x00\x0c\x49\x44\x41\x54\x78\x9c\x63\x68\x68\x68\x00\x00\x03\x04\x01\x81\x4b\xd3\xd2\x10\x00\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82";
+
     fn dialogue(folder: &Path) -> Case {
         let file = |name: &str| {
             let path = folder.join(name);
-            fs::write(&path, "x").unwrap();
+            match name.ends_with(".png") {
+                true => fs::write(&path, PICTURE).unwrap(),
+                false => fs::write(&path, "x").unwrap(),
+            }
             Some(path.to_string_lossy().into_owned())
         };
         let subject = |i: usize| CaseSubject {
@@ -226,5 +261,31 @@ mod tests {
                 done.notes
             );
         }
+    }
+
+    #[test]
+    fn a_sound_is_no_first_frame_and_what_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut case = dialogue(folder.path());
+        let out = folder.path().join("out");
+        let first = folder.path().join("out/two.png");
+        fs::create_dir(&out).unwrap();
+        // The picture may already lie where it goes to.
+        fs::write(&first, PICTURE).unwrap();
+        case.first_frame = Some(first.to_string_lossy().into_owned());
+        let done = export(Format::FirstFrames, std::slice::from_ref(&case), &out).unwrap();
+        assert_eq!((done.written, fs::read(&first).unwrap()), (1, PICTURE.to_vec()));
+        fs::create_dir(out.join("three.txt")).unwrap();
+        case.case = "three".into();
+        let error = export(Format::FirstFrames, std::slice::from_ref(&case), &out).unwrap_err();
+        assert!(error.to_string().contains("out/three.txt"), "{error}");
+        case.first_frame = case.subjects[0].voice.clone();
+        let done = export(Format::FirstFrames, std::slice::from_ref(&case), &out).unwrap();
+        assert_eq!(done.written, 0);
+        assert!(
+            done.notes[0].contains("voice1.wav is no picture"),
+            "{:?}",
+            done.notes
+        );
     }
 }

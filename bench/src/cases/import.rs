@@ -3,7 +3,10 @@
 //! What a format does not say is not made up: Ovi and first frames name no speakers, so all speech is that of one
 //! subject; MultiTalk holds no words. A file that is named and not there is left out with a note.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use omni_manifests::{TableRow, TableScan};
 use omni_schemas::{Case, CaseSubject, CaseUtterance};
@@ -13,6 +16,9 @@ use super::{
     CaseError,
     check::{anchors, spoken},
 };
+
+/// Endings of pictures.
+const PICTURES: &[&str] = &["png", "jpg", "jpeg", "webp"];
 
 /// Whose cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +54,34 @@ pub fn import(format: Format, path: &Path, root: &Path, language: &str) -> Resul
         out: Imported::default(),
     };
     match format {
-        Format::OviCsv => TableScan::open(path)?.for_each(|row: &TableRow<'_>| -> Result<(), CaseError> {
-            found.ovi(row);
-            Ok(())
-        })?,
+        Format::OviCsv => {
+            let table = TableScan::open(path)?;
+            let columns = table.columns().len();
+            table.for_each(|row: &TableRow<'_>| -> Result<(), CaseError> {
+                found.ovi(row, columns);
+                Ok(())
+            })?;
+        }
         Format::FirstFrames => {
-            for picture in files(path, &["png", "jpg", "jpeg", "webp"])? {
-                found.first_frame(&picture)?;
+            let mut taken: BTreeMap<String, String> = BTreeMap::new();
+            for picture in files(path, PICTURES)? {
+                let (name, own) = (stem(&picture), shown(&picture));
+                match taken.get(&name) {
+                    Some(first) => found.note(&own, &format!("{first} is of the same name; left out")),
+                    None => {
+                        taken.insert(name, own);
+                        found.first_frame(&picture)?;
+                    }
+                }
+            }
+            // Of a single picture that was named, the others are not asked for.
+            let texts = if path.is_dir() {
+                files(path, &["txt"])?
+            } else {
+                Vec::new()
+            };
+            for text in texts.iter().filter(|text| !taken.contains_key(&stem(text))) {
+                found.note(&shown(text), "there is no picture of its name; left out");
             }
         }
         Format::Dreamid | Format::Multitalk => {
@@ -130,10 +157,17 @@ impl Finder {
         }
     }
 
-    fn ovi(&mut self, row: &TableRow<'_>) {
+    fn ovi(&mut self, row: &TableRow<'_>, columns: usize) {
         let name = format!("ovi-{:04}", self.out.cases.len() + 1);
         if let Some(fault) = row.fault() {
             return self.note(&format!("line {}", row.line()), fault);
+        }
+        if row.len() > columns {
+            let words = format!(
+                "has {} cells and the header {columns} (a comma that is not in quotes?); left out",
+                row.len()
+            );
+            return self.note(&format!("line {}", row.line()), &words);
         }
         let object = row.object();
         let cell = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -151,7 +185,15 @@ impl Finder {
             self.note(&stem(picture), "there is no text file of its name; left out");
             return Ok(());
         }
-        let prompt = String::from_utf8_lossy(&read(&words)?).trim().to_owned();
+        let Ok(text) = String::from_utf8(read(&words)?) else {
+            self.note(&shown(&words), "is no UTF-8; left out");
+            return Ok(());
+        };
+        let prompt = text.trim_start_matches('\u{FEFF}').trim().to_owned();
+        if prompt.is_empty() {
+            self.note(&shown(&words), "is empty; left out");
+            return Ok(());
+        }
         self.alone(
             stem(picture),
             &prompt,
@@ -207,6 +249,10 @@ impl Finder {
     }
 
     fn multitalk(&mut self, name: &str, case: &Value) {
+        let faults = lacks(case);
+        if !faults.is_empty() {
+            return self.note(name, &format!("{}; left out", faults.join(", ")));
+        }
         let text = |key: &str| {
             case.get(key)
                 .and_then(Value::as_str)
@@ -230,6 +276,25 @@ impl Finder {
             ..Case::default()
         });
     }
+}
+
+/// What an object needs to be a case of MultiTalk's and does not have.
+fn lacks(case: &Value) -> Vec<String> {
+    let text = |key: &str| {
+        case.get(key)
+            .is_some_and(|value| value.as_str().is_some_and(|text| !text.is_empty()))
+    };
+    let mut out: Vec<String> = ["prompt", "cond_image"]
+        .into_iter()
+        .filter(|key| !text(key))
+        .map(|key| format!("has no text `{key}`"))
+        .collect();
+    let voices = case.get("cond_audio").and_then(Value::as_object);
+    let named = voices.is_some_and(|voices| !voices.is_empty() && voices.values().all(Value::is_string));
+    if !named {
+        out.push("has no sounds by person in `cond_audio`".to_owned());
+    }
+    out
 }
 
 fn subject(anchor: String, speaks: bool) -> CaseSubject {
@@ -301,6 +366,14 @@ fn nearest_speakers(prompt: &str) -> Vec<String> {
 
 fn stem(path: &Path) -> String {
     path.file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The name of a file, as remarks say it.
+fn shown(path: &Path) -> String {
+    path.file_name()
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned()
@@ -431,5 +504,49 @@ mod tests {
         let imported = import(Format::FirstFrames, folder.path(), folder.path(), "de").unwrap();
         sound(&imported);
         assert_eq!(imported.cases[0].utterances[0].language, "de");
+    }
+
+    #[test]
+    fn what_is_no_case_is_said_and_not_made_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+        let told = |format: Format, path: &str| {
+            let path = folder.path().join(path);
+            let imported = import(format, &path, folder.path(), "en").unwrap();
+            (imported.cases.len(), imported.notes.join("\n"))
+        };
+        write("a.json", br#"{"a": 1}"#);
+        let (cases, notes) = told(Format::Multitalk, "a.json");
+        assert_eq!(cases, 0, "{notes}");
+        for word in ["`prompt`", "`cond_image`", "`cond_audio`"] {
+            assert!(notes.contains(word), "{notes}");
+        }
+        std::fs::create_dir(folder.path().join("frames")).unwrap();
+        for (name, bytes) in [
+            ("frames/a.txt", &b"words"[..]),
+            ("frames/b.png", b"x"),
+            ("frames/b.txt", b"\xff\xfe"),
+            ("frames/c.jpg", b"x"),
+            ("frames/c.png", b"x"),
+            ("frames/c.txt", b"words"),
+            ("frames/d.png", b"x"),
+            ("frames/d.txt", b" \n"),
+        ] {
+            write(name, bytes);
+        }
+        let (cases, notes) = told(Format::FirstFrames, "frames");
+        assert_eq!(cases, 1, "{notes}");
+        for word in [
+            "a.txt: there is no picture",
+            "b.txt: is no UTF-8",
+            "c.png: c.jpg is of the same name",
+            "d.txt: is empty",
+        ] {
+            assert!(notes.contains(word), "{word}: {notes}");
+        }
+        write("p.csv", b"text_prompt,image_path\nOne, two, three\nFour,\n");
+        let (cases, notes) = told(Format::OviCsv, "p.csv");
+        assert_eq!(cases, 1, "{notes}");
+        assert!(notes.contains("line 2: has 3 cells and the header 2"), "{notes}");
     }
 }

@@ -14,7 +14,8 @@ use std::{
 };
 
 use omni_manifests::{TableRow, TableScan};
-use omni_schemas::Case;
+use omni_schemas::{Case, CaseSubject, CaseUtterance};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use check::faults;
@@ -157,7 +158,48 @@ impl Reading {
 
 /// A case from JSON; a null is a field that is not there (Parquet holds every column).
 fn parse(value: Value) -> Result<Case, String> {
-    serde_json::from_value(without_nulls(value)).map_err(|error| error.to_string())
+    let value = without_nulls(value);
+    serde_json::from_value(value.clone()).map_err(|error: serde_json::Error| {
+        let (key, why) = culprit(&value).unwrap_or_default();
+        match key.is_empty() {
+            true => error.to_string(),
+            false => format!("`{key}`: {why}"),
+        }
+    })
+}
+
+/// The key whose value cannot be read, and why; of a list of subjects or utterances the key inside it.
+fn culprit(value: &Value) -> Option<(String, String)> {
+    let (key, why) = wrong::<Case>(value)?;
+    let inside = value[&key].as_array().into_iter().flatten().enumerate();
+    let inner = |(i, one): (usize, &Value)| {
+        let (inner, why) = match key.as_str() {
+            "subjects" => wrong::<CaseSubject>(one)?,
+            "utterances" => wrong::<CaseUtterance>(one)?,
+            _ => return None,
+        };
+        Some((format!("{key}[{i}].{inner}"), why))
+    };
+    let found = inside.into_iter().find_map(inner);
+    Some(found.unwrap_or((key, why)))
+}
+
+/// The first key of an object that its record does not take, everything else being as it should. A key that the record
+/// does not know names itself.
+fn wrong<T: Default + Serialize + DeserializeOwned>(value: &Value) -> Option<(String, String)> {
+    let base = serde_json::to_value(T::default()).ok()?;
+    let known = base.as_object()?.clone();
+    let own = value
+        .as_object()?
+        .iter()
+        .filter(|(key, _)| known.contains_key(*key));
+    let fault = |(key, own): (&String, &Value)| {
+        let mut one = base.clone();
+        one[key] = own.clone();
+        let error = serde_json::from_value::<T>(without_nulls(one)).err()?;
+        Some((key.clone(), error.to_string()))
+    };
+    own.into_iter().find_map(fault)
 }
 
 fn without_nulls(value: Value) -> Value {
@@ -250,21 +292,29 @@ mod tests {
         missing["subjects"][0]["voice"] = "gone.wav".into();
         let mut unknown = line("d");
         unknown["subsett"] = 1.into();
+        let mut number = line("e");
+        number["prompt"] = 5.into();
+        let mut inner = line("f");
+        inner["subjects"][0]["speaks"] = "yes".into();
         let lines = [
             line("a").to_string(),
             line("a").to_string(),
             missing.to_string(),
             unknown.to_string(),
             "{\"case\": ".to_owned(),
+            number.to_string(),
+            inner.to_string(),
         ];
         let file = read_lines(&lines, "\n");
         let said: Vec<String> = file.faults.iter().map(ToString::to_string).collect();
-        assert_eq!(said.len(), 4, "{said:?}");
+        assert_eq!(said.len(), 6, "{said:?}");
         for (fault, words) in said.iter().zip([
             ["line 2 (a)", "also the case of line 1"],
             ["line 3 (c)", "gone.wav"],
             ["line 4", "subsett"],
             ["line 5", ""],
+            ["line 6", "`prompt`: invalid type: integer `5`"],
+            ["line 7", "`subjects[0].speaks`: invalid type: string"],
         ]) {
             assert!(words.iter().all(|word| fault.contains(word)), "{fault}");
         }

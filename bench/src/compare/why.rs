@@ -217,15 +217,12 @@ impl Points {
             }
             _ => "none".to_owned(),
         };
-        self.add(
-            "frames",
-            &format!("frames used{of}"),
-            listed(&mine),
-            listed(&theirs),
-        );
+        let (x, y) = (measured(a, listed(&mine)), measured(b, listed(&theirs)));
+        self.add("frames", &format!("frames used{of}"), x, y);
         let count =
             |frames: &BTreeMap<i64, Vec<Face>>| frames.values().map(Vec::len).sum::<usize>().to_string();
-        self.add("face", &format!("faces found{of}"), count(&mine), count(&theirs));
+        let (x, y) = (measured(a, count(&mine)), measured(b, count(&theirs)));
+        self.add("face", &format!("faces found{of}"), x, y);
         let subjects: BTreeSet<i64> = mine
             .values()
             .chain(theirs.values())
@@ -241,7 +238,8 @@ impl Points {
                     .count()
             };
             let what = format!("subject {}: frames with a face{of}", subject + 1);
-            self.add("face", &what, own(&mine).to_string(), own(&theirs).to_string());
+            let (x, y) = (own(&mine).to_string(), own(&theirs).to_string());
+            self.add("face", &what, measured(a, x), measured(b, y));
             let moved = chosen_otherwise(subject, &mine, &theirs);
             if let Some((frame, x, y)) = moved.first() {
                 let what = format!(
@@ -272,15 +270,20 @@ impl Points {
         self.add(
             "offset",
             &format!("best shift of sound against lips{of}"),
-            peak(a),
-            peak(b),
+            measured(a, peak(a)),
+            measured(b, peak(b)),
         );
         let mouths = |detail: &Value| {
             detail["mouths"]
                 .as_u64()
                 .map_or("unknown".to_owned(), |n| n.to_string())
         };
-        self.add("offset", &format!("mouths followed{of}"), mouths(a), mouths(b));
+        self.add(
+            "offset",
+            &format!("mouths followed{of}"),
+            measured(a, mouths(a)),
+            measured(b, mouths(b)),
+        );
     }
 
     fn sync(&mut self, of: &str, a: &Value, b: &Value) {
@@ -302,7 +305,12 @@ impl Points {
                 false => told.join("; "),
             }
         };
-        self.add("offset", &format!("SyncNet's tracks{of}"), tracks(a), tracks(b));
+        self.add(
+            "offset",
+            &format!("SyncNet's tracks{of}"),
+            measured(a, tracks(a)),
+            measured(b, tracks(b)),
+        );
     }
 
     fn words(&mut self, of: &str, a: &Value, b: &Value) {
@@ -316,7 +324,8 @@ impl Points {
             ("reference", "script, normalised"),
             ("errors", "errors"),
         ] {
-            self.add("words", &format!("{what}{of}"), short(&a[key]), short(&b[key]));
+            let (x, y) = (measured(a, short(&a[key])), measured(b, short(&b[key])));
+            self.add("words", &format!("{what}{of}"), x, y);
         }
     }
 
@@ -337,6 +346,14 @@ impl Points {
             .collect()
         };
         self.both("voice", &told(a), &told(b));
+    }
+}
+
+/// What a detail tells, or that there is none: nothing was counted then, and no count is 0.
+fn measured(detail: &Value, told: String) -> String {
+    match detail.is_null() {
+        true => "not measured".to_owned(),
+        false => told,
     }
 }
 
@@ -381,6 +398,11 @@ mod tests {
             differs[0].contains("frames with a face") && differs[1].contains("frame 5, the first of 2"),
             "{differs:?}"
         );
+        points = Points::default();
+        points.faces("", &a, &Value::Null);
+        let theirs: Vec<&str> = points.0.iter().map(|point| point.b.as_str()).collect();
+        assert_eq!(theirs, ["not measured"; 3]);
+        assert_eq!(points.0[1].a, "3");
         points = Points::default();
         points.faces("", &a, &a);
         assert!(points.0.iter().all(|point| point.same));

@@ -15,7 +15,7 @@ use omni_pipeline::Fault;
 use omni_schemas::Case;
 use serde_json::{Value, json};
 
-use super::{face::Faces, mouths::Mouths, t_sim::owners, wer::main_language};
+use super::{face::Faces, finite, mouths::Mouths, t_sim::owners, wer::main_language};
 use crate::{
     metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::{Sound, TakeInfo},
@@ -140,7 +140,7 @@ impl Scoring for Watching<'_> {
             if (wanted || self.sums[number].is_empty())
                 && let Ok(vector) = self.metric.faces.embedder().embed(frame.image, &face.points)
             {
-                add(&mut self.sums[number], &vector);
+                add(&mut self.sums[number], &finite(vector)?);
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use omni_perception::vision::{Face, FaceDetector, FaceEmbedder, cosine, hungaria
 use omni_pipeline::Fault;
 use serde_json::{Value, json};
 
+use super::finite;
 use crate::{
     metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::TakeInfo,
@@ -68,9 +69,8 @@ impl Faces {
         }
         let largest = found.0.iter().max_by(|a, b| a.area().total_cmp(&b.area()));
         let largest = largest.ok_or_else(|| Fault::drop("no_reference_face"))?;
-        self.embedder
-            .embed(&found.1, &largest.points)
-            .map_err(Fault::stop)
+        let vector = self.embedder.embed(&found.1, &largest.points);
+        finite(vector.map_err(Fault::stop)?)
     }
 }
 
@@ -151,7 +151,7 @@ impl Scoring for Looking<'_> {
             match self.faces.embedder.embed(frame.image, &face.points) {
                 Ok(vector) => {
                     kept.push(face);
-                    vectors.push(vector);
+                    vectors.push(finite(vector)?);
                 }
                 // Points that span nothing: no face to compare.
                 Err(omni_perception::Error::Input(_)) => {}
@@ -256,7 +256,7 @@ impl Likeness {
     /// For each reference the mean of its faces' likeness, 0 when it was never assigned one.
     pub fn similarities(&self) -> Vec<f64> {
         let similarity =
-            |faces: &Vec<Sighting>| mean(faces.iter().map(|face| face.cosine.max(0.0))).unwrap_or(0.0);
+            |faces: &Vec<Sighting>| mean(faces.iter().map(|face| positive(face.cosine))).unwrap_or(0.0);
         self.assigned.iter().map(similarity).collect()
     }
 
@@ -274,15 +274,27 @@ impl Likeness {
         let like = |a: &Sighting, b: &Sighting| f64::from(cosine(&a.vector, &b.vector));
         let cons = steps(&|faces, k| like(&faces[k], &faces[k - 1]));
         let first = steps(&|faces, k| {
-            (like(&faces[k], &faces[k - 1]).max(0.0) + like(&faces[k], &faces[0]).max(0.0)) / 2.0
+            (positive(like(&faces[k], &faces[k - 1])) + positive(like(&faces[k], &faces[0]))) / 2.0
         });
         let seen = self.assigned.iter().map(Vec::len).sum::<usize>() as f64;
+        let alone = match self.frames {
+            1 => "too_few_frames",
+            _ => "no_face",
+        };
         vec![
             Outcome::of(Some(sim), "no_face"),
-            Outcome::of(cons, "no_face"),
-            Outcome::of(first, "no_face"),
+            Outcome::of(cons, alone),
+            Outcome::of(first, alone),
             Outcome::of(Some(seen / (subjects * self.frames as f64)), "no_face"),
         ]
+    }
+}
+
+/// At least 0; what is no number stays so, which `f64::max` would make 0.
+fn positive(x: f64) -> f64 {
+    match x.is_nan() {
+        true => x,
+        false => x.max(0.0),
     }
 }
 
@@ -334,6 +346,18 @@ mod tests {
         assert_eq!(values(&empty), [None; 4]);
         empty.push(Vec::new());
         assert_eq!(values(&empty), [Some(0.0), None, None, Some(0.0)]);
+    }
+
+    #[test]
+    fn one_frame_is_too_few_to_compare_frames_and_what_is_no_number_stays_none() {
+        let mut likeness = Likeness::new(vec![vec![1.0, 0.0]]);
+        likeness.push(vec![vec![1.0, 0.0]]);
+        let few = Outcome::Absent("too_few_frames");
+        let got = likeness.readings();
+        assert_eq!(got, [Outcome::Value(1.0), few.clone(), few, Outcome::Value(1.0)]);
+        assert!(positive(f64::NAN).is_nan());
+        assert_eq!((positive(-0.5), positive(0.5)), (0.0, 0.5));
+        assert!(matches!(finite(vec![0.0, f32::NAN]), Err(Fault::Drop(reason)) if reason == "nan"));
     }
 
     #[test]

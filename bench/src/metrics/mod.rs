@@ -15,3 +15,14 @@ pub mod sync;
 pub mod t_sim;
 pub mod tf;
 pub mod wer;
+
+/// A vector of numbers; a network that gave none is told of, before a likeness of 0 is made of it.
+///
+/// # Errors
+/// [`Fault::Drop`] with `nan`.
+fn finite(vector: Vec<f32>) -> Result<Vec<f32>, omni_pipeline::Fault> {
+    match vector.iter().all(|x| x.is_finite()) {
+        true => Ok(vector),
+        false => Err(omni_pipeline::Fault::drop("nan")),
+    }
+}

@@ -20,7 +20,7 @@ use omni_pipeline::Fault;
 use omni_schemas::{Case, CaseSubject};
 use serde_json::{Value, json};
 
-use super::wer::main_language;
+use super::{finite, wer::main_language};
 use crate::{
     metric::{Better, Measured, Metric, Outcome, Reading, Scoring},
     take::{Sound, TakeInfo},
@@ -50,8 +50,8 @@ impl Voice {
 
     fn embed(&self, wave: &[f32]) -> Result<Vec<f32>, Fault> {
         match self {
-            Voice::WavLm(network) => network.embed(wave).map_err(Fault::stop),
-            Voice::Bank(network) => network.embed(wave).map_err(Fault::stop),
+            Voice::WavLm(network) => finite(network.embed(wave).map_err(Fault::stop)?),
+            Voice::Bank(network) => finite(network.embed(wave).map_err(Fault::stop)?),
         }
     }
 }
@@ -136,6 +136,9 @@ fn reference(path: &Path) -> Result<Vec<f32>, Fault> {
     let wave = resample_sinc(&sound.mono().samples, sound.rate, 16_000);
     if wave.len() < SHORTEST {
         return Err(Fault::drop("short_reference_voice"));
+    }
+    if !wave.iter().all(|x| x.is_finite()) {
+        return Err(Fault::drop("nan"));
     }
     Ok(wave)
 }

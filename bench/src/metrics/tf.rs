@@ -42,7 +42,10 @@ impl Metric for Tf {
         true
     }
 
-    fn start<'a>(&'a self, _take: &'a TakeInfo) -> Result<Box<dyn Scoring + 'a>, Fault> {
+    fn start<'a>(&'a self, take: &'a TakeInfo) -> Result<Box<dyn Scoring + 'a>, Fault> {
+        if take.video.is_none() {
+            return Err(Fault::drop("no_video"));
+        }
         Ok(Box::new(Flicker::default()))
     }
 }

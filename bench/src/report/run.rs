@@ -1,7 +1,7 @@
 //! One run: its header, its cases, and its readings by name and case.
 
 use crate::{
-    aggregate::over_seeds,
+    aggregate::{NOT_SCORED, over_seeds},
     run::{
         Header,
         header::{FILE, HeaderError, ReadingSpec},
@@ -111,7 +111,7 @@ impl MethodRun {
             out: out.to_owned(),
             what,
         };
-        let run = Run::open(out)?;
+        let run = Run::open(out).map_err(|error| damaged(without_remedy(&error)))?;
         let mut cases = BTreeMap::new();
         let mut places = BTreeMap::new();
         for generation in run.table::<Generation>()? {
@@ -163,10 +163,46 @@ impl MethodRun {
         &self.header.method
     }
 
+    /// What is wrong when scores that were made are not there any more, with the remedy; `None` for a whole run. A clip
+    /// that was dropped never had any.
+    pub fn lost(&self) -> Option<String> {
+        let outputs = &self.header.outputs;
+        let dropped = |clip: &Clip| {
+            outputs
+                .dropped
+                .iter()
+                .any(|one| one.generation == clip.generation)
+        };
+        let all = self.header.metrics.iter().flat_map(|metric| &metric.readings);
+        let names: Vec<&str> = all.map(|reading| reading.name.as_str()).collect();
+        let scored =
+            |clip: &&Clip| dropped(clip) || names.iter().all(|name| clip.readings.contains_key(*name));
+        let clips = self.cases.values().flat_map(|case| &case.clips);
+        let lost = outputs.clips.saturating_sub(clips.filter(scored).count());
+        (lost > 0).then(|| {
+            format!(
+                "{}: a part of the run is gone: of {lost} of {} clips the scores are not in {} any more (not_scored); \
+                 run `omni bench run` into it again",
+                self.method(),
+                outputs.clips,
+                self.out.display()
+            )
+        })
+    }
+
     /// The reading, where the paradigm has it.
     pub fn reading(&self, name: &str) -> Option<&Readings> {
         self.readings.get(name)
     }
+}
+
+/// The words of an error about the runner's own files, without the remedy of another command.
+fn without_remedy(error: &omni_pipeline::Error) -> String {
+    let words = error.to_string();
+    words
+        .strip_suffix("; run `omni curate` again")
+        .unwrap_or(&words)
+        .to_owned()
 }
 
 /// Every reading of the header that applies, with a value or a word for every case of the run.
@@ -202,6 +238,6 @@ fn read<'a>(clip: &'a Clip, reading: &str, failed: &BTreeMap<&str, &str>) -> Res
         Some(Err(absent)) => Err(absent),
         // A clip that took the decoder down has no rows at all.
         None if failed.contains_key(clip.generation.as_str()) => Err(MISSING),
-        None => Err("not_scored"),
+        None => Err(NOT_SCORED),
     }
 }

@@ -229,6 +229,7 @@ pub fn notes(runs: &[MethodRun]) -> Vec<String> {
                 some.join(", ")
             ));
         }
+        out.extend(run.lost().map(|lost| format!("warning: {lost}")));
     }
     for run in runs {
         let header = &run.header;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::stages::absent;
 use crate::{
     metric::Metric,
-    take::{Scored, Taken, measure},
+    take::{Scored, Taken, Unscored, measure},
 };
 
 /// Metrics that compare with a case: with who is to be seen and heard, and with what is to be said.
@@ -205,8 +205,11 @@ impl<I: Shown + 'static> Stage for Curated<I> {
         );
         match taken {
             Ok(taken) => Ok(taken.into_iter().flat_map(|taken| rows(clip, taken)).collect()),
-            Err(Fault::Drop(reason)) => Ok(self.missing(clip, &reason)),
-            Err(fault) => Err(fault),
+            Err(Unscored {
+                fault: Fault::Drop(reason),
+                ..
+            }) => Ok(self.missing(clip, &reason)),
+            Err(Unscored { fault, .. }) => Err(fault),
         }
     }
 }

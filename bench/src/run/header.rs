@@ -106,6 +106,39 @@ pub struct Trouble {
     pub generation: String,
     /// Why, in one fixed word.
     pub reason: String,
+    /// What the decoder said, where it was the decoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl Outputs {
+    /// Takes in the row of a clip that has no readings at all: one that went away while the run was at work is missing, too.
+    fn take(&mut self, score: &Score) {
+        if score.absent.as_deref() != Some(MISSING) {
+            return;
+        }
+        // The first row of a metric tells.
+        let detail = score
+            .detail
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok());
+        let detail: Value = detail.unwrap_or_default();
+        let Some(reason) = detail["output"].as_str() else {
+            return;
+        };
+        let name = &score.scored;
+        if reason == "missing" {
+            if !self.missing.contains(name) {
+                self.missing.push(name.clone());
+            }
+        } else if !self.broken.iter().any(|known| known.generation == *name) {
+            self.broken.push(Trouble {
+                generation: name.clone(),
+                reason: reason.to_owned(),
+                why: detail["why"].as_str().map(str::to_owned),
+            });
+        }
+    }
 }
 
 /// A metric that ran.
@@ -294,15 +327,14 @@ impl Header {
     pub fn counted(mut self, out: &Path) -> Result<Header, HeaderError> {
         let run = Run::open(out)?;
         let mut counts: BTreeMap<String, ReadingCount> = BTreeMap::new();
-        let mut broken = BTreeSet::new();
         for score in run.table::<Score>()? {
             let score = score?;
-            if let Some(reason) = output_of(&score).filter(|reason| reason != "missing") {
-                broken.insert((score.scored.clone(), reason));
-            }
+            self.outputs.take(&score);
             count(&mut counts, &score);
         }
-        self.outputs.broken = troubles(broken);
+        self.outputs
+            .broken
+            .sort_by(|a, b| a.generation.cmp(&b.generation));
         self.outputs.dropped = troubles(drops(&run)?);
         self.readings_counts = self
             .metrics
@@ -378,15 +410,6 @@ impl Header {
     }
 }
 
-/// Why the clip of a row has no readings at all; `None` when it has. The first row of a metric tells.
-fn output_of(score: &Score) -> Option<String> {
-    if score.absent.as_deref() != Some(MISSING) {
-        return None;
-    }
-    let detail: Value = serde_json::from_str(score.detail.as_deref()?).ok()?;
-    detail["output"].as_str().map(str::to_owned)
-}
-
 fn count(counts: &mut BTreeMap<String, ReadingCount>, score: &Score) {
     let entry = counts
         .entry(score.reading.clone())
@@ -413,7 +436,11 @@ fn drops(run: &Run) -> Result<BTreeSet<(String, String)>, HeaderError> {
 }
 
 fn troubles(found: BTreeSet<(String, String)>) -> Vec<Trouble> {
-    let trouble = |(generation, reason)| Trouble { generation, reason };
+    let trouble = |(generation, reason)| Trouble {
+        generation,
+        reason,
+        why: None,
+    };
     found.into_iter().map(trouble).collect()
 }
 
@@ -423,4 +450,35 @@ fn troubles(found: BTreeSet<(String, String)>) -> Vec<Trouble> {
 /// When it cannot be read.
 pub fn sha256(path: &Path) -> io::Result<String> {
     Ok(hex(&Sha256::digest(std::fs::read(path)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_clip_that_went_away_at_work_is_missing_and_a_broken_one_says_why() {
+        let row = |clip: &str, detail: Option<Value>| Score {
+            scored: clip.into(),
+            absent: Some(MISSING.into()),
+            detail: detail.map(|detail| detail.to_string()),
+            ..Score::default()
+        };
+        let mut outputs = Outputs {
+            missing: vec!["ours/a".into()],
+            ..Outputs::default()
+        };
+        for clip in ["ours/a", "ours/b", "ours/b"] {
+            outputs.take(&row(clip, Some(json!({ "output": "missing" }))));
+        }
+        outputs.take(&row("ours/b", None));
+        outputs.take(&row(
+            "ours/c",
+            Some(json!({ "output": "unreadable", "why": "is empty" })),
+        ));
+        assert_eq!(outputs.missing, ["ours/a", "ours/b"]);
+        assert_eq!(outputs.broken.len(), 1);
+        assert_eq!(outputs.broken[0].why.as_deref(), Some("is empty"));
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{outputs::Found, paradigm::Paradigm};
 use crate::{
     metric::{Metric, Reading},
-    take::{Scored, Taken, measure},
+    take::{Scored, Taken, Unscored, measure},
 };
 
 /// Stands in place of the readings of a clip that is not there or cannot be decoded.
@@ -69,7 +69,7 @@ impl Stage for Scorer {
     type In = One<Generation>;
     type Out = Score;
     const NAME: &'static str = "score";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn settings(&self) -> Value {
         let of = |metric: &Arc<dyn Metric>| json!({ "metric": metric.name(), "version": metric.version(), "settings": metric.settings() });
@@ -84,25 +84,37 @@ impl Stage for Scorer {
     fn run(&self, One(clip): Self::In, cx: &Cx<'_>) -> Result<Vec<Score>, Fault> {
         let path = cx.root.join(&clip.media);
         if !path.is_file() {
-            return Ok(self.missing(&clip, "missing"));
+            return Ok(self.missing(&clip, "missing", None));
         }
         let going = || !cx.cancel.is_cancelled();
         match self.measure(&path, &clip, &going) {
             Ok(taken) => Ok(self.rows(&clip, taken)),
-            Err(Fault::Drop(reason)) => Ok(self.missing(&clip, &reason)),
-            Err(fault) => Err(fault),
+            Err(Unscored {
+                fault: Fault::Drop(reason),
+                why,
+            }) => Ok(self.missing(&clip, &reason, why.as_deref())),
+            Err(Unscored { fault, .. }) => Err(fault),
         }
     }
 }
 
 impl Scorer {
-    fn measure(&self, path: &Path, clip: &Generation, going: &dyn Fn() -> bool) -> Result<Vec<Taken>, Fault> {
+    fn measure(
+        &self,
+        path: &Path,
+        clip: &Generation,
+        going: &dyn Fn() -> bool,
+    ) -> Result<Vec<Taken>, Unscored> {
         let metrics: Vec<&dyn Metric> = self.metrics.iter().map(AsRef::as_ref).collect();
         measure(path, &Span::default(), clip.given.clone(), &metrics, going)
     }
 
-    /// Every reading of every metric, absent.
-    fn missing(&self, clip: &Generation, output: &str) -> Vec<Score> {
+    /// Every reading of every metric, absent; `why` is what the decoder said.
+    fn missing(&self, clip: &Generation, output: &str, why: Option<&str>) -> Vec<Score> {
+        let detail = match why {
+            Some(why) => json!({ "output": output, "why": why }),
+            None => json!({ "output": output }),
+        };
         let taken = self.metrics.iter().map(|metric| Taken {
             metric: metric.name(),
             readings: metric
@@ -110,7 +122,7 @@ impl Scorer {
                 .into_iter()
                 .map(|reading| absent(reading, MISSING))
                 .collect(),
-            detail: Some(json!({ "output": output })),
+            detail: Some(detail.clone()),
         });
         self.rows(clip, taken.collect())
     }
@@ -229,7 +241,14 @@ mod tests {
         assert_eq!((rows[1].detail.as_ref(), rows[1].seed), (None, Some(3)));
         std::fs::write(folder.path().join("a.3.mp4"), "no clip").unwrap();
         let rows = run(&scorer(Paradigm::Joint), folder.path());
-        assert_eq!(rows[0].detail.as_deref(), Some(r#"{"output":"unreadable"}"#));
+        let detail: Value = serde_json::from_str(rows[0].detail.as_deref().unwrap()).unwrap();
+        assert_eq!(detail["output"], "unreadable");
+        assert!(
+            detail["why"]
+                .as_str()
+                .is_some_and(|why| why.contains("cannot be read")),
+            "{detail}"
+        );
         assert_eq!(rows[0].absent.as_deref(), Some(MISSING));
     }
 

@@ -47,10 +47,10 @@ const STRIDES: [usize; 3] = [8, 16, 32];
 
 fn detect(desk: &mut Desk<'_>) -> Result<(), Problem> {
     let facts = desk.json("scrfd.json")?;
-    if desk.has("frame.png") {
+    if desk.needs("frame.png") {
         letterbox(desk, &facts)?;
     }
-    if desk.has("scrfd_maps.safetensors") {
+    if desk.needs("scrfd_maps.safetensors") {
         postprocess(desk, &facts)?;
     }
     Ok(())
@@ -73,6 +73,10 @@ fn letterbox(desk: &mut Desk<'_>, facts: &Value) -> Result<(), Problem> {
     if tensor.len() != 3 * size {
         return Err(Problem::key("input_size_wh", "is no square"));
     }
+    if !tensor.iter().all(|x| x.is_finite()) {
+        desk.fail("the input", "a number is not finite".to_owned());
+        return Ok(());
+    }
     let want: [f32; 3] = facts.read("first_blob_value_rgb")?;
     let first: Vec<f32> = (0..3).map(|channel| tensor[channel * size]).collect();
     desk.close32(
@@ -87,7 +91,7 @@ fn letterbox(desk: &mut Desk<'_>, facts: &Value) -> Result<(), Problem> {
         (last - facts.number("pad_blob_value")?).abs(),
         1e-6,
     );
-    if desk.has("det_input_bgr.png") {
+    if desk.needs("det_input_bgr.png") {
         let want = desk.picture("det_input_bgr.png")?;
         let level = |channel: usize, i: usize| (tensor[channel * size + i] * std + mean).round() as u8;
         let data = (0..size)
@@ -169,6 +173,14 @@ fn postprocess(desk: &mut Desk<'_>, facts: &Value) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The larger of two differences; one that is no number is beyond every tolerance, which `f32::max` would drop.
+fn worse(a: f32, b: f32) -> f32 {
+    match a.is_nan() || b.is_nan() {
+        true => f32::INFINITY,
+        false => a.max(b),
+    }
+}
+
 /// Compares as sets: the order of equal scores is free. Each expected face is paired with the nearest one left.
 fn same(
     desk: &mut Desk<'_>,
@@ -205,11 +217,11 @@ fn same(
             face.iter()
                 .zip(&want)
                 .map(|(a, b)| (a - b).abs())
-                .fold(0.0, f32::max)
+                .fold(0.0, worse)
         };
         let nearest = (0..left.len()).min_by(|&a, &b| apart(&left[a]).total_cmp(&apart(&left[b])));
         if let Some(nearest) = nearest {
-            worst = worst.max(apart(&left.swap_remove(nearest)));
+            worst = worse(worst, apart(&left.swap_remove(nearest)));
         }
     }
     desk.judge(quantity, f64::from(worst), 1e-3);
@@ -225,12 +237,12 @@ fn align(desk: &mut Desk<'_>) -> Result<(), Problem> {
         want.as_flattened(),
         1e-4,
     );
-    let frame = if desk.has("frame.png") {
+    let frame = if desk.needs("frame.png") {
         Some(desk.picture("frame.png")?)
     } else {
         None
     };
-    for (i, case) in file.list("cases")?.iter().enumerate() {
+    for (i, case) in file.cases("cases")?.iter().enumerate() {
         let points: [[f32; 2]; 5] = case.read("landmarks")?;
         let matrix: [[f64; 3]; 2] = case.read("matrix_2x3")?;
         let found =
@@ -269,7 +281,7 @@ fn blob(desk: &mut Desk<'_>) -> Result<(), Problem> {
 fn resizes(desk: &mut Desk<'_>) -> Result<(), Problem> {
     let file = desk.json("resize.json")?;
     let source = desk.picture(file.text("src")?)?;
-    for case in file.list("cases")? {
+    for case in file.cases("cases")? {
         let (width, height) = (case.count("w")?, case.count("h")?);
         let want = desk.picture(case.text("file")?)?;
         desk.pixels(
@@ -307,4 +319,15 @@ fn s3fd_boxes(desk: &mut Desk<'_>) -> Result<(), Problem> {
         1e-2,
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_that_is_no_number_is_beyond_every_tolerance() {
+        assert_eq!((worse(1.0, 2.0), worse(2.0, 1.0)), (2.0, 2.0));
+        assert_eq!([worse(f32::NAN, 1.0), worse(1.0, f32::NAN)], [f32::INFINITY; 2]);
+    }
 }

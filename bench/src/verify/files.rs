@@ -127,8 +127,16 @@ impl Tensors {
         self.with(name, |view| Ok(view.shape().to_vec()))
     }
 
-    /// Elements as f64, whatever they are stored as.
+    /// Elements as f64, whatever they are stored as. What is no number is refused: nothing could be held against it.
     pub(super) fn f64s(&self, name: &str) -> Result<Vec<f64>, Problem> {
+        let elements = self.elements(name)?;
+        match elements.iter().any(|x| x.is_nan()) {
+            true => Err(Problem::key(name, "holds NaN")),
+            false => Ok(elements),
+        }
+    }
+
+    fn elements(&self, name: &str) -> Result<Vec<f64>, Problem> {
         self.with(name, |view| {
             let data = view.data();
             Ok(match view.dtype() {
@@ -148,9 +156,13 @@ impl Tensors {
         Ok(self.f64s(name)?.into_iter().map(|x| x as f32).collect())
     }
 
-    /// Elements as integers.
+    /// Elements as integers; others than whole numbers are refused, not cut.
     pub(super) fn i64s(&self, name: &str) -> Result<Vec<i64>, Problem> {
-        Ok(self.f64s(name)?.into_iter().map(|x| x as i64).collect())
+        let elements = self.f64s(name)?;
+        if elements.iter().any(|x| x.fract() != 0.0) {
+            return Err(Problem::key(name, "holds a number that is not whole"));
+        }
+        Ok(elements.into_iter().map(|x| x as i64).collect())
     }
 
     fn with<T>(
@@ -191,6 +203,8 @@ pub(super) trait Json {
     fn count(&self, key: &str) -> Result<usize, Problem>;
     fn text(&self, key: &str) -> Result<&str, Problem>;
     fn list(&self, key: &str) -> Result<&Vec<Value>, Problem>;
+    /// A list that is not empty: of none nothing would be compared.
+    fn cases(&self, key: &str) -> Result<&Vec<Value>, Problem>;
     /// Deserialises what stands under the key.
     fn read<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T, Problem>;
 }
@@ -226,8 +240,26 @@ impl Json for Value {
             .ok_or_else(|| Problem::key(key, "is no list"))
     }
 
+    fn cases(&self, key: &str) -> Result<&Vec<Value>, Problem> {
+        match self.list(key)? {
+            list if list.is_empty() => Err(Problem::key(key, EMPTY)),
+            list => Ok(list),
+        }
+    }
+
     fn read<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T, Problem> {
         T::deserialize(self.at(key)?).map_err(|error| Problem::key(key, error))
+    }
+}
+
+/// Said of a list of cases without any.
+const EMPTY: &str = "is empty: nothing would be compared";
+
+/// The cases of a file that is a list of them.
+pub(super) fn listed(value: &Value) -> Result<Vec<Value>, Problem> {
+    match whole::<Vec<Value>>(value)? {
+        list if list.is_empty() => Err(Problem::key("the file", EMPTY)),
+        list => Ok(list),
     }
 }
 

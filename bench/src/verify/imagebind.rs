@@ -31,7 +31,7 @@ fn all(desk: &mut Desk<'_>) -> Result<(), Problem> {
     let tensors = desk.tensors("imagebind.safetensors")?;
     let heard = sounds(desk, &golden, &tensors)?;
     let heard = tower(desk, &tensors, Tower::Audio, heard.as_deref())?;
-    let seen = if desk.has(CLIP) {
+    let seen = if desk.needs(CLIP) {
         Some(pictures(desk, &golden, &tensors)?)
     } else {
         None
@@ -58,6 +58,9 @@ fn sounds(desk: &mut Desk<'_>, golden: &Value, tensors: &Tensors) -> Result<Opti
         .names()
         .filter_map(|name| name.strip_prefix("audio_").map(str::to_owned))
         .collect();
+    if names.is_empty() {
+        return Err(Problem::key("audio_*", "is missing"));
+    }
     let mut scored = None;
     for name in names {
         let sound = desk.sound(&format!("audio_{name}.wav"))?;
@@ -166,7 +169,7 @@ fn tower(
 ) -> Result<Option<Vec<f32>>, Problem> {
     let name = if tower == Tower::Audio { "audio" } else { "vision" };
     let graph = format!("imagebind_reduced_{name}.onnx");
-    let Some(inputs) = inputs.filter(|_| desk.has(&graph)) else {
+    let Some(inputs) = inputs.filter(|_| desk.needs(&graph)) else {
         return Ok(None);
     };
     let file = desk.file(&graph)?;
@@ -198,7 +201,7 @@ fn texts(desk: &mut Desk<'_>, golden: &Value, tensors: &Tensors) -> Result<Optio
     desk.equal("texts", &pairs.len(), &texts.len());
     desk.all_equal("tokens", &pairs);
     let graph = "imagebind_reduced_text.onnx";
-    if !desk.has(graph) {
+    if !desk.needs(graph) {
         return Ok(None);
     }
     let file = desk.file(graph)?;

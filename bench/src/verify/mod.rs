@@ -5,7 +5,8 @@
 //! fed and outputs compared; an output of the reference is never the input of the step that should produce it.
 //!
 //! Nothing passes silently: a file, or a tensor in a file, that no check looked at is named, and so is a check that
-//! could not be made.
+//! could not be made. A file that lies beside others of its kind and is missing has failed; a folder that holds a part
+//! only says so in `left_out.json`, a list of the names of the files that are not there on purpose.
 
 mod desk;
 mod files;
@@ -45,6 +46,8 @@ pub enum Verdict {
     Fail,
     /// Not compared, because it takes published weights that are not part of the golden files.
     NeedsWeights,
+    /// Not compared, because the folder says that the file is left out of it on purpose.
+    LeftOut,
 }
 
 /// One quantity of one file.
@@ -171,13 +174,33 @@ impl Verifier {
         report: &mut Report,
     ) {
         let name = folder.file_name().unwrap_or_default();
-        let entries = ENTRIES.iter().copied().flatten();
-        for entry in entries.filter(|entry| name == entry.folder) {
-            let path = folder.join(entry.file);
-            if !files.contains(&path) {
+        let entries: Vec<&Entry> = ENTRIES
+            .iter()
+            .copied()
+            .flatten()
+            .filter(|entry| name == entry.folder)
+            .collect();
+        let here = |entry: &&Entry| files.contains(&folder.join(entry.file));
+        if !entries.iter().any(here) {
+            return;
+        }
+        let left_out = match left_out(folder, files, read) {
+            Ok(names) => names,
+            Err(problem) => {
+                Desk::new(self, root, (folder, &BTreeSet::new()), LEFT_OUT).finish(
+                    Err(problem),
+                    read,
+                    report,
+                );
+                return;
+            }
+        };
+        for entry in entries {
+            let mut desk = Desk::new(self, root, (folder, &left_out), entry.file);
+            if !here(&entry) {
+                desk.absent(report);
                 continue;
             }
-            let mut desk = Desk::new(self, root, folder, entry.file);
             let outcome = (entry.run)(&mut desk);
             desk.finish(outcome, read, report);
         }
@@ -193,6 +216,30 @@ impl Verifier {
             id: file.to_owned(),
             hash: String::new(),
         }
+    }
+}
+
+/// The file in which a folder names what is left out of it.
+const LEFT_OUT: &str = "left_out.json";
+
+/// The names that a folder says are left out of it; none where it says nothing. A name of a file that is here after all
+/// is refused, so that the list does not outlive its reason.
+fn left_out(
+    folder: &Path,
+    files: &[PathBuf],
+    read: &mut BTreeSet<PathBuf>,
+) -> Result<BTreeSet<String>, Problem> {
+    let path = folder.join(LEFT_OUT);
+    if !files.contains(&path) {
+        return Ok(BTreeSet::new());
+    }
+    let broken = |message: String| Problem::file(LEFT_OUT, message);
+    let names: BTreeSet<String> = serde_json::from_slice(&files::bytes(&path, LEFT_OUT)?)
+        .map_err(|error| broken(format!("is no list of names: {error}")))?;
+    read.insert(path);
+    match names.iter().find(|name| folder.join(name).exists()) {
+        Some(name) => Err(broken(format!("`{name}` is here"))),
+        None => Ok(names),
     }
 }
 
@@ -244,11 +291,127 @@ mod tests {
         );
     }
 
+    /// A folder `sampling` that says which files it lacks.
+    fn sampling(folder: &Path) -> PathBuf {
+        let sampling = folder.join("sampling");
+        std::fs::create_dir(&sampling).unwrap();
+        std::fs::write(
+            sampling.join(LEFT_OUT),
+            r#"["fps25_maps.json", "hungarian.json"]"#,
+        )
+        .unwrap();
+        sampling
+    }
+
+    fn failed(report: &Report) -> Vec<String> {
+        let failed = report
+            .checks
+            .iter()
+            .filter(|check| check.verdict == Verdict::Fail);
+        failed
+            .map(|check| {
+                format!(
+                    "{} {}: {}",
+                    check.file,
+                    check.quantity,
+                    check.note.as_deref().unwrap_or_default()
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_missing_file_fails_by_name_unless_the_folder_says_that_it_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let sampling = sampling(folder.path());
+        let maps = r#"{"3": {"linspace2": [0, 2]}}"#;
+        std::fs::write(sampling.join("linspace_frames.json"), maps).unwrap();
+        let report = verify(folder.path());
+        assert!(report.holds(), "{report:?}");
+        assert_eq!(report.count(Verdict::LeftOut), 2);
+        std::fs::write(sampling.join(LEFT_OUT), r#"["fps25_maps.json"]"#).unwrap();
+        let report = verify(folder.path());
+        let told = failed(&report);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains("hungarian.json") && told[0].contains("is missing"),
+            "{told:?}"
+        );
+        assert!(!report.holds());
+        // The list itself must be true.
+        for (text, why) in [
+            (r#"["linspace_frames.json"]"#, "is here"),
+            ("5", "no list of names"),
+        ] {
+            std::fs::write(sampling.join(LEFT_OUT), text).unwrap();
+            let told = failed(&verify(folder.path())).join("; ");
+            assert!(told.contains(why), "{told}");
+        }
+    }
+
+    #[test]
+    fn lists_of_no_cases_fail_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let lists = [
+            ("sampling", "fps25_maps.json", "[]"),
+            ("sampling", "hungarian.json", "[]"),
+            ("text", "normalizer.json", "[]"),
+            ("text", "normalizer.json", r#"[{"in": "a"}]"#),
+            ("text", "wer_pairs.json", r#"{"pairs": []}"#),
+            ("vbench", "temporal_flickering.json", "[]"),
+            ("syncnet", "track_shot_cases.json", "[]"),
+            ("face", "resize.json", r#"{"src": "x.png", "cases": []}"#),
+        ];
+        for (place, file, text) in lists {
+            let place = folder.path().join(place);
+            std::fs::create_dir_all(&place).unwrap();
+            std::fs::write(place.join(file), text).unwrap();
+            let report = verify(folder.path());
+            let of_it = |check: &&Checked| check.file.ends_with(file) && check.quantity != file;
+            let checks: Vec<_> = report.checks.iter().filter(of_it).collect();
+            assert!(!checks.is_empty(), "{file}");
+            assert!(
+                checks.iter().all(|check| check.verdict == Verdict::Fail),
+                "{file}: {checks:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn tensors_that_hold_no_number_fail() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/golden/face");
+        let folder = tempfile::tempdir().unwrap();
+        let face = folder.path().join("face");
+        std::fs::create_dir(&face).unwrap();
+        for entry in std::fs::read_dir(golden).unwrap().map(Result::unwrap) {
+            std::fs::copy(entry.path(), face.join(entry.file_name())).unwrap();
+        }
+        let sound = verify(folder.path());
+        assert!(sound.holds(), "{:?}", failed(&sound));
+        let path = face.join("scrfd_maps.safetensors");
+        let bytes = std::fs::read(&path).unwrap();
+        for name in ["det", "kps", "bbox_8", "score_32"] {
+            std::fs::write(&path, without_number(&bytes, name)).unwrap();
+            let told = failed(&verify(folder.path())).join("; ");
+            assert!(told.contains(&format!("`{name}` holds NaN")), "{name}: {told}");
+        }
+    }
+
+    /// The file with NaN as the first number of a tensor of f32.
+    fn without_number(bytes: &[u8], name: &str) -> Vec<u8> {
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let facts: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+        assert_eq!(facts[name]["dtype"], "F32", "{name}");
+        let at = 8 + header + facts[name]["data_offsets"][0].as_u64().unwrap() as usize;
+        let mut out = bytes.to_vec();
+        out[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+        out
+    }
+
     #[test]
     fn a_file_that_nothing_reads_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let sampling = folder.path().join("sampling");
-        std::fs::create_dir(&sampling).unwrap();
+        let sampling = sampling(folder.path());
         std::fs::write(
             sampling.join("linspace_frames.json"),
             r#"{"3": {"linspace2": [0, 2]}}"#,
@@ -264,8 +427,7 @@ mod tests {
     #[test]
     fn a_wrong_number_and_a_broken_file_fail() {
         let folder = tempfile::tempdir().unwrap();
-        let sampling = folder.path().join("sampling");
-        std::fs::create_dir(&sampling).unwrap();
+        let sampling = sampling(folder.path());
         for text in [
             r#"{"3": {"linspace2": [0, 1]}}"#,
             "{}",

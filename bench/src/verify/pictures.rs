@@ -32,13 +32,13 @@ fn musiq(desk: &mut Desk<'_>) -> Result<(), Problem> {
     let golden = desk.json("musiq.json")?;
     let tensors = desk.tensors("musiq_patches.safetensors")?;
     let columns: Vec<usize> = golden.read("sample_columns")?;
-    let network = if desk.has(MUSIQ) {
+    let network = if desk.needs(MUSIQ) {
         let file = desk.file(MUSIQ)?;
         Some(Musiq::open(&desk.runtime()?, &file, Verifier::network(MUSIQ))?)
     } else {
         None
     };
-    for (j, case) in golden.list("cases")?.iter().enumerate() {
+    for (j, case) in golden.cases("cases")?.iter().enumerate() {
         let image = desk.picture(case.text("file")?)?;
         desk.equal(
             &format!("{j}: size"),
@@ -85,7 +85,11 @@ fn sequence(
         &valid,
         &case.count("valid")?,
     );
-    let mask: Vec<i64> = input.mask.iter().map(|x| *x as i64).collect();
+    let mask: Vec<i64> = input
+        .mask
+        .iter()
+        .map(|x| if x.is_nan() { -1 } else { *x as i64 })
+        .collect();
     for (name, got) in [
         ("spatial", &input.spatial),
         ("scale", &input.scale),
@@ -143,7 +147,7 @@ fn aesthetic(desk: &mut Desk<'_>) -> Result<(), Problem> {
         ("aes_in_small.png", "aes_small_resized_384_pil_bicubic.png"),
     ];
     for (source, target) in resized {
-        if desk.has(source) && desk.has(target) {
+        if desk.needs(source) && desk.needs(target) {
             let got = pillow::bicubic(&desk.picture(source)?, SIDE, SIDE);
             let want = desk.picture(target)?;
             desk.pixels(&format!("{source} resized"), &got, &want, 1);
@@ -160,7 +164,7 @@ fn aesthetic(desk: &mut Desk<'_>) -> Result<(), Problem> {
     }
     let want = tensors.f32s("pixel_values_channel_rows")?;
     desk.close32("the network's input", &samples, &want, 1e-6);
-    if desk.has(AESTHETIC) {
+    if desk.needs(AESTHETIC) {
         let file = desk.file(AESTHETIC)?;
         let network = Aesthetic::open(&desk.runtime()?, &file, Verifier::network(AESTHETIC))?;
         let outputs = network.run(&image)?;

@@ -2,11 +2,10 @@
 
 use omni_media::{fps_map, linspace_frames};
 use omni_perception::vision::hungarian::assign_max;
-use serde_json::Value;
 
 use super::{
     Desk, Entry,
-    files::{Json, Problem, whole},
+    files::{Json, Problem, listed, whole},
 };
 
 pub(super) const ENTRIES: &[Entry] = &[
@@ -29,7 +28,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 
 fn fps(desk: &mut Desk<'_>) -> Result<(), Problem> {
     let mut pairs = Vec::new();
-    for case in whole::<Vec<Value>>(&desk.json("fps25_maps.json")?)? {
+    for case in listed(&desk.json("fps25_maps.json")?)? {
         let rate = case.text("source_fps")?;
         let (num, den) = rate.split_once('/').unwrap_or((rate, "1"));
         let integer = |text: &str| {
@@ -74,7 +73,7 @@ fn linspace(desk: &mut Desk<'_>) -> Result<(), Problem> {
 /// Several assignments may be equally good: what is compared is that each is one, and what it adds up to.
 fn hungarian(desk: &mut Desk<'_>) -> Result<(), Problem> {
     let (mut got, mut want) = (Vec::new(), Vec::new());
-    for case in whole::<Vec<Value>>(&desk.json("hungarian.json")?)? {
+    for case in listed(&desk.json("hungarian.json")?)? {
         let (rows, columns) = (case.count("rows")?, case.count("cols")?);
         let weights: Vec<Vec<f64>> = case.read("similarity")?;
         if weights.len() != rows || weights.iter().any(|row| row.len() != columns) {

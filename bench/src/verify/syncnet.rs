@@ -26,19 +26,20 @@ const STRIP: &str = "face_crops_strip.png";
 const LIPS: &str = "syncnet_w4_lip.onnx";
 const SOUND: &str = "syncnet_w4_audio.onnx";
 const EXPECTED: &str = "syncnet_expected.safetensors";
+const CROPPED: &str = "crop_source.png";
 const SEARCH: &str = "offset_search_cases.safetensors";
 
 fn all(desk: &mut Desk<'_>) -> Result<(), Problem> {
     let golden = desk.json("syncnet_expected.json")?;
-    if desk.has(EXPECTED) {
+    if desk.needs(EXPECTED) {
         let sound = sound(desk)?;
         smoothing(desk)?;
         towers(desk, &golden, &sound)?;
     }
-    if golden.get("crops").is_some() {
+    if desk.needs(CROPPED) {
         crops(desk, &golden)?;
     }
-    if golden.get("offset_search_cases").is_some() {
+    if desk.needs(SEARCH) {
         searches(desk, &golden)?;
     }
     Ok(())
@@ -152,8 +153,8 @@ fn strip(image: &Image) -> Vec<Image> {
 }
 
 fn crops(desk: &mut Desk<'_>, golden: &Value) -> Result<(), Problem> {
-    let source = desk.picture("crop_source.png")?;
-    for case in golden.list("crops")? {
+    let source = desk.picture(CROPPED)?;
+    for case in golden.cases("crops")? {
         let place = Place {
             x: case.number("x")?,
             y: case.number("y")?,
@@ -168,7 +169,7 @@ fn crops(desk: &mut Desk<'_>, golden: &Value) -> Result<(), Problem> {
 
 fn searches(desk: &mut Desk<'_>, golden: &Value) -> Result<(), Problem> {
     let tensors = desk.tensors(SEARCH)?;
-    for case in golden.list("offset_search_cases")? {
+    for case in golden.cases("offset_search_cases")? {
         let j = case.count("case")?;
         let (lips, sound) = (
             tensors.f32s(&format!("lip_{j}"))?,

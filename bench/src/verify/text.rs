@@ -4,11 +4,10 @@ use omni_perception::text::{
     ASCII_PUNCTUATION, BasicNormalizer, EnglishNormalizer, HANZI_PUNCTUATION, edits, jiwer_chars,
     jiwer_words, score, score_seedtts,
 };
-use serde_json::Value;
 
 use super::{
     Desk, Entry,
-    files::{Json, Problem, whole},
+    files::{Json, Problem, listed},
 };
 
 pub(super) const ENTRIES: &[Entry] = &[
@@ -51,7 +50,7 @@ fn normalizers(desk: &mut Desk<'_>) -> Result<(), Problem> {
         ("basic_remove_diacritics", &|text| folded.normalize(text)),
         ("basic_split_letters", &|text| split.normalize(text)),
     ];
-    let cases: Vec<Value> = whole(&desk.json("normalizer.json")?)?;
+    let cases = listed(&desk.json("normalizer.json")?)?;
     for (kind, normalize) in kinds {
         let mut pairs = Vec::new();
         for case in cases.iter().filter(|case| case.get(kind).is_some()) {
@@ -68,7 +67,7 @@ fn pairs(desk: &mut Desk<'_>) -> Result<(), Problem> {
     let (mut texts, mut seed_texts) = (Vec::new(), Vec::new());
     let mut rates: [(Vec<f64>, Vec<f64>); 4] = Default::default();
     let (mut sum, mut errors, mut units) = (0.0, 0, 0);
-    let all = file.list("pairs")?;
+    let all = file.cases("pairs")?;
     for pair in all {
         let (language, reference, hypothesis) = (pair.text("lang")?, pair.text("ref")?, pair.text("hyp")?);
         let what = format!("{language} {reference:?}");

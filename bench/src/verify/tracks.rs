@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     Desk, Entry,
-    files::{Json, Problem, whole},
+    files::{Json, Problem, listed},
 };
 
 pub(super) const ENTRIES: &[Entry] = &[
@@ -23,7 +23,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 
 fn embedding(desk: &mut Desk<'_>) -> Result<(), Problem> {
     let mut pairs = Vec::new();
-    let cases: Vec<Value> = whole(&desk.json("embedding_tracker_cases.json")?)?;
+    let cases = listed(&desk.json("embedding_tracker_cases.json")?)?;
     for (i, case) in cases.iter().enumerate() {
         let seen = |face: &Value| -> Result<Seen, Problem> {
             Ok(Seen {
@@ -47,7 +47,7 @@ fn embedding(desk: &mut Desk<'_>) -> Result<(), Problem> {
 }
 
 fn shot(desk: &mut Desk<'_>) -> Result<(), Problem> {
-    let cases: Vec<Value> = whole(&desk.json("track_shot_cases.json")?)?;
+    let cases = listed(&desk.json("track_shot_cases.json")?)?;
     for (i, case) in cases.iter().enumerate() {
         let options = case.at("options")?;
         let options = ShotOptions {

@@ -3,12 +3,11 @@
 use std::ops::ControlFlow;
 
 use omni_media::{Image, Limits, Span, read_frames_twice};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
     Desk, Entry,
-    files::{Json, Problem, whole},
+    files::{Json, Problem, listed},
 };
 use crate::metrics::tf::Flicker;
 
@@ -42,7 +41,7 @@ struct Seen {
 }
 
 fn clips(desk: &mut Desk<'_>) -> Result<(), Problem> {
-    for case in whole::<Vec<Value>>(&desk.json("temporal_flickering.json")?)? {
+    for case in listed(&desk.json("temporal_flickering.json")?)? {
         let name = case.text("file")?;
         let (opencv, decord): (Vec<String>, Vec<String>) =
             (case.read("sha256_bgr_opencv")?, case.read("sha256_rgb_decord")?);
@@ -75,7 +74,7 @@ fn clips(desk: &mut Desk<'_>) -> Result<(), Problem> {
         };
         for (kind, got) in [("opencv", plain), ("decord", tagged)] {
             let file = format!("{stem}_frame0_{kind}.png");
-            if desk.has(&file) {
+            if desk.needs(&file) {
                 let want = desk.picture(&file)?;
                 desk.pixels(&format!("{name}: first frame by {kind}"), got, &want, 2);
             }

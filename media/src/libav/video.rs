@@ -186,7 +186,12 @@ pub(super) fn check_truncated(media: &Media, packets_end: f64) -> Result<(), Err
     let Some(declared) = media.declared() else {
         return Ok(());
     };
-    let begin = media.begin();
+    // Where the length counts from the clock's zero, a start behind it belongs to the length. A writer that counts from
+    // the first packet is given the benefit of the doubt.
+    let begin = match media.counts_from_zero() {
+        true => media.begin().min(0.0),
+        false => media.begin(),
+    };
     let seconds = (packets_end - begin).max(0.0);
     if declared - seconds > (declared * 0.1).max(0.5) {
         let message = format!("truncated: ends at {seconds:.2} s of {declared:.2} s");
@@ -373,6 +378,14 @@ fn matrix_degrees(bytes: &[u8]) -> f64 {
 }
 
 impl Media {
+    /// Whether the container's length is the end of its last packet on the file's own clock, and not how long its packets
+    /// last: a film's edit list, Matroska's and FLV's `Duration` count what lies before the first packet.
+    fn counts_from_zero(&self) -> bool {
+        let format = self.input.format();
+        let mut names = format.name().split(',');
+        names.any(|name| matches!(name, "mov" | "matroska" | "flv"))
+    }
+
     /// Start of the file on its own clock, seconds.
     fn begin(&self) -> f64 {
         let starts = self

@@ -49,6 +49,8 @@ fn import(args: &ImportArgs) -> anyhow::Result<Code> {
             args.out.display()
         )));
     }
+    super::score::language(&args.language)?;
+    another(&path, &args.out)?;
     let found = cases::import(format(args.format), &path, &root, &args.language)?;
     let mut lacks = found.notes.len();
     found.notes.iter().for_each(|note| output::note(note));
@@ -60,29 +62,56 @@ fn import(args: &ImportArgs) -> anyhow::Result<Code> {
     }
     let out = std::path::absolute(&args.out)?;
     let text = cases::to_lines(&found.cases, out.parent().unwrap_or(Path::new("/")))?;
-    std::fs::write(&out, text).with_context(|| format!("{}", out.display()))?;
+    if found.cases.is_empty() {
+        output::note(&format!(
+            "no case: {} is not written, {lacks} remarks",
+            args.out.display()
+        ));
+        return Ok(Code::Failed);
+    }
+    omni_manifests::write_file(&out, text.as_bytes())
+        .with_context(|| format!("{} cannot be written", args.out.display()))?;
     output::note(&format!(
         "{} cases in {}, {lacks} remarks",
         found.cases.len(),
         args.out.display()
     ));
-    Ok(if lacks == 0 && !found.cases.is_empty() {
-        Code::Done
-    } else {
-        Code::Failed
-    })
+    Ok(if lacks == 0 { Code::Done } else { Code::Failed })
+}
+
+/// Refuses to write over what is read.
+fn another(from: &Path, out: &Path) -> anyhow::Result<()> {
+    let same = match (from.canonicalize(), out.canonicalize()) {
+        (Ok(from), Ok(out)) => from == out,
+        _ => false,
+    };
+    match same {
+        true => Err(usage(format!(
+            "--out {} is the file that is read; give another",
+            out.display()
+        ))),
+        false => Ok(()),
+    }
 }
 
 fn export(args: &CaseExportArgs) -> anyhow::Result<Code> {
     if !args.file.exists() {
         return Err(missing(format!("{} does not exist", args.file.display())));
     }
+    another(&args.file, &args.out)?;
     let file = std::path::absolute(&args.file)?;
     let found = cases::read(&file)?;
     found
         .faults
         .iter()
         .for_each(|fault| output::note(&fault.to_string()));
+    if found.cases.is_empty() {
+        output::note(&format!(
+            "{} holds no sound case: nothing is written",
+            args.file.display()
+        ));
+        return Ok(Code::Failed);
+    }
     let done = cases::export(format(args.format), &found.cases, &args.out)?;
     done.notes.iter().for_each(|note| output::note(note));
     output::note(&format!(
@@ -108,6 +137,10 @@ fn check(file: &Path, as_json: bool) -> anyhow::Result<Code> {
             .try_for_each(|fault| output::line(&fault.to_string()))?;
     }
     let (sound, faults) = (found.cases.len(), found.faults.len());
+    if sound + faults == 0 {
+        output::note(&format!("{} is empty: it holds no case", file.display()));
+        return Ok(Code::Failed);
+    }
     output::note(&format!(
         "{sound} sound cases, {faults} faults in {}",
         file.display()

@@ -17,12 +17,23 @@ pub fn read(out: &Path) -> anyhow::Result<MethodRun> {
     if !out.exists() {
         return Err(missing(format!("{} does not exist", out.display())));
     }
-    MethodRun::read(out).with_context(|| format!("{} cannot be read", out.display()))
+    let run = MethodRun::read(out).with_context(|| format!("{} cannot be read", out.display()))?;
+    match run.lost().filter(|_| run.cases.is_empty()) {
+        Some(lost) => Err(anyhow::anyhow!(lost)),
+        None => Ok(run),
+    }
+}
+
+/// Says of which runs scores are lost.
+fn warn(runs: &[&MethodRun]) {
+    let lost = runs.iter().filter_map(|run| run.lost());
+    lost.for_each(|lost| output::note(&format!("warning: {lost}")));
 }
 
 /// Runs `omni bench compare`.
 pub fn run(args: &CompareArgs) -> anyhow::Result<Code> {
     let (a, b) = (read(&args.a)?, read(&args.b)?);
+    warn(&[&a, &b]);
     let found = compare(&a, &b, args.cases).map_err(|error| usage(error.to_string()))?;
     if args.json {
         output::line(&serde_json::to_string_pretty(&found)?)?;
@@ -112,6 +123,7 @@ fn show(found: &Comparison) -> anyhow::Result<()> {
 /// Runs `omni bench why`.
 pub fn explain(args: &WhyArgs) -> anyhow::Result<Code> {
     let (a, b) = (read(&args.a)?, read(&args.b)?);
+    warn(&[&a, &b]);
     let Some(found) = why::why(&a, &b, &args.case) else {
         let lacks: Vec<&str> = [&a, &b]
             .into_iter()

@@ -26,6 +26,7 @@ pub fn run(args: &BenchReportArgs) -> anyhow::Result<Code> {
         .transpose()
         .map_err(|error| usage(error.to_string()))?;
     let failed: usize = runs.iter().map(|run| run.header.failed().len()).sum();
+    let lost = runs.iter().any(|run| run.lost().is_some());
     text::notes(&runs)
         .iter()
         .filter(|note| note.starts_with("warning: "))
@@ -46,7 +47,7 @@ pub fn run(args: &BenchReportArgs) -> anyhow::Result<Code> {
             }
         }
     }
-    Ok(match args.strict && failed > 0 {
+    Ok(match args.strict && (failed > 0 || lost) {
         true => Code::Failed,
         false => Code::Done,
     })

@@ -2,7 +2,8 @@
 
 use super::{
     super::runner,
-    networks::{self, lacking},
+    lock,
+    networks::{self, lacking, names},
     score::show_value,
 };
 use crate::{
@@ -76,7 +77,9 @@ pub fn run(args: &BenchRunArgs) -> anyhow::Result<Code> {
     let header = before.header();
     tell(&header);
     let plan = plan(&task, &found, metrics)?;
-    let summary = work(&plan, &options(args, &task)?)?;
+    let options = options(args, &task)?;
+    let _alone = lock::take(&task.out)?;
+    let summary = work(&plan, &options)?;
     finish(header, &task.out, &summary, args.strict)
 }
 
@@ -184,6 +187,13 @@ fn refused(file: &CaseFile, task: &Task) -> anyhow::Result<Option<Code>> {
         ));
         return Ok(Some(Code::Failed));
     }
+    if file.cases.is_empty() {
+        output::note(&format!(
+            "{} is empty: it holds no case, so nothing was run",
+            task.cases.display()
+        ));
+        return Ok(Some(Code::Failed));
+    }
     Ok(None)
 }
 
@@ -206,12 +216,8 @@ type Scorers = (Vec<Arc<dyn Metric>>, Vec<LeftOut>);
 /// The metrics that the paradigm has and the profile can make. One that was asked for by name must be possible.
 fn metrics(task: &Task, networks: &Networks) -> anyhow::Result<Scorers> {
     let named = !task.metrics.is_empty();
-    let names: Vec<&str> = match named {
-        true => task.metrics.iter().map(String::as_str).collect(),
-        false => METRICS.to_vec(),
-    };
     let (mut made, mut left_out): Scorers = Default::default();
-    for name in names {
+    for name in names(&task.metrics) {
         if METRICS.contains(&name) && !task.method.paradigm.runs(name) {
             if named {
                 output::note(&format!(
@@ -374,7 +380,15 @@ fn troubles(header: &Header) {
         output::note(&format!("missing: {key}"));
     }
     for trouble in outputs.broken.iter().chain(&outputs.dropped) {
-        output::note(&format!("broken: {} ({})", trouble.generation, trouble.reason));
+        let why = trouble
+            .why
+            .as_ref()
+            .map(|why| format!(": {why}"))
+            .unwrap_or_default();
+        output::note(&format!(
+            "broken: {} ({}){why}",
+            trouble.generation, trouble.reason
+        ));
     }
     if !header.failed().is_empty() {
         output::note(&format!(

@@ -1,38 +1,34 @@
 //! `omni bench score`: one clip's readings.
 
-use super::networks::{lacking, open};
+use super::networks::{lacking, names, open};
 use crate::{
     cli::ScoreArgs,
     config::Config,
-    exit::{Code, missing},
+    exit::{Code, missing, usage},
     output, table,
 };
-use anyhow::Context;
 use omni_bench::{
     metric::Metric,
-    networks::METRICS,
-    take::{Scored, score},
+    take::{Scored, Unscored, score},
 };
+use omni_perception::audio::tokenizer::languages;
 use omni_pipeline::Fault;
 use omni_schemas::{Case, CaseSubject, CaseUtterance};
 use serde_json::json;
+use std::path::Path;
 
 /// Runs the command.
 pub fn run(args: &ScoreArgs) -> anyhow::Result<Code> {
-    if !args.clip.is_file() {
-        return Err(missing(format!("{} does not exist", args.clip.display())));
+    there(&args.clip, "`omni bench run` scores folders")?;
+    for path in args.face.iter().chain(&args.voice) {
+        there(path, "name a file")?;
     }
-    if let Some(path) = args.face.iter().chain(&args.voice).find(|path| !path.is_file()) {
-        return Err(missing(format!("{} does not exist", path.display())));
-    }
+    language(&args.language)?;
     let config = Config::load()?;
     let Scorers { metrics, absent } = metrics(args, &config)?;
     let mut readings = match score(&args.clip, case(args), &metrics) {
         Ok(readings) => readings,
-        Err(Fault::Drop(reason)) => anyhow::bail!("{} cannot be scored: {reason}", args.clip.display()),
-        Err(Fault::Stop(error)) => return Err(anyhow::Error::from_boxed(error)).context("a network failed"),
-        // No metric asks a service today; if one does, this says whom it waits for.
-        Err(Fault::Wait(wait)) => anyhow::bail!("{} ({}): {}", wait.on, wait.why, wait.what),
+        Err(Unscored { fault, why }) => return Err(failed(&args.clip, fault, why)),
     };
     readings.extend(absent);
     if args.json {
@@ -41,6 +37,40 @@ pub fn run(args: &ScoreArgs) -> anyhow::Result<Code> {
         show(&readings)?;
     }
     Ok(Code::Done)
+}
+
+/// A file that was named is one.
+fn there(path: &Path, instead: &str) -> anyhow::Result<()> {
+    if path.is_dir() {
+        return Err(usage(format!("{} is a folder; {instead}", path.display())));
+    }
+    match path.is_file() {
+        true => Ok(()),
+        false => Err(missing(format!("{} does not exist", path.display()))),
+    }
+}
+
+/// A code that the recogniser can be told.
+pub(super) fn language(code: &str) -> anyhow::Result<()> {
+    match languages().any(|known| known == code) {
+        true => Ok(()),
+        false => Err(usage(format!(
+            "--language {code}: is no language code of Whisper's; it is for example en, de or zh"
+        ))),
+    }
+}
+
+/// Why a clip has no readings at all.
+fn failed(clip: &Path, fault: Fault, why: Option<String>) -> anyhow::Error {
+    match fault {
+        Fault::Drop(reason) => {
+            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+            anyhow::anyhow!("{} cannot be scored: {reason}{why}", clip.display())
+        }
+        Fault::Stop(error) => anyhow::Error::from_boxed(error).context("a network failed"),
+        // No metric asks a service today; if one does, this says whom it waits for.
+        Fault::Wait(wait) => anyhow::anyhow!("{} ({}): {}", wait.on, wait.why, wait.what),
+    }
 }
 
 /// What is to be measured, and what cannot be.
@@ -54,12 +84,8 @@ struct Scorers {
 fn metrics(args: &ScoreArgs, config: &Config) -> anyhow::Result<Scorers> {
     let networks = open(&args.read.networks, &args.read.ways, config)?;
     let chosen = !args.read.metrics.is_empty();
-    let names: Vec<&str> = match chosen {
-        true => args.read.metrics.iter().map(String::as_str).collect(),
-        false => METRICS.to_vec(),
-    };
     let mut out = Scorers::default();
-    for name in names {
+    for name in names(&args.read.metrics) {
         match networks.metric(name) {
             Ok(metric) => out.metrics.push(metric),
             Err(error) => match error.word().filter(|_| !chosen) {
