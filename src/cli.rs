@@ -87,8 +87,10 @@ Exit codes: 0 done, 1 a run is at work, there is no sound run, or something cann
     #[command(
         after_help = "Example:\n  omni encode --from out --selection stage1 --checkpoint base --out latents\n\n\
 What is done is not done again; a stopped run goes on with the same command. The latents belong to the checkpoint's codec\n\
-and encoders: `omni train` refuses them with another's.\n\
-Exit codes: 0 done, 1 nothing could be encoded or a network failed, 2 wrong usage, 3 a folder or file is not there, 130 Ctrl-C."
+and encoders: `omni train` refuses them with another's. A clip that was dropped is tried again by the same command when its\n\
+file is there at last, or has changed since.\n\
+Exit codes: 0 done, 1 nothing could be encoded or a network failed, 2 wrong usage, or --out is another command's folder,\n\
+3 a folder or file is not there, 130 Ctrl-C."
     )]
     Encode(EncodeArgs),
     /// Train a model on encoded clips.
@@ -114,7 +116,8 @@ and method.toml, so that `omni bench run` takes the folder as it is. Same seed, 
 files say that the clips are generated. Voices longer than 5 s and prompts longer than the model reads are cut, and\n\
 what was cut is said.\n\
 Exit codes: 0 made, 1 a checkpoint is damaged or of another model, or something cannot be written, 2 a request that cannot\n\
-be met (each reason is said), 3 a checkpoint, a file, a device or memory is missing, 130 Ctrl-C."
+be met (each reason is said), or --out is another command's folder, 3 a checkpoint, a file, a device or memory is missing,\n\
+130 Ctrl-C."
     )]
     Sample(Box<SampleArgs>),
     /// Make, look into and convert checkpoints.
@@ -125,7 +128,8 @@ be met (each reason is said), 3 a checkpoint, a file, a device or memory is miss
     Model(ModelCommand),
     /// Make mp4 files of frames and sound that `omni sample --frames` wrote, for instance on a machine without FFmpeg.
     #[command(after_help = "Example:\n  omni mux clips\n\n\
-Exit codes: 0 made, 1 frames or sound are missing or cannot be written, 3 no such folder, or no FFmpeg in this build.")]
+Exit codes: 0 made, 1 frames or sound are missing, damaged or cut off, or the mp4 cannot be written, 2 the folder holds no\n\
+frames, 3 no such folder, or no FFmpeg in this build.")]
     Mux(MuxArgs),
     /// Print the JSON Schema of a record, for example of a benchmark's case.
     #[command(after_help = "Example:\n  omni schema case")]

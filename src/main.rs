@@ -9,6 +9,8 @@
 )]
 
 mod cli;
+#[cfg(feature = "model")]
+mod clip_name;
 mod commands;
 mod config;
 #[cfg(all(feature = "model", feature = "ffmpeg"))]

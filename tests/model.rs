@@ -408,3 +408,86 @@ fn sources_and_licences_are_those_of_the_registry() {
         );
     }
 }
+
+#[test]
+fn what_a_killed_process_left_is_removed_by_the_next_one() {
+    let scratch = Scratch::new();
+    let args = |preset| ["model", "init", "--preset", preset, "--out", "fresh"];
+    let mut child = scratch.command(&args("small")).spawn().unwrap();
+    let left = scratch.join(&format!(".fresh.{}.unfinished", child.id()));
+    let began = std::time::Instant::now();
+    while !left.exists() {
+        assert!(began.elapsed().as_secs() < 60, "nothing was begun");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(left.exists() && !scratch.join("fresh").exists());
+    // of a process that lives: this test's own
+    let living = scratch.join(&format!(".fresh.{}.unfinished", std::process::id()));
+    fs::create_dir(&living).unwrap();
+    ok(&scratch, &args("tiny"));
+    assert!(!left.exists() && living.exists() && scratch.join("fresh/config.toml").exists());
+}
+
+#[test]
+fn values_that_f16_cannot_hold_are_refused_by_name() {
+    let scratch = Scratch::new();
+    let header = serde_json::json!({
+        "small": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+        "wide": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
+    })
+    .to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.into_bytes());
+    for value in [1.0f32, 2.0, -1e6] {
+        bytes.extend(value.to_le_bytes());
+    }
+    fs::write(scratch.join("a.safetensors"), bytes).unwrap();
+    let convert = |dtype| {
+        [
+            "model",
+            "convert",
+            "a.safetensors",
+            "--dtype",
+            dtype,
+            "--out",
+            "b",
+        ]
+    };
+    fails(&scratch, &convert("f16"), 1, "`wide` has values up to 1e6");
+    assert!(!scratch.join("b").exists());
+    ok(&scratch, &convert("bf16"));
+}
+
+#[test]
+fn numbers_of_a_configuration_beyond_their_range_are_refused() {
+    let scratch = Scratch::new();
+    ok(&scratch, &["model", "init", "--preset", "tiny", "--out", "tiny"]);
+    let path = scratch.join("tiny/config.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    for (old, new, words) in [
+        ("seconds = 1.0", "seconds = 1e30", "sampling.seconds"),
+        (
+            "num_layers = 3",
+            "num_layers = 99999999999",
+            "num_layers = 99999999999 is not within 1 to 1024",
+        ),
+        ("steps = 4", "steps = 0", "sampling.steps = 0"),
+    ] {
+        assert!(config.contains(old), "{old}");
+        fs::write(&path, config.replace(old, new)).unwrap();
+        let args = [
+            "sample",
+            "--checkpoint",
+            "tiny",
+            "--prompt",
+            "A room.",
+            "--out",
+            "clips",
+            "--dry-run",
+        ];
+        fails(&scratch, &args, 2, words);
+        fails(&scratch, &args, 2, "tiny/config.toml: ");
+    }
+}

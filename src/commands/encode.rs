@@ -1,6 +1,9 @@
 //! `omni encode`: the clips of a selection as the trainer takes them.
 
-use super::runner;
+use super::{
+    folders::{self, Kind},
+    runner,
+};
 use crate::{
     cli::EncodeArgs,
     encode::{self, Curated, Encode, Selected},
@@ -23,6 +26,7 @@ pub fn run(args: &EncodeArgs) -> anyhow::Result<Code> {
             return Err(missing(format!("{flag} {} does not exist", path.display())));
         }
     }
+    folders::refuse(&args.out, &[Kind::Latents])?;
     let area = area(&args.size)?;
     if !(args.seconds > 0.0 && args.seconds <= 60.0) {
         return Err(usage(format!(
@@ -53,7 +57,7 @@ pub fn run(args: &EncodeArgs) -> anyhow::Result<Code> {
         area,
         seconds: args.seconds,
     };
-    let plan = Plan::new(Box::new(Selected(curated)), vec![Box::new(stage)])?;
+    let plan = Plan::new(Box::new(Selected(curated.clone())), vec![Box::new(stage)])?;
     let options = RunOptions {
         out: args.out.clone(),
         root,
@@ -61,6 +65,10 @@ pub fn run(args: &EncodeArgs) -> anyhow::Result<Code> {
         world: args.world,
         ..RunOptions::default()
     };
+    let again = encode::again(&plan, &options, &curated)?;
+    if !again.is_empty() {
+        output::note(&again.words());
+    }
     if args.dry_run {
         let rows: Vec<Vec<String>> = omni_pipeline::status(&plan, &options)?
             .into_iter()
@@ -79,6 +87,7 @@ pub fn run(args: &EncodeArgs) -> anyhow::Result<Code> {
         output::line(&table::layout(&["stage", "folder", "done", "of shards"], &rows))?;
         return Ok(Code::Done);
     }
+    again.clear()?;
     let code = work(&plan, &options)?;
     if let Some(most) = args.check {
         let encoder = Encoder::open(&args.checkpoint)?;
@@ -111,6 +120,17 @@ fn work(plan: &Plan, options: &RunOptions) -> anyhow::Result<Code> {
     rows.extend(dropped.map(|(reason, count)| vec![format!("dropped: {reason}"), count.to_string()]));
     rows.push(vec!["selected".to_owned(), summary.listed.to_string()]);
     output::line(&table::layout(&["what", "clips"], &rows))?;
+    if let Some(count) = summary.dropped.get("not_found") {
+        output::note(&format!(
+            "{count} clips were not found below {}: is that the corpus (--root)?",
+            options.root.display()
+        ));
+    }
+    if !summary.dropped.is_empty() {
+        output::note(
+            "the same command tries a dropped clip again when its file is there at last, or has changed since",
+        );
+    }
     let out = options.out.display();
     output::line(&format!(
         "\nlook at it with: omni show {out} latents; train on it with: omni train --data {out}"

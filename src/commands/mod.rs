@@ -13,6 +13,8 @@ mod encode;
 mod explain;
 #[cfg(feature = "curate")]
 mod export;
+#[cfg(feature = "model")]
+mod folders;
 #[cfg(feature = "curate")]
 mod forget;
 #[cfg(feature = "curate")]

@@ -72,12 +72,26 @@ fn mux(frames: &Path) -> anyhow::Result<PathBuf> {
         open.picture(&image)?;
     }
     let writer = writer.context("no picture")?;
-    let sound = read_audio_file(&frames.with_extension("wav"))?;
-    let wave = Waveform {
-        rate: sound.rate,
-        samples: sound.samples,
-    };
+    let wave = sound(&frames.with_extension("wav"), &told)?;
     let path = frames.with_extension("mp4");
     write_file(&path, &writer.finish(&wave, mark)?)?;
     Ok(path)
+}
+
+/// The sound beside the frames. Fails if it is shorter than the clip's JSON says, as a file is that was cut off.
+fn sound(path: &Path, told: &Value) -> anyhow::Result<Waveform> {
+    let wave = read_audio_file(path)?.mono();
+    let seconds = wave.samples.len() as f64 / f64::from(wave.rate);
+    let Some(wanted) = told["audio_seconds"].as_f64() else {
+        anyhow::bail!("the JSON beside {} tells no audio_seconds", path.display());
+    };
+    // half a sample: lengths are compared, not how they were rounded
+    if seconds + 0.5 / f64::from(wave.rate) < wanted {
+        anyhow::bail!(
+            "{} holds {seconds:.4} s of sound and was made with {wanted:.4} s: it was cut off; make the clip again with \
+             `omni sample --frames`",
+            path.display()
+        );
+    }
+    Ok(wave)
 }

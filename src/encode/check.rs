@@ -1,5 +1,6 @@
 //! Decodes encoded clips back, to be looked at.
 
+use crate::clip_name::clip_name;
 use anyhow::Context;
 use omni_manifests::{read_blob, read_part};
 use omni_media::{ClipWriter, Image, Waveform, wav_s16};
@@ -36,7 +37,7 @@ pub fn decode(encoder: &Encoder, out: &Path, most: usize) -> anyhow::Result<Vec<
 
 /// The clip as a file: MP4, or a wave file for sound alone.
 fn file(encoder: &Encoder, row: &Latents, sample: &Sample) -> anyhow::Result<(String, Vec<u8>)> {
-    let name = row.clip.replace(['/', '\\'], "_");
+    let name = clip_name(&row.clip, |c| !matches!(c, '/' | '\\'));
     let (pictures, samples) = encoder.decode(sample)?;
     let sound = Waveform {
         rate: SAMPLE_RATE as u32,

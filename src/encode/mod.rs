@@ -1,11 +1,13 @@
 //! The stage behind `omni encode`: the clips of a selection become latents, text rows and phonemes. It lies in the binary because
 //! it joins what curation wrote with the networks of the model, and those two crates never meet.
 
+mod again;
 mod check;
 mod curated;
 mod fit;
 mod words;
 
+pub use again::again;
 pub use check::decode;
 pub use curated::Curated;
 

@@ -345,7 +345,10 @@ impl Config {
             kind: "the configuration of a checkpoint",
             why: error.to_string().trim_end().to_owned(),
         })?;
-        config.check()?;
+        config.check().map_err(|error| match error {
+            Error::Config(why) => Error::Config(format!("{}: {why}", path.display())),
+            other => other,
+        })?;
         Ok(config)
     }
 
@@ -354,12 +357,13 @@ impl Config {
         toml::to_string(self).map_err(|error| Error::Config(error.to_string()))
     }
 
-    /// Fails on what does not go together.
+    /// Fails on a number beyond its range and on what does not go together.
     pub fn check(&self) -> Result<()> {
         let refuse = |why: String| Err(Error::Config(why));
         if self.format != FORMAT {
             return refuse(format!("format {}, this build reads {FORMAT}", self.format));
         }
+        super::ranges::check(self)?;
         if self.codec == CodecKind::Linear && self.origin == Origin::Released {
             return refuse(
                 "a released checkpoint with codec `linear`: its latents are those of the released VAEs, \

@@ -1,5 +1,6 @@
 //! A checkpoint of random weights, written whole or not at all.
 
+pub(super) use super::unfinished::into_new_folder;
 use super::{CONFIG, Config, FileMark, Network};
 use crate::{
     Error, Result,
@@ -44,27 +45,6 @@ pub fn init(config: &Config, precision: Precision, folder: &Path) -> Result<()> 
         put(&place.join(CONFIG), config.to_toml()?.as_bytes())?;
         seal(place)
     })
-}
-
-/// Runs `fill` on a new folder beside `folder`, which takes the name when all is well; otherwise nothing is left.
-pub(super) fn into_new_folder(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let io = |path: &Path, source| Error::Io {
-        path: path.to_owned(),
-        source,
-    };
-    if folder.exists() {
-        return Err(io(folder, std::io::ErrorKind::AlreadyExists.into()));
-    }
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let unfinished = folder.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
-    std::fs::create_dir_all(&unfinished).map_err(|source| io(&unfinished, source))?;
-    let done = fill(&unfinished)
-        .and_then(|()| std::fs::rename(&unfinished, folder).map_err(|source| io(folder, source)));
-    if done.is_err() {
-        // the first error is the one to tell
-        let _ = std::fs::remove_dir_all(&unfinished);
-    }
-    done
 }
 
 fn below(folder: &Path, name: &str) -> Result<PathBuf> {

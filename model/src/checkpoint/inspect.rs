@@ -1,6 +1,6 @@
 //! What a file of weights is, and the same weights in another form.
 
-use super::{CONFIG, Config, Network, Preset, init::into_new_folder};
+use super::{CONFIG, Config, Network, Preset, unfinished::into_new_folder};
 use crate::{
     Error, Result,
     generate::Precision,
@@ -8,7 +8,7 @@ use crate::{
     verify::tables::{Table, released},
     weights::{Entry, Found, Weights, open_source, write_parts},
 };
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -210,6 +210,7 @@ pub fn convert(
             match source.load(&entry.name, &entry.shape, &Device::Cpu)? {
                 // by f32, which every pair of types can go through
                 Found::Tensor(tensor) if tensor.dtype() != entry.dtype => {
+                    holds(from, &entry.name, &tensor, entry.dtype)?;
                     Ok(tensor.to_dtype(DType::F32)?.to_dtype(entry.dtype)?)
                 }
                 Found::Tensor(tensor) => Ok(tensor),
@@ -222,6 +223,42 @@ pub fn convert(
         Ok(())
     })?;
     Ok(bytes)
+}
+
+/// Values that are looked at together.
+const CHUNK: usize = 1 << 20;
+
+/// Fails on values that a type would make infinite, with the largest of them.
+fn holds(from: &Path, name: &str, tensor: &Tensor, dtype: DType) -> Result<()> {
+    if !matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::BF16) {
+        return Ok(()); // narrower ones fit into all
+    }
+    // the largest value and half a step more, from which on rounding goes to infinity
+    let (most, beyond) = match dtype {
+        DType::F16 => (65_504.0, 65_520.0),
+        DType::BF16 => (3.389_531_389_251_535e38, 3.396_177_529_230_46e38),
+        _ => (f64::from(f32::MAX), 3.402_823_567_797_336_6e38),
+    };
+    let values = tensor.flatten_all()?;
+    let count = values.elem_count();
+    let mut largest = 0.0f64;
+    for start in (0..count).step_by(CHUNK) {
+        let chunk = values.narrow(0, start, CHUNK.min(count - start))?;
+        for value in chunk.to_dtype(DType::F64)?.to_vec1::<f64>()? {
+            // what was infinite stays so
+            if value.is_finite() {
+                largest = largest.max(value.abs());
+            }
+        }
+    }
+    if largest < beyond {
+        return Ok(());
+    }
+    Err(Error::Format {
+        path: from.to_owned(),
+        kind: "weights of that type",
+        why: format!("`{name}` has values up to {largest:e}, and {dtype:?} ends at {most:e}"),
+    })
 }
 
 #[cfg(test)]
@@ -290,6 +327,40 @@ mod tests {
             weights.get("w", &[6]).unwrap().t().to_vec1::<f32>().unwrap(),
             values
         );
+    }
+
+    #[test]
+    fn values_that_a_type_cannot_hold_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |name: &str, values: &[f32]| {
+            let from = folder.path().join(name);
+            std::fs::create_dir(&from).unwrap();
+            let entry = Entry {
+                name: "w".to_owned(),
+                dtype: DType::F32,
+                shape: vec![values.len()],
+            };
+            write_parts(&from, "x", &[entry], 1 << 20, &mut |_| {
+                Ok(Tensor::new(values, &Device::Cpu)?)
+            })
+            .unwrap();
+            from
+        };
+        let to = folder.path().join("to");
+        let half = |from: &Path| convert(from, &to, Some(Precision::F16), 1 << 20, &mut |_| {});
+        let said = half(&made("a", &[1.0, -70_000.0, 65_600.0]))
+            .unwrap_err()
+            .to_string();
+        assert!(said.contains("`w` has values up to 7e4"), "{said}");
+        assert!(!to.exists());
+        // what rounds to the last value is held, and an infinite value is none that was made so
+        half(&made("b", &[65_519.0, f32::INFINITY])).unwrap();
+        std::fs::remove_dir_all(&to).unwrap();
+        let from = made("c", &[f32::MAX]);
+        let said = convert(&from, &to, Some(Precision::Bf16), 1 << 20, &mut |_| {}).unwrap_err();
+        assert!(said.to_string().contains("BF16 ends at"), "{said}");
+        let large = made("d", &[3.38e38]);
+        convert(&large, &to, Some(Precision::Bf16), 1 << 20, &mut |_| {}).unwrap();
     }
 
     #[test]

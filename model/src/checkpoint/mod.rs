@@ -5,7 +5,9 @@ mod assemble;
 mod config;
 mod init;
 mod inspect;
+mod ranges;
 mod role;
+mod unfinished;
 
 pub use assemble::{Assembly, Placed, Placing, assemble};
 pub use config::{AudioCaption, Config, FileMark, Origin, Preset, Sampling};

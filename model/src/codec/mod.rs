@@ -72,6 +72,14 @@ pub trait Codec: Send + Sync {
     fn decode_audio(&self, latent: &Tensor) -> Result<Vec<f32>>;
 }
 
+/// Longest clip, seconds: far beyond what any checkpoint makes, and no number overflows.
+pub const LONGEST: f64 = 3600.0;
+
+/// Whether a clip can be so many seconds long.
+pub(crate) fn is_length(seconds: f64) -> bool {
+    seconds > 0.0 && seconds <= LONGEST
+}
+
 /// Audio latents a second of a clip as the released models count them: 157 for 5 s, a little more than 31.25 a second.
 const LATENTS_PER_SECOND: f64 = 157.0 / 5.0;
 
@@ -85,11 +93,13 @@ pub fn pictures(frames: usize) -> usize {
 }
 
 /// Latent frames and audio latents of a clip of about `seconds`: whole latent frames, and as many audio latents as the
-/// released models have (31 and 157 for 5 s, 61 and 314 for 10 s). Fails on what is not a length above 0.
+/// released models have (31 and 157 for 5 s, 61 and 314 for 10 s). Fails on what is not a length above 0, [`LONGEST`] at most.
 pub fn lengths(seconds: f64) -> Result<(usize, usize)> {
     let number = |x: f64| if x.is_finite() && x >= 0.0 { x as usize } else { 0 };
-    if !seconds.is_finite() || seconds <= 0.0 {
-        return Err(Error::Input(format!("a clip of {seconds} seconds")));
+    if !is_length(seconds) {
+        return Err(Error::Input(format!(
+            "a clip of {seconds} seconds: it lies above 0 and is at most {LONGEST}"
+        )));
     }
     let frames = 1 + number((seconds * FPS as f64 / TIME_STRIDE as f64).round());
     Ok((frames, number((seconds * LATENTS_PER_SECOND).round()).max(1)))
@@ -104,7 +114,7 @@ mod tests {
         assert_eq!(lengths(5.0).unwrap(), (31, 157));
         assert_eq!(lengths(10.0).unwrap(), (61, 314));
         assert_eq!(pictures(31), 121);
-        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e30, 3600.1] {
             assert!(lengths(bad).is_err());
         }
     }

@@ -15,6 +15,7 @@ pub use cost::{Cost, cost};
 pub use device::{Layout, Place, Precision};
 pub use picture::{Picture, image_size};
 pub use request::{GuidanceMode, Request, Subject, VOICE_LATENTS, nearest_side};
+pub(crate) use request::{SIDE_MOST, STEPS_MOST};
 
 use crate::{
     Error, Result,

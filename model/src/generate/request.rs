@@ -4,7 +4,7 @@ use super::Picture;
 use crate::{
     Error, Result,
     checkpoint::Config,
-    codec::{SAMPLE_RATE, SAMPLES_PER_LATENT},
+    codec::{LONGEST, SAMPLE_RATE, SAMPLES_PER_LATENT, lengths},
     sample::SolverKind,
     text::{Spans, find_spans},
 };
@@ -15,6 +15,10 @@ pub const VOICE_LATENTS: usize = 157;
 const VOICE_LEAST: usize = SAMPLE_RATE;
 /// Pixels of a token's side.
 const UNIT: usize = 32;
+/// Longest side of a picture, pixels.
+pub(crate) const SIDE_MOST: usize = 16_384;
+/// Most steps.
+pub(crate) const STEPS_MOST: usize = 10_000;
 
 /// Somebody in the clip.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +91,11 @@ impl Request {
     pub(super) fn check(&self, config: &Config) -> Result<Spans> {
         let refuse = |why: String| Err(Error::Input(why));
         let (width, height) = (self.width, self.height);
+        if width > SIDE_MOST || height > SIDE_MOST {
+            return refuse(format!(
+                "{width}x{height}: each side is {UNIT} to {SIDE_MOST} pixels"
+            ));
+        }
         if !width.is_multiple_of(UNIT) || !height.is_multiple_of(UNIT) || width == 0 || height == 0 {
             let (w, h) = (nearest_side(width), nearest_side(height));
             return refuse(format!(
@@ -95,6 +104,16 @@ impl Request {
         }
         if self.frames == 0 || self.sounds == 0 || self.steps == 0 {
             return refuse("a clip without frames, sound or steps".to_owned());
+        }
+        if self.steps > STEPS_MOST {
+            return refuse(format!("{} steps: there are 1 to {STEPS_MOST}", self.steps));
+        }
+        let (frames, sounds) = lengths(LONGEST)?;
+        if self.frames > frames || self.sounds > sounds {
+            return refuse(format!(
+                "{} latent frames and {} audio latents: a clip is at most {LONGEST} s long",
+                self.frames, self.sounds
+            ));
         }
         let blocks = config.backbone.audio.num_layers;
         if self.slg_layer >= blocks {
@@ -115,9 +134,10 @@ impl Request {
             }
             let length = voice.as_ref().map(Vec::len);
             if let Some(samples) = length.filter(|samples| *samples < VOICE_LEAST) {
-                let seconds = samples as f64 / SAMPLE_RATE as f64;
+                // cut, not rounded: what is too short does not read as long enough
+                let seconds = (samples as f64 / SAMPLE_RATE as f64 * 1e4).floor() / 1e4;
                 return refuse(format!(
-                    "the voice of {anchor} is {seconds:.1} s long, at least 1 s is needed"
+                    "the voice of {anchor} is {seconds} s long, at least 1 s is needed"
                 ));
             }
         }

@@ -2,7 +2,10 @@
 //! `omni bench` can open them too.
 
 use super::jobs::{Job, Spans, split, spoken};
-use crate::exit::{missing, usage};
+use crate::{
+    clip_name::clip_name,
+    exit::{missing, usage},
+};
 use anyhow::Context;
 use omni_curate::finished;
 use omni_manifests::{ListingReader, read_blob, read_part, write_file};
@@ -112,15 +115,7 @@ fn read(run: &Run, rows: &[Selection]) -> anyhow::Result<Found> {
 
 /// A clip's key as the name of a file.
 fn stem(clip: &str) -> String {
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    let name: String = clip.chars().map(plain).collect();
-    name.trim_start_matches('.').to_owned()
+    clip_name(clip, |c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 fn job(row: &Selection, found: &Found, folder: &Path) -> anyhow::Result<Job> {

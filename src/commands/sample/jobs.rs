@@ -111,13 +111,23 @@ fn from_file(argument: &str) -> anyhow::Result<Vec<Job>> {
 
 #[cfg(feature = "bench")]
 fn read(path: &Path) -> anyhow::Result<Vec<Case>> {
-    let found = omni_bench::cases::read(path)?;
+    use omni_bench::cases::CaseError;
+    let found = omni_bench::cases::read(path).map_err(|error| match error {
+        CaseError::Format(_) => usage(error.to_string()),
+        other => other.into(),
+    })?;
     if let Some(fault) = found.faults.first() {
+        // files that are not there are another matter than a case that is wrong
+        let gone = found
+            .faults
+            .iter()
+            .all(|fault| fault.message.starts_with("there is no file "));
+        let failure = if gone { missing } else { usage };
         let more = match found.faults.len() {
             1 => String::new(),
             count => format!(" ({count} faults in all; `omni bench cases check` lists them)"),
         };
-        return Err(usage(format!("{}: {fault}{more}", path.display())));
+        return Err(failure(format!("{}: {fault}{more}", path.display())));
     }
     Ok(found.cases)
 }
@@ -125,6 +135,9 @@ fn read(path: &Path) -> anyhow::Result<Vec<Case>> {
 /// Without the bench: JSON lines, whose prompts and files are looked at when they are used.
 #[cfg(not(feature = "bench"))]
 fn read(path: &Path) -> anyhow::Result<Vec<Case>> {
+    if path.extension().is_none_or(|ending| ending != "jsonl") {
+        return Err(usage(format!("{}: a case file ends in .jsonl", path.display())));
+    }
     let text = std::fs::read_to_string(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut cases: Vec<Case> = Vec::new();

@@ -1,6 +1,6 @@
 //! The folder of made clips: mp4 (or frames and sound), preview, latents, settings, and what `omni bench` reads.
 
-use super::{jobs::Job, request::Prepared};
+use super::{jobs::Job, request::Prepared, there};
 use crate::exit::usage;
 use anyhow::Context;
 use omni_manifests::{fingerprint, write_file};
@@ -70,12 +70,9 @@ impl Folder {
         self.path.join(format!("{stem}.{ending}"))
     }
 
-    /// Whether a clip with these settings is there whole: its JSON is written last.
-    pub fn has(&self, stem: &str, settings: &Value, frames: bool) -> bool {
-        let json = fs::read(self.file(stem, "json")).ok();
-        let told: Option<Value> = json.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let media = self.file(stem, if frames { FRAMES } else { "mp4" });
-        media.exists() && told.is_some_and(|told| told["request_hash"] == fingerprint(settings))
+    /// How a clip stands against what is asked for.
+    pub fn state(&self, stem: &str, settings: &Value, frames: bool) -> there::State {
+        there::state(&self.path, stem, settings, frames)
     }
 
     /// Writes `generations.jsonl`, a row for each clip.
@@ -176,6 +173,13 @@ enum Pictures {
     Frames(Unfinished),
 }
 
+/// The pictures of a clip that is done.
+enum Media {
+    #[cfg(feature = "ffmpeg")]
+    Mp4(Vec<u8>),
+    Frames(Unfinished),
+}
+
 /// A folder that goes unless it is renamed.
 struct Unfinished(PathBuf);
 
@@ -198,9 +202,9 @@ pub struct Sink<'a> {
 impl<'a> Sink<'a> {
     pub fn new(folder: &'a Folder, stem: &str, request: &Request, frames: bool) -> anyhow::Result<Self> {
         let pictures_in_all = pictures(request.frames);
+        let path = folder.path.join(format!(".{stem}.{FRAMES}.unfinished"));
+        let _ = fs::remove_dir_all(&path); // of a run that was killed
         let pictures = if frames {
-            let path = folder.path.join(format!(".{stem}.{FRAMES}.unfinished"));
-            let _ = fs::remove_dir_all(&path);
             fs::create_dir_all(&path).with_context(|| format!("{}", path.display()))?;
             Pictures::Frames(Unfinished(path))
         } else {
@@ -237,7 +241,8 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Writes everything; the JSON last, so that a clip is there whole or not at all.
+    /// Removes the clip that was there under this name and writes this one; the JSON goes first and comes last, so that a clip
+    /// is there whole or not at all.
     pub fn finish(self, made: &Made, settings: Value, notes: &[String]) -> anyhow::Result<()> {
         let Self {
             folder,
@@ -250,24 +255,33 @@ impl<'a> Sink<'a> {
             rate: SAMPLE_RATE as u32,
             samples: made.sound.clone(),
         };
-        write_file(&folder.file(&stem, "wav"), &wav_s16(&sound))?;
-        write_file(&folder.file(&stem, "safetensors"), &made.latents)?;
-        if let Some(preview) = preview {
-            write_file(&folder.file(&stem, "png"), &preview)?;
-        }
+        // what can fail without the disk fails before anything is removed
         let media = match pictures {
             #[cfg(feature = "ffmpeg")]
-            Pictures::Mp4(writer) => {
-                let path = folder.file(&stem, "mp4");
-                write_file(&path, &writer.finish(&sound, &mark(&settings))?)?;
-                path
+            Pictures::Mp4(writer) => Media::Mp4(writer.finish(&sound, &mark(&settings))?),
+            Pictures::Frames(unfinished) => Media::Frames(unfinished),
+        };
+        there::remove(&folder.path, &stem)?;
+        let mut paths = Vec::new();
+        let mut write = |ending: &str, bytes: &[u8]| -> anyhow::Result<()> {
+            paths.push(folder.file(&stem, ending));
+            Ok(write_file(&folder.file(&stem, ending), bytes)?)
+        };
+        write("wav", &wav_s16(&sound))?;
+        write("safetensors", &made.latents)?;
+        if let Some(preview) = preview {
+            write("png", &preview)?;
+        }
+        let media = match media {
+            #[cfg(feature = "ffmpeg")]
+            Media::Mp4(bytes) => {
+                write("mp4", &bytes)?;
+                folder.file(&stem, "mp4")
             }
-            Pictures::Frames(unfinished) => {
+            Media::Frames(unfinished) => {
                 let path = folder.file(&stem, FRAMES);
-                if path.exists() {
-                    fs::remove_dir_all(&path).with_context(|| format!("{}", path.display()))?;
-                }
                 fs::rename(&unfinished.0, &path).with_context(|| format!("{}", path.display()))?;
+                paths.push(path.clone());
                 path
             }
         };
@@ -275,6 +289,7 @@ impl<'a> Sink<'a> {
             "generated": true,
             "mark": mark(&settings),
             "media": media.file_name().map(|name| name.to_string_lossy()),
+            "files": there::marks(&folder.path, &paths)?,
             "pictures": made.pictures, "pictures_per_second": FPS,
             "video_seconds": made.pictures as f64 / FPS as f64,
             "audio_seconds": made.sound.len() as f64 / SAMPLE_RATE as f64,

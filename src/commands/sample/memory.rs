@@ -58,7 +58,10 @@ pub fn enough(
             room >> 20
         )));
     }
-    let Some(room) = limit_mib.map(|mib| mib << 20).or_else(|| room(&layout.place)) else {
+    let Some(room) = limit_mib
+        .map(|mib| mib.saturating_mul(1 << 20))
+        .or_else(|| room(&layout.place))
+    else {
         return Ok(());
     };
     let (needed, phase) = cost.on_device(layout.offload);
@@ -67,7 +70,7 @@ pub fn enough(
     }
     let remedies = fitting(config, request, layout, room)?;
     let advice = match remedies.is_empty() {
-        true => "no smaller size fits either: the weights alone are too large; take a smaller checkpoint or another machine".to_owned(),
+        true => "no smaller size fits either: the weights are too large; take a smaller checkpoint or another machine".to_owned(),
         false => format!("this would fit: {}", remedies.join("; or ")),
     };
     Err(missing(format!(
@@ -91,14 +94,15 @@ fn fitting(config: &Config, request: &Request, layout: &Layout, room: u64) -> an
     if precision == Precision::F32 && fits(request, Precision::Bf16)? {
         found.push("--dtype bf16".to_owned());
     }
-    for tenths in [9, 8, 7, 6, 5, 4, 3, 2, 1] {
-        let side = |side: usize| nearest_side(side * tenths / 10);
+    for share in shares(request.width.max(request.height)) {
+        let side = |side: usize| nearest_side((side as f64 * share) as usize);
         let smaller = Request {
             width: side(request.width),
             height: side(request.height),
             ..request.clone()
         };
-        if smaller.width < request.width && fits(&smaller, precision)? {
+        let is_smaller = smaller.width * smaller.height < request.width * request.height;
+        if is_smaller && fits(&smaller, precision)? {
             found.push(format!("--size {}x{}", smaller.width, smaller.height));
             break;
         }
@@ -118,7 +122,38 @@ fn fitting(config: &Config, request: &Request, layout: &Layout, room: u64) -> an
             break;
         }
     }
+    if found.is_empty() {
+        // neither alone: the least of both
+        let (frames, sounds) = lengths(LEAST_SECONDS)?;
+        let least = Request {
+            width: LEAST_SIDE,
+            height: LEAST_SIDE,
+            frames: frames.min(request.frames),
+            sounds: sounds.min(request.sounds),
+            ..request.clone()
+        };
+        if fits(&least, precision)? {
+            found.push(format!(
+                "--size {LEAST_SIDE}x{LEAST_SIDE} --seconds {LEAST_SECONDS}"
+            ));
+        }
+    }
     Ok(found)
+}
+
+/// The smallest side, and a length that is hardly any.
+const LEAST_SIDE: usize = 32;
+const LEAST_SECONDS: f64 = 0.25;
+
+/// Shares of a side to be tried, the largest first: tenths, then halves of halves down to the smallest side.
+fn shares(side: usize) -> Vec<f64> {
+    let mut all: Vec<f64> = (1..10).rev().map(|tenths| f64::from(tenths) / 10.0).collect();
+    let mut share = 0.05;
+    while share * side as f64 >= LEAST_SIDE as f64 / 2.0 {
+        all.push(share);
+        share /= 2.0;
+    }
+    all
 }
 
 #[cfg(test)]
@@ -188,5 +223,22 @@ mod tests {
         let error = enough(&config, &request(), &on("cuda:0", false), Some(8 << 10)).unwrap_err();
         let message = error.to_string();
         assert!(message.contains("this would fit: --offload"), "{message}");
+    }
+
+    #[test]
+    fn advice_goes_down_to_the_smallest_size_before_the_weights_are_blamed() {
+        let config = Config::preset(Preset::Tiny, 0).unwrap();
+        let wide = Request {
+            width: 16_384,
+            height: 16_384,
+            ..request()
+        };
+        let said = |request: &Request, limit| {
+            let error = enough(&config, request, &on("cuda:0", false), Some(limit)).unwrap_err();
+            error.to_string()
+        };
+        let message = said(&wide, 32);
+        assert!(message.contains("this would fit: --size "), "{message}");
+        assert!(said(&wide, 1).contains("the weights are too large"));
     }
 }

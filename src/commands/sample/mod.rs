@@ -5,11 +5,13 @@ mod jobs;
 mod made;
 pub(super) mod memory;
 mod request;
+mod there;
 mod watch;
 
 #[cfg(feature = "curate")]
 mod data;
 
+use super::folders::{self, Kind};
 use crate::{
     cli::SampleArgs,
     exit::{Code, missing, usage},
@@ -23,6 +25,7 @@ use omni_model::{
 };
 use omni_pipeline::Cancel;
 use request::Prepared;
+use there::State;
 
 /// Runs the command.
 pub fn run(args: &SampleArgs) -> anyhow::Result<Code> {
@@ -32,6 +35,7 @@ pub fn run(args: &SampleArgs) -> anyhow::Result<Code> {
             args.checkpoint.display()
         )));
     }
+    folders::refuse(&args.out, &[Kind::Scores])?;
     let place = Place::parse(&args.device, args.dtype.map(crate::cli::DtypeName::name))?;
     if args.offload && place.is_cpu() {
         output::note("--offload: everything runs on the processor already");
@@ -134,9 +138,13 @@ fn one(making: &Making<'_>, request: &Request, stem: &str, cancel: &Cancel) -> a
         frames,
     } = making;
     let settings = made::settings(checkpoint, request, &layout.place, found)?;
-    if folder.has(stem, &settings, *frames) {
-        output::note(&format!("{stem}: was there"));
-        return Ok(false);
+    match folder.state(stem, &settings, *frames) {
+        State::Whole => {
+            output::note(&format!("{stem}: was there"));
+            return Ok(false);
+        }
+        State::Stale(why) => output::note(&format!("{stem}: made again: {why}")),
+        State::Absent => {}
     }
     let mut sink = Sink::new(folder, stem, request, *frames)?;
     let mut watch = watch::Watching::new(stem, cancel);
