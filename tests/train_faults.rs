@@ -48,7 +48,7 @@ fn a_folder_that_is_something_else_is_left_as_it_is() {
     refused(
         &train(&scratch, "latents", &[]),
         2,
-        &["is another command's", "--out"],
+        &["is the output of `omni encode`", "--out"],
     );
     assert!(of_encode() == before);
     refused(&train(&scratch, "base", &[]), 2, &["is a checkpoint", "--out"]);

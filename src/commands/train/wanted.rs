@@ -2,13 +2,11 @@
 
 use crate::{
     cli::TrainArgs,
+    commands::folders,
     exit::{missing, usage},
 };
 use anyhow::Context;
-use omni_model::{
-    checkpoint::CONFIG,
-    train::{self, NumberForm, Recipe},
-};
+use omni_model::train::{self, NumberForm, Recipe};
 use omni_pipeline::nearest;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -116,10 +114,7 @@ pub fn read(run: &Path) -> anyhow::Result<RunFile> {
 
 /// Fails where a run would be begun in a folder that has one, or that is something else.
 pub fn fresh(args: &TrainArgs, out: &Path) -> anyhow::Result<()> {
-    let is = |what: &str| usage(format!("{} {what}; give another --out", out.display()));
-    if out.join(CONFIG).is_file() {
-        return Err(is(&format!("is a checkpoint ({CONFIG} is there)")));
-    }
+    folders::refuse(out, &[folders::Kind::Training])?;
     if args.resume {
         return Ok(());
     }
@@ -129,12 +124,7 @@ pub fn fresh(args: &TrainArgs, out: &Path) -> anyhow::Result<()> {
             out.display()
         )));
     }
-    match std::fs::read(out.join(RUN)) {
-        Ok(text) if serde_json::from_slice::<RunFile>(&text).is_err() => {
-            Err(is(&format!("is another command's ({RUN} is none of training)")))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// A built-in recipe or a file, with keys set on the command line.
