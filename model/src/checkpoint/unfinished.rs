@@ -53,7 +53,10 @@ fn left_behind(folder: &Path) -> Vec<PathBuf> {
         let number = name
             .strip_prefix(&beginning)
             .and_then(|rest| rest.strip_suffix(ENDING)?.parse::<u32>().ok());
-        path.is_dir() && number.is_some_and(|number| !processes.join(number.to_string()).exists())
+        // one of this process' own number is of another that had it before
+        let is_gone =
+            |number: u32| number == std::process::id() || !processes.join(number.to_string()).exists();
+        path.is_dir() && number.is_some_and(is_gone)
     };
     entries.flatten().map(|entry| entry.path()).filter(gone).collect()
 }
@@ -72,7 +75,10 @@ mod tests {
             path
         };
         // beyond the largest number a process has on Linux
-        let dead = make(".a.4194305.unfinished");
+        let dead = [
+            make(".a.4194305.unfinished"),
+            make(&format!(".a.{}.unfinished", std::process::id())),
+        ];
         let others = [
             make(&format!(".a.{}.unfinished", std::os::unix::process::parent_id())),
             make(".b.4194305.unfinished"),
@@ -80,7 +86,7 @@ mod tests {
             make(".a.4194305"),
         ];
         into_new_folder(&folder.path().join("a"), |_| Ok(())).unwrap();
-        assert!(!dead.exists() && folder.path().join("a").is_dir());
+        assert!(dead.iter().all(|path| !path.exists()) && folder.path().join("a").is_dir());
         assert!(others.iter().all(|path| path.exists()));
     }
 }
