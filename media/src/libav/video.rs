@@ -379,11 +379,11 @@ fn matrix_degrees(bytes: &[u8]) -> f64 {
 
 impl Media {
     /// Whether the container's length is the end of its last packet on the file's own clock, and not how long its packets
-    /// last: a film's edit list, Matroska's and FLV's `Duration` count what lies before the first packet.
+    /// last: a film's edit list and Matroska's `Duration` count what lies before the first packet.
     fn counts_from_zero(&self) -> bool {
         let format = self.input.format();
         let mut names = format.name().split(',');
-        names.any(|name| matches!(name, "mov" | "matroska" | "flv"))
+        names.any(|name| matches!(name, "mov" | "matroska"))
     }
 
     /// Start of the file on its own clock, seconds.
