@@ -82,7 +82,7 @@ fn one_run_at_a_time_in_a_folder() {
     let mut other = OpenOptions::new()
         .write(true)
         .truncate(true)
-        .open(scratch.join("out/.bench-run.lock"))
+        .open(scratch.join("out/.lock"))
         .unwrap();
     other.try_lock().unwrap();
     write!(other, "4242").unwrap();

@@ -29,8 +29,8 @@ fn a_second_process_is_refused_and_spoils_nothing() {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut children = [command.spawn().unwrap()];
     reach(&scratch.join("run"), 3, &mut children);
-    let number = format!("({})", children[0].id());
-    let words = ["is written by another process", &number, "another --out"];
+    let number = format!("(process {}) is at work", children[0].id());
+    let words = ["another `omni train`", &number, "another --out"];
     refused(&scratch.omni(&["train", "--out", "run", "--resume"]), 2, &words);
     refused(&train(&scratch, "run", &[]), 2, &["--resume"]);
     assert!(signal("-TERM", &children[0]));

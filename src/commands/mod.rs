@@ -21,6 +21,8 @@ mod forget;
 mod gc;
 #[cfg(feature = "curate")]
 mod init;
+#[cfg(any(feature = "bench", feature = "model"))]
+mod lock;
 #[cfg(feature = "model")]
 mod model;
 #[cfg(feature = "perception")]

@@ -3,7 +3,6 @@
 mod build;
 mod cases;
 mod compare;
-mod lock;
 pub(in crate::commands) mod networks;
 mod report;
 mod run;

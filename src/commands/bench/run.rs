@@ -1,8 +1,7 @@
 //! `omni bench run`: the clips of a method on the cases of a benchmark, scored on the runner of `curate`.
 
 use super::{
-    super::runner,
-    lock,
+    super::{lock, runner},
     networks::{self, lacking, names},
     score::show_value,
 };
@@ -78,7 +77,7 @@ pub fn run(args: &BenchRunArgs) -> anyhow::Result<Code> {
     tell(&header);
     let plan = plan(&task, &found, metrics)?;
     let options = options(args, &task)?;
-    let _alone = lock::take(&task.out)?;
+    let _alone = lock::take(&task.out, "omni bench run")?;
     let summary = work(&plan, &options)?;
     finish(header, &task.out, &summary, args.strict)
 }

@@ -2,7 +2,6 @@
 
 mod again;
 mod live;
-mod lock;
 mod plan;
 mod ranks;
 mod samples;
@@ -13,6 +12,7 @@ use self::{
     ranks::Among,
     wanted::{RunFile, wanted},
 };
+use super::lock;
 use crate::{
     cli::{TrainArgs, TrainCommand},
     exit::{Code, usage},
@@ -127,7 +127,7 @@ fn begin(
             "a small network trains several times faster on a CPU with CANDLE_NUM_THREADS=1 in the environment",
         );
     }
-    let _lock = lock::Lock::take(out)?;
+    let _lock = lock::take(out, "omni train")?;
     wanted::fresh(args, out)?; // another process may have been faster
     let ended = steps::make(opened, Some(wanted), out, ranks).map_err(full)?;
     output::line(&format!(

@@ -1,4 +1,4 @@
-//! One run at a time in an output folder: two at once would write each other's parts and headers.
+//! One process at a time writes a folder: two at once would write each other's files.
 
 use crate::{exit::usage, output};
 use anyhow::Context;
@@ -9,18 +9,18 @@ use std::{
 };
 
 /// Name of the file that is locked; it stays, so that nobody locks one that is just being removed.
-const FILE: &str = ".bench-run.lock";
+const FILE: &str = ".lock";
 
 /// Held for as long as it lives; the system takes it back when the process ends, however it ends.
 pub struct Lock {
     _file: Option<File>,
 }
 
-/// Takes the folder for this process.
+/// Takes the folder for this process, which runs `command`.
 ///
 /// # Errors
 /// A usage error that names the process that has it. A disk that cannot lock is said and is no error.
-pub fn take(out: &Path) -> anyhow::Result<Lock> {
+pub fn take(out: &Path, command: &str) -> anyhow::Result<Lock> {
     // What stands in the way of the folder is said by the runner, which makes it.
     if std::fs::create_dir_all(out).is_err() {
         return Ok(Lock { _file: None });
@@ -45,13 +45,13 @@ pub fn take(out: &Path) -> anyhow::Result<Lock> {
                 number => format!(" (process {number})"),
             };
             return Err(usage(format!(
-                "another `omni bench run`{process} is at work in {}: wait for it, or give another --out",
+                "another `{command}`{process} is at work in {}: wait for it, or give another --out",
                 out.display()
             )));
         }
         Err(TryLockError::Error(error)) => {
             output::note(&format!(
-                "warning: {} cannot be locked ({error}): see to it that no other `omni bench run` works in this folder",
+                "warning: {} cannot be locked ({error}): see to it that no other `{command}` works in this folder",
                 path.display()
             ));
             return Ok(Lock { _file: None });
@@ -70,15 +70,15 @@ mod tests {
     fn a_folder_is_taken_once_and_free_again_afterwards() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
-        let first = take(&out).unwrap();
-        let refused = take(&out).err().unwrap();
+        let first = take(&out, "omni train").unwrap();
+        let refused = take(&out, "omni train").err().unwrap();
         assert_eq!(crate::exit::Code::of(&refused), crate::exit::Code::Usage);
         let own = format!("(process {})", std::process::id());
         assert!(refused.to_string().contains(&own), "{refused}");
         drop(first);
-        assert!(take(&out).is_ok());
+        assert!(take(&out, "omni train").is_ok());
         // A file in the folder's place is the runner's to name.
         std::fs::write(folder.path().join("file"), "x").unwrap();
-        assert!(take(&folder.path().join("file")).is_ok());
+        assert!(take(&folder.path().join("file"), "omni train").is_ok());
     }
 }
