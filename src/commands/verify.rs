@@ -65,10 +65,10 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<Code> {
         omni_model::generate::Place::parse(&args.device, Some(args.dtype.as_deref().unwrap_or("f32")))?;
     #[cfg(not(feature = "model"))]
     for_networks_alone(args)?;
-    let mut report = measured(&args.dir)?;
+    let report = measured(&args.dir)?;
     // A key table is known by the folder it lies in, also where that is the one we stand in.
     #[cfg(feature = "model")]
-    add_networks(&mut report, &args.dir.canonicalize()?, &place)?;
+    let report = with_networks(report, &args.dir.canonicalize()?, &place)?;
     if args.json {
         output::line(&serde_json::to_string_pretty(&report)?)?;
     } else {
@@ -143,9 +143,13 @@ fn measured(dir: &Path) -> anyhow::Result<Report> {
     })
 }
 
-/// Files that hold the numbers of the model's networks, of which the bench knows nothing.
+/// The report with the files that hold the numbers of the model's networks, of which the bench knows nothing.
 #[cfg(feature = "model")]
-fn add_networks(report: &mut Report, dir: &Path, place: &omni_model::generate::Place) -> anyhow::Result<()> {
+fn with_networks(
+    mut report: Report,
+    dir: &Path,
+    place: &omni_model::generate::Place,
+) -> anyhow::Result<Report> {
     use omni_model::verify as networks;
     let (known, unread): (Vec<String>, Vec<String>) = std::mem::take(&mut report.unread)
         .into_iter()
@@ -161,7 +165,7 @@ fn add_networks(report: &mut Report, dir: &Path, place: &omni_model::generate::P
     }
     report.checks.sort_by(|a, b| a.file.cmp(&b.file));
     report.unread.sort();
-    Ok(())
+    Ok(report)
 }
 
 /// A row of the report; `None` for what no check looked at.
