@@ -186,6 +186,9 @@ pub struct VerifyArgs {
     /// listed as such.
     #[arg(long)]
     pub dtype: Option<String>,
+    /// Take a file that is missing beside others of its kind for a failure: for a folder that is to be the whole set.
+    #[arg(long)]
+    pub strict: bool,
     /// Print the whole report as JSON: {checks: [{file, quantity, error, tolerance, verdict, note}], unread: [...]}.
     #[arg(long)]
     pub json: bool,

@@ -60,6 +60,14 @@ fn all_shared_goldens_agree() {
     assert_eq!(code(&output), 0, "{failed:?} {:?}", report["unread"]);
 }
 
+/// File, quantity and note of every check that ended so.
+fn checks(report: &Value, verdict: &str) -> Vec<String> {
+    let all = report["checks"].as_array().unwrap().iter();
+    all.filter(|check| check["verdict"] == verdict)
+        .map(|check| format!("{} {} {}", check["file"], check["quantity"], check["note"]))
+        .collect()
+}
+
 #[test]
 fn a_changed_number_an_unknown_file_and_an_unknown_tensor_fail() {
     let scratch = Scratch::new();
@@ -80,13 +88,7 @@ fn a_changed_number_an_unknown_file_and_an_unknown_tensor_fail() {
     let output = scratch.omni(&["verify", "golden", "--json"]);
     assert_eq!(code(&output), 1);
     let report = report(&output);
-    let failed: Vec<String> = report["checks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|check| check["verdict"] == "fail")
-        .map(|check| format!("{} {} {}", check["file"], check["quantity"], check["note"]))
-        .collect();
+    let failed = checks(&report, "fail");
     assert_eq!(failed.len(), 2, "{failed:?}");
     assert!(
         failed[0].contains("Sync-C") && failed[1].contains("`score` is missing"),
@@ -100,17 +102,15 @@ fn a_changed_number_an_unknown_file_and_an_unknown_tensor_fail() {
 }
 
 #[test]
-fn files_that_are_missing_and_lists_of_nothing_fail_by_name() {
+fn files_that_are_missing_are_named_and_lists_of_nothing_fail() {
     let scratch = Scratch::new();
     let golden = scratch.join("golden");
     copy(&fixtures("tests/fixtures/golden"), &golden);
     let whole = scratch.omni(&["verify", "golden"]);
     assert_eq!(code(&whole), 0, "{}", stderr(&whole));
-    assert!(
-        stderr(&whole).contains("left out on purpose"),
-        "{}",
-        stderr(&whole)
-    );
+    let lacks = "files not here beside others of their kind";
+    assert!(stderr(&whole).contains(lacks), "{}", stderr(&whole));
+    assert_eq!(code(&scratch.omni(&["verify", "golden", "--strict"])), 1);
     for gone in [
         "face/scrfd_maps.safetensors",
         "vbench/tf_synthetic.safetensors",
@@ -119,7 +119,6 @@ fn files_that_are_missing_and_lists_of_nothing_fail_by_name() {
         // A folder without any file of its kind is no folder of golden files.
         if gone.starts_with("vbench") {
             scratch.write("golden/vbench/temporal_flickering.json", "[]");
-            scratch.write("golden/vbench/left_out.json", "[]");
         }
         std::fs::remove_file(golden.join(gone)).unwrap();
     }
@@ -127,24 +126,20 @@ fn files_that_are_missing_and_lists_of_nothing_fail_by_name() {
     let output = scratch.omni(&["verify", "golden", "--json"]);
     assert_eq!(code(&output), 1);
     let report = report(&output);
-    let failed: Vec<String> = report["checks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|check| check["verdict"] == "fail")
-        .map(|check| format!("{} {} {}", check["file"], check["quantity"], check["note"]))
-        .collect();
+    let failed = checks(&report, "fail");
+    let lacking = checks(&report, "not_here");
+    let named = |lines: &[String], word: &str| {
+        assert!(lines.iter().any(|line| line.contains(word)), "{word}: {lines:?}");
+    };
     for word in [
         "scrfd_maps.safetensors",
         "tf_synthetic.safetensors",
         "hungarian.json",
-        "fps25_maps.json",
-        "temporal_flickering.json",
     ] {
-        assert!(
-            failed.iter().any(|line| line.contains(word)),
-            "{word}: {failed:?}"
-        );
+        named(&lacking, word);
+    }
+    for word in ["fps25_maps.json", "temporal_flickering.json"] {
+        named(&failed, word);
     }
 }
 

@@ -16,9 +16,7 @@ use super::{
 };
 
 /// Said of a file that is missing.
-const MISSING: &str = "is missing, so what is compared with it was not";
-/// Said of a file that the folder names as left out.
-const LEFT_OUT: &str = "left out of this folder on purpose (left_out.json)";
+const NOT_HERE: &str = "is not here, so what is compared with it was not";
 
 /// One check at work.
 pub struct Desk<'a> {
@@ -26,25 +24,18 @@ pub struct Desk<'a> {
     root: &'a Path,
     folder: &'a Path,
     file: String,
-    left_out: &'a BTreeSet<String>,
     read: BTreeSet<PathBuf>,
     tensors: Vec<(String, Rc<Tensors>)>,
     checks: Vec<Checked>,
 }
 
 impl<'a> Desk<'a> {
-    pub(super) fn new(
-        verifier: &'a Verifier,
-        root: &'a Path,
-        (folder, left_out): (&'a Path, &'a BTreeSet<String>),
-        file: &str,
-    ) -> Desk<'a> {
+    pub(super) fn new(verifier: &'a Verifier, root: &'a Path, folder: &'a Path, file: &str) -> Desk<'a> {
         let mut desk = Desk {
             verifier,
             root,
             folder,
             file: file.to_owned(),
-            left_out,
             read: BTreeSet::new(),
             tensors: Vec::new(),
             checks: Vec::new(),
@@ -63,7 +54,7 @@ impl<'a> Desk<'a> {
     ) {
         if let Err(problem) = outcome {
             self.fail("the whole file", problem.to_string());
-        } else if !self.checks.iter().any(|check| check.verdict != Verdict::LeftOut) {
+        } else if !self.checks.iter().any(|check| check.verdict != Verdict::NotHere) {
             self.fail("the whole file", "holds nothing that is known".to_owned());
         }
         for (name, tensors) in &self.tensors {
@@ -79,17 +70,13 @@ impl<'a> Desk<'a> {
         report.checks.append(&mut self.checks);
     }
 
-    /// Whether a file lies beside the one that is checked. One that does not is said, once: what is compared with it is
-    /// not, which is a failure unless the folder says that it holds a part only (`left_out.json`).
+    /// Whether a file lies beside the one that is checked. One that does not is said, once: what is compared with it is not.
     pub(super) fn needs(&mut self, name: &str) -> bool {
         if files::beside(self.folder, name).is_ok_and(|path| path.is_file()) {
             return true;
         }
         if !self.checks.iter().any(|check| check.quantity == name) {
-            match self.left_out.contains(name) {
-                true => self.note(name, None, 0.0, Verdict::LeftOut, Some(LEFT_OUT.to_owned())),
-                false => self.fail(name, MISSING.to_owned()),
-            }
+            self.note(name, None, 0.0, Verdict::NotHere, Some(NOT_HERE.to_owned()));
         }
         false
     }

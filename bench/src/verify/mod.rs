@@ -5,8 +5,8 @@
 //! fed and outputs compared; an output of the reference is never the input of the step that should produce it.
 //!
 //! Nothing passes silently: a file, or a tensor in a file, that no check looked at is named, and so is a check that
-//! could not be made. A file that lies beside others of its kind and is missing has failed; a folder that holds a part
-//! only says so in `left_out.json`, a list of the names of the files that are not there on purpose.
+//! could not be made. A folder may hold a part of a set: what is missing beside others of its kind is named, too, and whoever
+//! asks for the whole set takes that for a failure.
 
 mod desk;
 mod files;
@@ -46,8 +46,8 @@ pub enum Verdict {
     Fail,
     /// Not compared, because it takes published weights that are not part of the golden files.
     NeedsWeights,
-    /// Not compared, because the folder says that the file is left out of it on purpose.
-    LeftOut,
+    /// Not compared, because the file is not here, and others of its folder are.
+    NotHere,
 }
 
 /// One quantity of one file.
@@ -184,19 +184,8 @@ impl Verifier {
         if !entries.iter().any(here) {
             return;
         }
-        let left_out = match left_out(folder, files, read) {
-            Ok(names) => names,
-            Err(problem) => {
-                Desk::new(self, root, (folder, &BTreeSet::new()), LEFT_OUT).finish(
-                    Err(problem),
-                    read,
-                    report,
-                );
-                return;
-            }
-        };
         for entry in entries {
-            let mut desk = Desk::new(self, root, (folder, &left_out), entry.file);
+            let mut desk = Desk::new(self, root, folder, entry.file);
             if !here(&entry) {
                 desk.absent(report);
                 continue;
@@ -216,30 +205,6 @@ impl Verifier {
             id: file.to_owned(),
             hash: String::new(),
         }
-    }
-}
-
-/// The file in which a folder names what is left out of it.
-const LEFT_OUT: &str = "left_out.json";
-
-/// The names that a folder says are left out of it; none where it says nothing. A name of a file that is here after all
-/// is refused, so that the list does not outlive its reason.
-fn left_out(
-    folder: &Path,
-    files: &[PathBuf],
-    read: &mut BTreeSet<PathBuf>,
-) -> Result<BTreeSet<String>, Problem> {
-    let path = folder.join(LEFT_OUT);
-    if !files.contains(&path) {
-        return Ok(BTreeSet::new());
-    }
-    let broken = |message: String| Problem::file(LEFT_OUT, message);
-    let names: BTreeSet<String> = serde_json::from_slice(&files::bytes(&path, LEFT_OUT)?)
-        .map_err(|error| broken(format!("is no list of names: {error}")))?;
-    read.insert(path);
-    match names.iter().find(|name| folder.join(name).exists()) {
-        Some(name) => Err(broken(format!("`{name}` is here"))),
-        None => Ok(names),
     }
 }
 
@@ -291,18 +256,6 @@ mod tests {
         );
     }
 
-    /// A folder `sampling` that says which files it lacks.
-    fn sampling(folder: &Path) -> PathBuf {
-        let sampling = folder.join("sampling");
-        std::fs::create_dir(&sampling).unwrap();
-        std::fs::write(
-            sampling.join(LEFT_OUT),
-            r#"["fps25_maps.json", "hungarian.json"]"#,
-        )
-        .unwrap();
-        sampling
-    }
-
     fn failed(report: &Report) -> Vec<String> {
         let failed = report
             .checks
@@ -321,32 +274,23 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_fails_by_name_unless_the_folder_says_that_it_is_left_out() {
+    fn a_part_of_a_set_is_held_against_and_what_it_lacks_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let sampling = sampling(folder.path());
+        let sampling = folder.path().join("sampling");
+        std::fs::create_dir(&sampling).unwrap();
         let maps = r#"{"3": {"linspace2": [0, 2]}}"#;
         std::fs::write(sampling.join("linspace_frames.json"), maps).unwrap();
         let report = verify(folder.path());
         assert!(report.holds(), "{report:?}");
-        assert_eq!(report.count(Verdict::LeftOut), 2);
-        std::fs::write(sampling.join(LEFT_OUT), r#"["fps25_maps.json"]"#).unwrap();
-        let report = verify(folder.path());
-        let told = failed(&report);
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(
-            told[0].contains("hungarian.json") && told[0].contains("is missing"),
-            "{told:?}"
-        );
-        assert!(!report.holds());
-        // The list itself must be true.
-        for (text, why) in [
-            (r#"["linspace_frames.json"]"#, "is here"),
-            ("5", "no list of names"),
-        ] {
-            std::fs::write(sampling.join(LEFT_OUT), text).unwrap();
-            let told = failed(&verify(folder.path())).join("; ");
-            assert!(told.contains(why), "{told}");
-        }
+        let lacks = report
+            .checks
+            .iter()
+            .filter(|check| check.verdict == Verdict::NotHere);
+        let lacks: Vec<&str> = lacks.map(|check| check.quantity.as_str()).collect();
+        assert_eq!(lacks, ["fps25_maps.json", "hungarian.json"]);
+        // a part of which nothing can be compared is none
+        std::fs::remove_file(sampling.join("linspace_frames.json")).unwrap();
+        assert!(!verify(folder.path()).holds());
     }
 
     #[test]
@@ -411,7 +355,8 @@ mod tests {
     #[test]
     fn a_file_that_nothing_reads_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let sampling = sampling(folder.path());
+        let sampling = folder.path().join("sampling");
+        std::fs::create_dir(&sampling).unwrap();
         std::fs::write(
             sampling.join("linspace_frames.json"),
             r#"{"3": {"linspace2": [0, 2]}}"#,
@@ -427,7 +372,8 @@ mod tests {
     #[test]
     fn a_wrong_number_and_a_broken_file_fail() {
         let folder = tempfile::tempdir().unwrap();
-        let sampling = sampling(folder.path());
+        let sampling = folder.path().join("sampling");
+        std::fs::create_dir(&sampling).unwrap();
         for text in [
             r#"{"3": {"linspace2": [0, 1]}}"#,
             "{}",
