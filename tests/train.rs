@@ -19,7 +19,16 @@ use train_corpus::{CLIPS, curated, seen};
 
 /// A selection whose references come from the clip that `from` names.
 pub fn select(scratch: &Scratch, name: &str, from: impl Fn(&str) -> String) {
-    let row = |clip: &str| Selection {
+    let rows: Vec<Selection> = CLIPS
+        .into_iter()
+        .map(|clip| selected(clip, &from(clip)))
+        .collect();
+    write_selection(scratch, name, &rows);
+}
+
+/// The row of a clip whose references come from another, or from itself.
+pub fn selected(clip: &str, from: &str) -> Selection {
+    Selection {
         clip: clip.to_owned(),
         path: clip.to_owned(),
         subjects: i64::from(seen(clip)),
@@ -31,13 +40,15 @@ pub fn select(scratch: &Scratch, name: &str, from: impl Fn(&str) -> String) {
         references: vec![Reference {
             subject: 1,
             speaker: Some("A".to_owned()),
-            face_clip: from(clip),
+            face_clip: from.to_owned(),
             face_subject: 1,
-            voice_clip: Some(from(clip)),
+            voice_clip: Some(from.to_owned()),
             voice_speaker: Some("A".to_owned()),
         }],
-    };
-    let rows: Vec<Selection> = CLIPS.into_iter().map(row).collect();
+    }
+}
+
+pub fn write_selection(scratch: &Scratch, name: &str, rows: &[Selection]) {
     let receipt = Receipt {
         stage: "select".to_owned(),
         stage_version: 1,
@@ -45,7 +56,7 @@ pub fn select(scratch: &Scratch, name: &str, from: impl Fn(&str) -> String) {
         ..Receipt::default()
     };
     std::fs::create_dir_all(scratch.join(name)).unwrap();
-    write_part(&scratch.join(name).join("selection.parquet"), &rows, &receipt).unwrap();
+    write_part(&scratch.join(name).join("selection.parquet"), rows, &receipt).unwrap();
 }
 
 pub fn encode(scratch: &Scratch, selection: &str, out: &str, more: &[&str]) -> Output {
@@ -121,7 +132,7 @@ pub fn reports(run: &Path) -> Vec<Value> {
 }
 
 /// Every file below a folder, by its path.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let (mut all, mut folders) = (BTreeMap::new(), vec![folder.to_owned()]);
     while let Some(next) = folders.pop() {
         for entry in std::fs::read_dir(next).unwrap().map(Result::unwrap) {
@@ -561,114 +572,5 @@ fn the_examples_of_what_can_be_done_with_a_run_parse() {
         assert!(example.starts_with(&format!("omni train {command}")), "{example}");
         let words: Vec<&str> = example.split_whitespace().skip(1).chain(["--help"]).collect();
         assert_eq!(code(&scratch.omni(&words)), 0, "{example}");
-    }
-}
-
-#[test]
-fn a_dropped_clip_is_encoded_when_its_file_is_there_and_no_other_folder_is_written_to() {
-    let Some(scratch) = curated() else { return };
-    let dropped = |reason: &str| -> u64 {
-        let text = std::fs::read_to_string(scratch.join("latents/summary.json")).unwrap();
-        let summary: Value = serde_json::from_str(&text).unwrap();
-        summary["dropped"][reason].as_u64().unwrap_or(0)
-    };
-    // the wrong corpus, then the right one
-    std::fs::create_dir(scratch.join("wrong")).unwrap();
-    let wrong = encode(&scratch, "chosen", "latents", &["--root", "wrong"]);
-    refused(
-        &wrong,
-        1,
-        &[
-            "4 clips were not found below wrong",
-            "when its file is there at last",
-        ],
-    );
-    assert_eq!(dropped("not_found"), 4);
-    let planned = encode(&scratch, "chosen", "latents", &["--dry-run"]);
-    done(&planned);
-    assert!(
-        stderr(&planned).contains("4 clips that were dropped are tried again"),
-        "{}",
-        stderr(&planned)
-    );
-    assert_eq!(dropped("not_found"), 4);
-    done(&encode(&scratch, "chosen", "latents", &[]));
-    assert_eq!(dropped("not_found"), 0);
-    // a clip that is damaged, and repaired by a copy that keeps its time
-    let clip = scratch.join("media/a.mp4");
-    let (sound, time) = (
-        std::fs::read(&clip).unwrap(),
-        std::fs::metadata(&clip).unwrap().modified().unwrap(),
-    );
-    std::fs::write(&clip, &sound[..200]).unwrap();
-    std::fs::remove_dir_all(scratch.join("latents")).unwrap();
-    done(&encode(&scratch, "chosen", "latents", &[]));
-    let text = std::fs::read_to_string(scratch.join("latents/summary.json")).unwrap();
-    assert!(
-        !serde_json::from_str::<Value>(&text).unwrap()["dropped"]
-            .as_object()
-            .unwrap()
-            .is_empty()
-    );
-    // as long as nothing changes nothing is tried
-    let same = encode(&scratch, "chosen", "latents", &[]);
-    done(&same);
-    assert!(!stderr(&same).contains("tried again:"), "{}", stderr(&same));
-    std::fs::write(&clip, &sound).unwrap();
-    std::fs::File::options()
-        .write(true)
-        .open(&clip)
-        .unwrap()
-        .set_modified(time)
-        .unwrap();
-    let repaired = encode(&scratch, "chosen", "latents", &[]);
-    done(&repaired);
-    assert!(
-        stderr(&repaired).contains("1 clips that were dropped are tried again:"),
-        "{}",
-        stderr(&repaired)
-    );
-    let text = std::fs::read_to_string(scratch.join("latents/summary.json")).unwrap();
-    let summary: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!((&summary["kept"], &summary["pending"]), (&json!(4), &json!(0)));
-    // folders of others stay as they are
-    let run = files(&scratch.join("out"));
-    refused(
-        &encode(&scratch, "chosen", "out", &[]),
-        2,
-        &["--out out is the output of `omni curate`"],
-    );
-    assert!(run == files(&scratch.join("out")));
-    refused(
-        &encode(&scratch, "chosen", "base", &[]),
-        2,
-        &["--out base is a checkpoint"],
-    );
-    scratch.write("run/run.json", r#"{"recipe": {}, "from": "base", "data": []}"#);
-    refused(
-        &encode(&scratch, "chosen", "run", &[]),
-        2,
-        &["--out run is a run of `omni train`"],
-    );
-    let sampled = |out: &str| {
-        scratch.omni(&[
-            "sample",
-            "--checkpoint",
-            "base",
-            "--prompt",
-            "A room.",
-            "--out",
-            out,
-        ])
-    };
-    for (out, words) in [
-        ("base", "--out base is a checkpoint"),
-        ("out", "the output of `omni curate`"),
-        ("latents", "the output of `omni encode`"),
-        ("run", "a run of `omni train`"),
-    ] {
-        let before = files(&scratch.join(out));
-        refused(&sampled(out), 2, &[words]);
-        assert!(before == files(&scratch.join(out)), "{out} was changed");
     }
 }

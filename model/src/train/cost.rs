@@ -353,6 +353,16 @@ mod tests {
         }
     }
 
+    fn share(keys: &str, (trained, frozen): (usize, usize), before_backbone: bool) -> Share {
+        Share {
+            keys: keys.to_owned(),
+            mode: super::super::rules::Mode::Train,
+            trained,
+            frozen,
+            before_backbone,
+        }
+    }
+
     fn alone(limit: u64) -> Room<'static> {
         Room {
             need: &|_, memory| memory.total(),
@@ -364,13 +374,7 @@ mod tests {
     #[test]
     fn a_card_is_emptied_by_an_optimizer_on_the_processor_and_ranks_take_their_share() {
         let recipe = Recipe::parse(super::super::recipe::BUILT_IN[0].1).unwrap();
-        let shares = [Share {
-            keys: "*".to_owned(),
-            mode: super::super::rules::Mode::Train,
-            trained: 100_000_000,
-            frozen: 0,
-            before_backbone: false,
-        }];
+        let shares = [share("*", (100_000_000, 0), false)];
         let size = Size::default();
         let all = memory(&ovi(), &recipe, &shares, size);
         let card = |recipe: &Recipe, memory: Memory| {
@@ -438,16 +442,9 @@ mod tests {
             ema: Some(0.999),
             ..recipe
         };
-        let share = |keys: &str, trained, before_backbone| Share {
-            keys: keys.to_owned(),
-            mode: super::super::rules::Mode::Train,
-            trained,
-            frozen: 0,
-            before_backbone,
-        };
         let shares = [
-            share("ocf.*, mtp_ca.*", 371_700_000, true),
-            share("*_model.*", 11_660_753_108, false),
+            share("ocf.*, mtp_ca.*", (371_700_000, 0), true),
+            share("*_model.*", (11_660_753_108, 0), false),
         ];
         let size = Size {
             video: 15_972,
@@ -465,13 +462,7 @@ mod tests {
     #[test]
     fn settings_that_would_fit_are_named_from_the_smallest_change_on() {
         let recipe = Recipe::parse(super::super::recipe::BUILT_IN[0].1).unwrap();
-        let shares = [Share {
-            keys: "*".to_owned(),
-            mode: super::super::rules::Mode::Train,
-            trained: 100_000_000,
-            frozen: 900_000_000,
-            before_backbone: false,
-        }];
+        let shares = [share("*", (100_000_000, 900_000_000), false)];
         let size = Size::default();
         let told = |limit: u64| -> Vec<String> {
             let all = remedies(&ovi(), &recipe, &shares, size, &alone(limit));
