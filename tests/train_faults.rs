@@ -25,7 +25,16 @@ fn a_second_process_is_refused_and_spoils_nothing() {
     let Some(scratch) = ready() else { return };
     let encoder = || fs::read(scratch.join("base/text/model.safetensors")).unwrap();
     let before = encoder();
-    let mut command = scratch.command(&train_args("base", "run", &["--set", "steps=100000"]));
+    // so many states are kept that none goes while it is read
+    let more = [
+        "--set",
+        "steps=100000",
+        "--set",
+        "keep.every=1",
+        "--set",
+        "keep.last=100000",
+    ];
+    let mut command = scratch.command(&train_args("base", "run", &more));
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut children = [command.spawn().unwrap()];
     reach(&scratch.join("run"), 3, &mut children);
@@ -33,6 +42,12 @@ fn a_second_process_is_refused_and_spoils_nothing() {
     let words = ["another `omni train`", &number, "another --out"];
     refused(&scratch.omni(&["train", "--out", "run", "--resume"]), 2, &words);
     refused(&train(&scratch, "run", &[]), 2, &["--resume"]);
+    // who only reads is welcome, and takes nothing away that is being written
+    for copy in ["one", "two", "three", "four"] {
+        done(&scratch.omni(&["train", "export", "run", "--out", copy]));
+        done(&scratch.omni(&["train", "replay", "run", "--step", "1"]));
+    }
+    assert!(children[0].try_wait().unwrap().is_none(), "it ended");
     assert!(signal("-TERM", &children[0]));
     let [mut child] = children;
     assert_eq!(child.wait().unwrap().code(), Some(130));

@@ -1,10 +1,7 @@
 //! A checkpoint's folder put together from files as they were published or pulled. Each is held against the names and shapes of
 //! its network before anything is written; what is large is linked or copied, not read into memory.
 
-use super::{
-    CONFIG, Config, FileMark, Origin, Preset, Published, Role,
-    init::{into_new_folder, seal_but},
-};
+use super::{CONFIG, Config, FileMark, Origin, Preset, Published, Role, init::seal_but, into_new_folder};
 use crate::{
     Error, Result,
     codec::CodecKind,

@@ -1,7 +1,6 @@
 //! A checkpoint of random weights, written whole or not at all.
 
-pub(super) use super::unfinished::into_new_folder;
-use super::{CONFIG, Config, FileMark, Network};
+use super::{CONFIG, Config, FileMark, Network, into_new_folder};
 use crate::{
     Error, Result,
     generate::Precision,

@@ -1,6 +1,6 @@
 //! What a file of weights is, and the same weights in another form.
 
-use super::{CONFIG, Config, Network, Preset, unfinished::into_new_folder};
+use super::{CONFIG, Config, Network, Preset, into_new_folder};
 use crate::{
     Error, Result,
     generate::Precision,

@@ -14,6 +14,7 @@ pub use config::{AudioCaption, Config, FileMark, Origin, Preset, Sampling};
 pub use init::{init, seal, seal_but};
 pub use inspect::{Inspection, KnownNetwork, convert, inspect};
 pub use role::{Published, Role};
+pub(crate) use unfinished::into_new_folder;
 
 use crate::{
     Error, Result,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Runs `fill` on a new folder beside `folder`, which takes the name when all is well; otherwise nothing is left. What processes
 /// that are gone left for the same folder is removed first.
-pub(super) fn into_new_folder(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub(crate) fn into_new_folder(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let io = |path: &Path, source| Error::Io {
         path: path.to_owned(),
         source,

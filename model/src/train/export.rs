@@ -9,10 +9,11 @@ use super::{
 };
 use crate::{
     Error, Result,
+    checkpoint::into_new_folder,
     weights::{Entry, Held},
 };
 use candle_core::{DType, Device};
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, path::Path};
 
 impl Trainer {
     /// Writes `model.safetensors` into `folder`, which `dress` then completes, and gives it its name when all is there. With
@@ -39,28 +40,10 @@ impl Trainer {
         if ranks.rank() != 0 {
             return self.write_plain(None, part, ranks);
         }
-        let io = |source| Error::Io {
-            path: folder.to_owned(),
-            source,
-        };
-        if folder.exists() {
-            return Err(io(std::io::ErrorKind::AlreadyExists.into()));
-        }
-        let name = folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let beside = folder.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
-        fs::create_dir_all(&beside).map_err(io)?;
-        let done = self
-            .write_plain(Some(&beside), part, ranks)
-            .and_then(|()| dress(&beside))
-            .and_then(|()| fs::rename(&beside, folder).map_err(io));
-        if done.is_err() {
-            let _ = fs::remove_dir_all(&beside); // the error that matters is the first
-        }
-        done
+        into_new_folder(folder, |beside| {
+            self.write_plain(Some(beside), part, ranks)?;
+            dress(beside)
+        })
     }
 
     /// The weights as the backbone alone has them.

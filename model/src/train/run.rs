@@ -35,14 +35,19 @@ pub struct Ended {
 }
 
 impl Place<'_> {
-    /// The folder of states.
+    /// The folder of states, without what a killed process left half written: for the one process that writes the run.
     pub fn states(&self) -> Result<States> {
         States::open(&self.folder.join("checkpoints"))
     }
 
+    /// The folder of states as it is: another process may be writing one.
+    fn written(&self) -> States {
+        States::beside(&self.folder.join("checkpoints"))
+    }
+
     /// Puts the trainer into the run's newest state; says which, or `None` if there is none.
     pub fn resume(&self, trainer: &mut Trainer) -> Result<Option<u64>> {
-        match self.states()?.list()?.pop() {
+        match self.written().list()?.pop() {
             Some((step, folder)) => {
                 trainer.resume(&folder, self.data)?;
                 Ok(Some(step))
@@ -53,7 +58,7 @@ impl Place<'_> {
 
     /// Puts the trainer into the state from which `step` is reached soonest: the newest one that is not after it, or the start.
     pub fn before(&self, trainer: &mut Trainer, step: u64) -> Result<()> {
-        let states = self.states()?.list()?;
+        let states = self.written().list()?;
         match states.into_iter().rfind(|(done, _)| *done <= step) {
             Some((_, folder)) => trainer.resume(&folder, self.data),
             None => Ok(()),
@@ -73,11 +78,7 @@ impl Place<'_> {
     ) -> Result<Ended> {
         let first = ranks.rank() == 0;
         // the others write nothing, and must not take what rank 0 writes for what a killed process left
-        let states = if first {
-            self.states()?
-        } else {
-            States::beside(&self.folder.join("checkpoints"))
-        };
+        let states = if first { self.states()? } else { self.written() };
         let mut log = first
             .then(|| Log::open(self.folder, trainer.next()))
             .transpose()?;

@@ -175,10 +175,14 @@ impl States {
         }
     }
 
-    /// Steps done and folder of every state, rising.
+    /// Steps done and folder of every state, rising; none where there is no folder.
     pub fn list(&self) -> Result<Vec<(u64, PathBuf)>> {
         let mut all = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(io(&self.folder))? {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(all),
+            entries => entries.map_err(io(&self.folder))?,
+        };
+        for entry in entries {
             let path = entry.map_err(io(&self.folder))?.path();
             let name = path
                 .file_name()

@@ -113,8 +113,8 @@ fn joined(met: Processes, own: &RunFile) -> anyhow::Result<Processes> {
     Ok(met)
 }
 
-/// Puts every rank into the run's newest state; says which, or `None` if there is none. Rank 0 first: it takes away what a killed
-/// process left half written.
+/// Puts every rank into the run's newest state; says which, or `None` if there is none. Rank 0 first: it looks
+/// whether the state's files are sound.
 pub fn resume(
     trainer: &mut Trainer,
     place: &Place<'_>,
